@@ -6,37 +6,69 @@ BIN := $(VENV)/bin
 # The interpreters of `make versions`; those that the machine lacks are left out.
 PYTHONS ?= python3.11 python3.12 python3.13
 # Modules are compiled when they are first imported: most never are.
-PIP := -m pip install --quiet --disable-pip-version-check --no-compile
-SPREAD := -n 2 --dist worksteal
-# Compiled modules are kept: both workers, all runs and the processes that tests start read them.
+INSTALL := install --quiet --quiet --disable-pip-version-check --no-compile
+PIP := -m pip $(INSTALL)
+SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+KAFKA := $(if $(shell which mvn 2>/dev/null),$(if $(shell which java 2>/dev/null),.data/kafka/.ready))
+# Three workers on two cores: tests wait for a part of their time, those of servers for most of it.
+SPREAD := -n 3 --dist worksteal
+# Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint types versions unit oldest fuzz broken-files soak bench mutation docs clean
+.PHONY: demo demo-kafka demo-recover test compiled lint types versions unit oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs clean
 .DEFAULT_GOAL := test
 
-$(VENV)/.ready: pyproject.toml
+# Older versions of pip take twice as long for what follows.
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "arrowstream needs Python >= 3.11; say which with: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) 'pip>=24.1'
+
+$(VENV)/.ready: pyproject.toml | $(BIN)/python
 	$(BIN)/python $(PIP) --editable '.[dev]'
 	@touch $@
 
-# The other end of the Polars versions that are supported; the package is taken from the checkout.
-$(OLDEST)/.ready: pyproject.toml
-	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python $(PIP) 'polars==1.35.*' 'pyarrow==19.*' 'numpy<2.3' --editable '.[dev]'
+# The oldest versions that are supported. What is not in this environment is found in the other one, which comes after
+# it on the path.
+$(OLDEST)/.ready: pyproject.toml | $(BIN)/python
+	$(PYTHON) -m venv --without-pip $(OLDEST)
+	$(BIN)/python -m pip --python $(OLDEST)/bin/python $(INSTALL) 'polars==1.35.*' 'pyarrow==19.*' 'numpy<2.3'
+	@echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > "$$($(OLDEST)/bin/python $(SITE))/others.pth"
 	@touch $@
 
 .data/flights.csv: $(VENV)/.ready
 	$(BIN)/python examples/fetch_flights.py $@
 
+# The jars of a real Kafka server, for its tests: only where Maven and Java are installed.
+.data/kafka/.ready: tests/servers/kafka.xml
+	rm -rf .data/kafka
+	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DincludeScope=runtime \
+		-DoutputDirectory=$(CURDIR)/.data/kafka && touch $@ || \
+		echo "Maven did not get Apache Kafka: its tests are skipped"
+
 demo: $(VENV)/.ready .data/flights.csv
 	$(BIN)/python examples/flights.py
 
-# The two environments are made at the same time.
+# Kafka from nothing: an embedded broker, a writer, and a job that reads; ends by itself.
+demo-kafka: $(VENV)/.ready .data/flights.csv
+	$(BIN)/python examples/kafka_flights.py
+
+# Exactly once: a job over Kafka that is killed three times; ends by itself.
+demo-recover: $(VENV)/.ready .data/flights.csv
+	$(BIN)/python examples/recover.py
+
+# One core makes an environment and checks types; the other one makes what else the tests need.
 test:
-	@$(MAKE) -j 2 $(VENV)/.ready $(OLDEST)/.ready
-	@$(MAKE) lint types unit oldest
+	@$(MAKE) -j 2 $(KAFKA) types compiled lint .data/flights.csv
+	@$(MAKE) unit oldest
+
+# What cannot be imported is shown by the tests themselves. Loops that numba compiles take twice as long under the
+# coverage tracer, and in each worker.
+compiled: $(VENV)/.ready $(OLDEST)/.ready
+	@-$(BIN)/python -m tools.machine_code > /dev/null
+	@-$(OLDEST)/bin/python -c 'import arrowstream' > /dev/null
+	@-$(BIN)/python -m pytest --collect-only -qq > /dev/null
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -47,12 +79,12 @@ types: $(VENV)/.ready
 
 # Tests with chosen examples cover every line and branch. Those of random examples, and those that repeat what others
 # cover, run without the coverage tracer, which would double their time.
-unit: $(VENV)/.ready .data/flights.csv
+unit: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m pytest $(SPREAD) -m 'not (hypothesis or untraced)' --cov --cov-report=term --cov-fail-under=100 --durations=10
 	$(BIN)/python -m pytest $(SPREAD) -m 'hypothesis or untraced' --durations=10
 
-# A third of the random examples: `unit` tries all of them, and `fuzz` thirty times as many on both versions.
-oldest: $(OLDEST)/.ready .data/flights.csv
+# Half of the random examples: `unit` tries all of them, and `fuzz` fifty times as many on both versions.
+oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
 	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not once'
 
 # All tests on each supported Python that the machine has, on the newest Polars, each in a .venv of its own.
@@ -65,7 +97,7 @@ versions: .data/flights.csv
 		HYPOTHESIS_PROFILE=quick $$venv/bin/python -m pytest $(SPREAD) || exit 1; \
 	done
 
-# The tests of random examples, with thirty times as many of them, and other ones each time.
+# The tests of random examples, with fifty times as many of them, and other ones each time.
 fuzz: $(VENV)/.ready $(OLDEST)/.ready
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
 	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
@@ -75,13 +107,27 @@ broken-files: $(VENV)/.ready $(OLDEST)/.ready
 	$(BIN)/python -m tools.broken_files
 	$(OLDEST)/bin/python -m tools.broken_files
 
-# Kills runs at random moments while they write files, 200 times in each way of writing, and checks what is left.
-# Then files of 1 GB are read and written within 300 MB.
-soak: $(VENV)/.ready
-	$(BIN)/python -m tools.soak
-	LARGE_FILE_BYTES=1000000000 $(BIN)/python -m pytest tests/test_memory_limit.py
+# A hundred thousand damaged messages of each kind, each decoded beside a strict reader.
+broken-messages: $(VENV)/.ready $(OLDEST)/.ready
+	$(BIN)/python -m tools.broken_messages
+	$(OLDEST)/bin/python -m tools.broken_messages
 
-bench: $(VENV)/.ready
+# Kills runs at random moments while they write files, 200 times in each way of writing, and checks what is left.
+# Then runs with checkpoints are killed 400 times and continued, and files of 1 GB are read and written within 300 MB.
+# Last, jobs into every sink are killed at every failpoint, and at random moments until KILLS, MINUTES or Ctrl-C.
+soak: $(VENV)/.ready $(KAFKA)
+	$(BIN)/python -m tools.soak
+	KILLS=400 $(BIN)/python -m pytest tests/checkpoints/test_kills.py
+	LARGE_FILE_BYTES=1000000000 $(BIN)/python -m pytest tests/test_memory_limit.py
+	PYTHONPATH=tests $(BIN)/python -m tools.kill_soak $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+# Three rounds of a million Kafka messages, read by a group that rebalances each second while its server is killed and
+# started again; then two minutes of a sink half as fast as its source; then a hundred kills of a job from Kafka to Kafka.
+soak-kafka: $(VENV)/.ready $(KAFKA)
+	PYTHONPATH=tests $(BIN)/python -m tools.kafka_soak --minutes 2
+	KILLS=100 $(BIN)/python -m pytest tests/io/kafka/test_kafka_epochs.py
+
+bench: $(VENV)/.ready $(KAFKA)
 	$(BIN)/python $(PIP) --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
 

@@ -13,6 +13,7 @@ from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.mistakes.explain import unknown_name
 from arrowstream.core.mistakes.other_names import PACKAGE
 from arrowstream.errors import ArrowstreamError
+from arrowstream.io.tcp.options import TcpLimits, Tls
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.operators.process import Processor
 from arrowstream.operators.zero_copy.buffer import ZeroCopyBuffer
@@ -36,6 +37,8 @@ __all__ = [
     "Sink",
     "Source",
     "StageMetrics",
+    "TcpLimits",
+    "Tls",
     "ZeroCopyBuffer",
     "__version__",
     "channel",

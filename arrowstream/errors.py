@@ -14,10 +14,16 @@
     ├── ChannelError
     │   ├── ChannelClosed     this end was closed by its own user
     │   └── PeerGone          the other end went away before the stream ended
+    ├── CheckpointError       a checkpoint cannot be used: damaged, in use, or of another pipeline
     ├── RunInterrupted        a second SIGINT or SIGTERM ended the run: nothing is committed
     └── StageError            a stage failed while running; wraps the cause
         ├── SourceError       reading failed: where, which row, what was found
+        │   └── UnreadableData  the data cannot be read, whatever the pipeline is
+        │       └── BadMessage  a message is not what its format says
         ├── SinkError         writing failed: nothing is left under a final name
+        │   ├── UndeliveredRows   some rows of a batch were written, others were not
+        │   └── TakenOver         another run of the pipeline writes there now
+        ├── DatabaseBusy      another transaction held a lock for too long: trying again may succeed
         ├── NoArray           map_zero_copy has no array of this name       (also a KeyError)
         ├── SnapshotError     state cannot be restored: another step or version wrote it
         └── StageTimeout      a batch took longer than the time limit of its step
@@ -28,6 +34,7 @@ A message says what failed, where, what was expected, what was found, and what t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from signal import Signals
 
 
@@ -124,6 +131,8 @@ class PeerGone(ChannelError):
 class RunInterrupted(ArrowstreamError):
     """A second signal ended a run with ``signals=True`` at once; it has committed nothing.
 
+    With checkpoints, the next run goes on from the last complete one; a commit of it that had begun was completed.
+
     Parameters
     ----------
     number
@@ -132,7 +141,11 @@ class RunInterrupted(ArrowstreamError):
 
     def __init__(self, number: Signals) -> None:
         self.number = number
-        super().__init__(f"a second signal, {number.name}, ended the run: nothing is committed")
+        super().__init__(f"a second signal, {number.name}, ended the run: nothing more is committed")
+
+
+class CheckpointError(ArrowstreamError):
+    """A checkpoint folder cannot be used: it is damaged, in use, or of another pipeline."""
 
 
 class StageError(ArrowstreamError):
@@ -173,8 +186,73 @@ class SourceError(StageError):
     """Reading from a source failed; `position` names the file and row if they are known."""
 
 
+class UnreadableData(SourceError):
+    """Data of a source cannot be read though the pipeline is right: a row, a damaged file, a store that is away."""
+
+
+class BadMessage(UnreadableData):
+    """A message cannot be read: its bytes are not what the format or the schema says.
+
+    Parameters
+    ----------
+    what, expected, found, hint
+        As for every error.
+    index
+        Place of the message among those that were read together, counted from 0.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        index: int,
+        expected: str | None = None,
+        found: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.index = index
+        super().__init__(what, expected=expected, found=found, hint=hint)
+
+
 class SinkError(StageError):
     """Writing to a sink failed; nothing half-written stays under a final name."""
+
+
+class UndeliveredRows(SinkError):
+    """A sink could not write some rows of a batch; it has written the others, which must not be written again.
+
+    Parameters
+    ----------
+    what, expected, found, hint
+        As for every error.
+    parts
+        First row, number of rows and reason of each run of rows that were not written, in order.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        parts: Sequence[tuple[int, int, str]],
+        expected: str | None = None,
+        found: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.parts = tuple(parts)
+        super().__init__(what, expected=expected, found=found, hint=hint)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that were not written."""
+        return sum(length for _, length, _ in self.parts)
+
+
+class TakenOver(SinkError):
+    """Another run of the same pipeline writes where this one has written."""
+
+
+class DatabaseBusy(StageError):
+    """Another transaction of a database held a lock for too long, or won over this one; trying again may succeed."""
 
 
 class NoArray(StageError, KeyError):

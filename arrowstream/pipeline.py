@@ -14,11 +14,13 @@ import polars as pl
 from arrowstream.backends.registry import backends
 from arrowstream.builder.job_file import FromJobFile
 from arrowstream.builder.results import Results
+from arrowstream.builder.served_metrics import ServesMetrics
 from arrowstream.config.settings import Settings
-from arrowstream.core.checks import check_whole
+from arrowstream.core.batch import Batch
+from arrowstream.core.checks import PathLike, check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
-from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.core.duration import Duration, seconds
+from arrowstream.core.ingest import schema_of
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
@@ -26,11 +28,12 @@ from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
-from arrowstream.plan.explain import explain_graph, explain_plan
+from arrowstream.plan.explain import explain
 from arrowstream.plan.graph import Graph
+from arrowstream.plan.messages import message_schema, settled
 from arrowstream.plan.physical import Plan
+from arrowstream.runtime.checkpoints.options import CheckpointOptions, FromCheckpoint
 from arrowstream.runtime.failure.cleanup import releasing
-from arrowstream.runtime.flow.ports import ChannelLimits
 from arrowstream.runtime.options import Options, Prepared
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
@@ -38,7 +41,7 @@ from arrowstream.runtime.run_blocking import run_blocking
 from arrowstream.runtime.signals import SignalHandling, check_main_thread, ended_by_signals
 
 if TYPE_CHECKING:
-    from arrowstream.metrics.server import MetricsServer
+    pass
 
 ShowProgress = bool | Callable[[Progress], None]
 
@@ -124,7 +127,7 @@ class Builder(Results, metaclass=ExplainsNames):
 
 @explain_names("a pipeline that is built", PIPELINE)
 @explain_calls
-class Pipeline(FromJobFile):
+class Pipeline(FromJobFile, ServesMetrics):
     """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples
@@ -148,12 +151,15 @@ class Pipeline(FromJobFile):
         self._clock = clock
         self._settings = settings
         self._plan: Plan | None = None
+        self._message_schema: pl.Schema | None = None
+        self.checkpoint: CheckpointOptions | None = None
+        """The checkpoints of runs that do not ask for others, as a job file has them."""
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
         schema = check_graph(graph, backends()).schema()
         self._planned_ahead = schema is not None
         if schema is not None:
-            self._compile(schema)
+            self._compile(schema, graph)
 
     @staticmethod
     def builder(name: str = "pipeline") -> Builder:
@@ -187,8 +193,8 @@ class Pipeline(FromJobFile):
         return any(sink.place == str(path.resolve()) for sink in self._graph.sinks)
 
     def explain(self) -> str:
-        """Return the plan as text: stages, fusion, schemas, backends with reasons, and after a run, fitted costs."""
-        return explain_plan(self._plan) if self._plan is not None else explain_graph(self._graph)
+        """Return the plan as text: stages, fusion, schemas, backends with reasons, guarantees; later fitted costs."""
+        return explain(self._graph, self._plan)
 
     async def run(
         self,
@@ -197,6 +203,9 @@ class Pipeline(FromJobFile):
         duration: Duration | None = None,
         limit: int | None = None,
         signals: bool | SignalHandling = False,
+        checkpoint: PathLike | None = None,
+        every: Duration | None = None,
+        from_checkpoint: FromCheckpoint = "newest",
     ) -> RunReport:
         """Run until the stream ends, or one of the arguments ends it.
 
@@ -212,6 +221,13 @@ class Pipeline(FromJobFile):
             Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
             `stopped` names the signal if rows were left in a source; the second ends it at once, without a commit. A
             commit that has begun is always completed. By default, signals are not handled.
+        checkpoint
+            Folder for the state of the pipeline: however a run ended, the next one with the same folder continues
+            it; see ``docs/guide/checkpoints.md``.
+        every
+            Time between two checkpoints, after each of which the sinks show their rows; by default 10 s.
+        from_checkpoint
+            ``"newest"`` continues from the newest checkpoint, if any; ``"ignore"`` starts from the beginning.
 
         Returns
         -------
@@ -225,7 +241,9 @@ class Pipeline(FromJobFile):
         StageError
             A stage failed; everything else was cancelled, and nothing half-written is visible.
         SchemaError, PlanError
-            The first batch of a source without a schema does not fit the pipeline.
+            The first batch of a source without a schema does not fit the pipeline, or checkpoints are impossible.
+        CheckpointError
+            The checkpoint folder is in use, damaged, or of another pipeline.
         MissingExtra
             ``progress=True`` without rich, or the setting `export_prometheus` without prometheus-client.
         """
@@ -237,7 +255,10 @@ class Pipeline(FromJobFile):
                     check_main_thread()
                 if limit is not None:
                     check_whole("limit", limit, least=0)
-                options = self._options(limit, None if duration is None else seconds(duration))
+                asked = CheckpointOptions.of(checkpoint, every, from_checkpoint, limit, self.checkpoint)
+                options = Options.under(
+                    self._settings, limit, None if duration is None else seconds(duration), asked
+                )
                 if self._settings.export_prometheus:
                     stack.enter_context(
                         self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
@@ -255,6 +276,9 @@ class Pipeline(FromJobFile):
         duration: Duration | None = None,
         limit: int | None = None,
         signals: bool | SignalHandling = False,
+        checkpoint: PathLike | None = None,
+        every: Duration | None = None,
+        from_checkpoint: FromCheckpoint = "newest",
     ) -> RunReport:
         """Run from code that is not async; inside a running loop, on a thread with a separate loop.
 
@@ -263,24 +287,26 @@ class Pipeline(FromJobFile):
 
         Parameters
         ----------
-        progress, duration, limit, signals
-            As for `run`, which says what may be raised.
-
-        Returns
-        -------
-        RunReport
-            Rows, seconds, stages and losses of the run.
+        progress, duration, limit, signals, checkpoint, every, from_checkpoint
+            As for `run`, which says what is returned and what may be raised.
         """
         return run_blocking(
-            lambda: self.run(progress=progress, duration=duration, limit=limit, signals=signals)
+            lambda: self.run(
+                progress=progress,
+                duration=duration,
+                limit=limit,
+                signals=signals,
+                checkpoint=checkpoint,
+                every=every,
+                from_checkpoint=from_checkpoint,
+            )
         )
 
     def stop(self) -> None:
         """Stop every run of this pipeline gently, from any thread: batches in flight are delivered.
 
-        In flight are the batch in each step and those in the queue before it (setting `default_buffer_size`); this
-        takes as long as the slowest step or sink takes for them. If that is too long, make batches smaller, or cancel
-        the task of `run`, which aborts the sinks.
+        In flight are the batch in each step and those in the queue before it (setting `default_buffer_size`). If they
+        take too long, make batches smaller, or cancel the task of `run`, which aborts the sinks.
         """
         for run, loop in list(self._runs.items()):
             loop.call_soon_threadsafe(run.stop)
@@ -290,49 +316,13 @@ class Pipeline(FromJobFile):
         runs = list(self._runs)
         return runs[-1].metrics(self.name) if runs else self._metrics
 
-    def serve_metrics(self, port: int = PROMETHEUS_PORT, host: str = PROMETHEUS_HOST) -> MetricsServer:
-        """Serve metrics to Prometheus until the server is closed, as ``with`` does at the end of its block.
-
-        Parameters
-        ----------
-        port
-            The port; 0 for any free one, which the server's `port` then names.
-        host
-            The address; by default only this machine can reach it.
-
-        Returns
-        -------
-        MetricsServer
-            The running server, with `port` and `close`.
-
-        Raises
-        ------
-        MissingExtra
-            prometheus-client is not installed (extra ``metrics``).
-        """
-        from arrowstream.metrics.server import serve
-
-        return serve(self.metrics, port=port, host=host)
-
-    def _options(self, limit: int | None, duration_s: float | None) -> Options:
-        """Return the options of a run under the pipeline's settings."""
-        state_mb = self._settings.state_memory_mb
-        return Options(
-            limit,
-            duration_s,
-            limits=ChannelLimits(self._settings.default_buffer_size, self._settings.buffer_mb * 2**20),
-            workers=self._settings.worker_threads,
-            log_seconds=self._settings.metrics_interval_secs or None,
-            state_bytes=None if state_mb is None else state_mb * 2**20,
-        )
-
     async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
         run = Run(self._clock, options)
         self._runs[run] = asyncio.get_running_loop()
         try:
             plan = self._plan if self._planned_ahead else None
             graph = self._graph
-            work = run.execute(Prepared(self.name, graph.sources, graph.sinks, plan, self._compile))
+            work = run.execute(Prepared(self.name, graph.sources, graph.sinks, plan, self._compile_first))
             if signals is False:
                 return await work
             return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)
@@ -340,10 +330,16 @@ class Pipeline(FromJobFile):
             self._metrics = run.metrics(self.name)
             del self._runs[run]
 
-    def _compile(self, schema: pl.Schema) -> Plan:
+    def _compile_first(self, first: Batch) -> Plan:
+        """Return the plan for a source whose columns, or those of its messages, its first batch shows."""
+        return self._compile(schema_of(first), settled(self._graph, first))
+
+    def _compile(self, schema: pl.Schema, graph: Graph) -> Plan:
+        messages = message_schema(graph)
         # A later run with the same schema keeps the plan and its fitted costs.
-        if self._plan is None or self._plan.source_schema != schema:
-            self._plan = compile_plan(self._graph, schema, backends())
+        if self._plan is None or (self._plan.source_schema, self._message_schema) != (schema, messages):
+            self._plan = compile_plan(graph, schema, backends())
+            self._message_schema = messages
         return self._plan
 
 

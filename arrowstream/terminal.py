@@ -86,7 +86,7 @@ def progress_bar(
 
 
 def print_report(report: RunReport, *, console: Console | None = None, stderr: bool = False) -> None:
-    """Print the report of a run on stdout: a line of totals, a table of stages, and a line of losses, if any.
+    """Print the report of a run on stdout: a line of totals, a table of stages, and lines of checkpoints and losses.
 
     Parameters
     ----------
@@ -120,8 +120,9 @@ def print_report(report: RunReport, *, console: Console | None = None, stderr: b
         table.add_row(_plain(stage.name), *counts, *times, _plain(batches))
     console.print(_plain(report.summary), soft_wrap=True)
     console.print(table)
-    if report.losses is not None:
-        console.print(_plain(report.losses), soft_wrap=True)
+    for more in (report.checkpoints, report.losses):
+        if more is not None:
+            console.print(_plain(str(more)), soft_wrap=True)
 
 
 def missing_cli(what: str) -> MissingExtra:

@@ -8,13 +8,17 @@ from pathlib import Path
 
 from benchmarks import (
     bare_loop,
+    checkpoints,
+    databases,
     etl,
     imports,
+    kafka,
     keyed,
     latency,
     memory,
     metrics,
     nexmark,
+    record_batches,
     records,
     small_files,
     text,
@@ -37,6 +41,10 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "nexmark": nexmark.run,
     "small_files": small_files.run,
     "windows": windows.run,
+    "record_batches": record_batches.run,
+    "kafka": kafka.run,
+    "checkpoints": checkpoints.run,
+    "databases": databases.run,
     "imports": imports.run,
 }
 RESULTS = Path(__file__).with_name("results.md")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import griffe
 
-from arrowstream.jobs.connector_table import SINKS, SOURCES, Connector, Option
+from arrowstream.jobs.connector_table import SINKS, SOURCES, ByFormat, Connector, Fields, Option
 from docs.docstrings import ROOT, load, read
 from docs.render import body, markdown, opening, signature
 
@@ -23,10 +24,25 @@ OPTIONS = {
     "count from 0": "a whole number",
     "text or count": "text, or a whole number of at least 1",
     "options": 'a table of names and values, such as `{ aws_region = "eu-west-1" }`',
+    "path or options": "a path; a relative one starts at the folder of the job file; or a table of names and values",
     "types": 'a table of columns and types, such as `{ x = "Float64" }`',
+    "duration": 'a duration, such as `"10s"`, or a number of seconds',
+    "text or path": "JSON text, or the path of a file with it; a relative one starts at the folder of the job file",
+    "uri": "the URI of a database; the relative path of a file starts at the folder of the job file",
     "nulls": 'text, a list of texts, or a table of columns and texts, such as `{ x = "NA" }`',
+    "counts": "a list of whole numbers",
+    "start": "text, a time with its offset from UTC such as `2026-01-31T12:00:00Z`, or a table of partitions and "
+    "offsets, such as `{ 0 = 17 }`",
     "bad_rows": '`"error"`, `"skip"`, or a sink, such as `{ kind = "file", path = "bad.ndjson" }`',
 }
+GUIDES = {
+    "delta": "[Tables of Delta Lake](../guide/lakes.md)",
+    "iceberg": "[Tables of Iceberg](../guide/iceberg.md)",
+    "database": "[Databases](../guide/databases.md)",
+    "kafka": "[Kafka](../guide/kafka.md) · [Message formats](../guide/messages.md)",
+    "tcp": "[Message formats](../guide/messages.md)",
+}
+"""Pages of the guide about a kind of source and sink."""
 SHARED = {
     "Every source": ("io.source.SourceSpec.with_event_time",),
     "Every sink": (
@@ -60,8 +76,9 @@ def called(package: griffe.Module, entry: Connector) -> griffe.Function:
 def page(package: griffe.Module, section: str, kind: str, entry: Connector) -> Iterator[str]:
     """The page of one connector; `section` is its place in a job."""
     item = called(package, entry)
-    owner = f"{item.parent.name}." if isinstance(item.parent, griffe.Class) else ""
-    yield from (f"# {owner}{item.name}", "", f"[Connectors](index.md#{section}s)", "")
+    owner = f"{_owner(item)}." if isinstance(item.parent, griffe.Class) else ""
+    guides = f" · {GUIDES[kind]}" if kind in GUIDES else ""
+    yield from (f"# {owner}{item.name}", "", f"[Connectors](index.md#{section}s){guides}", "")
     yield from ("```python", f"{owner}{signature(item)}", "```", "")
     yield from body(read(item), "##")
     if entry.options is not None:
@@ -72,8 +89,21 @@ def page(package: griffe.Module, section: str, kind: str, entry: Connector) -> I
         )
 
 
+def _owner(item: griffe.Function) -> str:
+    """The class that users call a constructor of: the one that inherits it."""
+    assert isinstance(item.parent, griffe.Class)
+    return re.sub("^(?:Database|File|Lake|Network)(Source|Sink)s$", r"\1", item.parent.name)
+
+
 def written(option: Option) -> str:
     """What a job may write for an option."""
+    if isinstance(option, ByFormat):
+        return "; ".join(f'for `"{name}"`, {written(each)}' for name, each in option.formats.items())
+    if isinstance(option, Fields):
+        return "a table of " + ", ".join(
+            f"`{name}` ({'required, ' * (name in option.required)}{written(each)})"
+            for name, each in option.options.items()
+        )
     if isinstance(option, tuple):
         return "one of " + ", ".join(f"`{name}`" for name in map(repr, option)).replace("'", '"')
     return OPTIONS[option]
@@ -110,5 +140,4 @@ def rows(package: griffe.Module, kinds: Mapping[str, Connector]) -> Iterator[str
         item = called(package, entry)
         job = f'`kind = "{kind}"`' if entry.options is not None else ""
         first = markdown(opening(item)).split("\n\n")[0].replace("\n", " ")
-        assert isinstance(item.parent, griffe.Class)
-        yield f"| [`{item.parent.name}.{item.name}`]({item.name}.md) | {first} | {job} |"
+        yield f"| [`{_owner(item)}.{item.name}`]({item.name}.md) | {first} | {job} |"

@@ -63,6 +63,8 @@ AGGREGATE: Pages = {
     "scan": (),
 }
 
+JOIN: Pages = {"join": ()}
+
 FLOW: Pages = {
     "buffer": (),
     "throttle": (),
@@ -91,6 +93,7 @@ ERRORS: Pages = {
 GROUPS: dict[str, Pages] = {
     "Transform": TRANSFORM,
     "Aggregate": AGGREGATE,
+    "Join": JOIN,
     "Flow control": FLOW,
     "Error handling": ERRORS,
 }

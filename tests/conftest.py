@@ -5,13 +5,16 @@ import os
 
 import hypothesis
 import pytest
+from hypothesis.internal.conjecture import providers
+
+pytest_plugins = ["servers.fixtures"]
 
 hypothesis.settings.register_profile(
     "default",
     # The machines are small and noisy: a slow example says nothing about the code.
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
-    max_examples=30,
+    max_examples=20,
     derandomize=True,
     database=None,
 )
@@ -23,6 +26,9 @@ hypothesis.settings.register_profile(
     "quick", parent=hypothesis.settings.get_profile("default"), max_examples=10
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+if hypothesis.settings.default.derandomize:
+    # Hypothesis also tries the constants of all modules that were imported before, which are others in each worker.
+    providers._get_local_constants = lambda: providers._local_constants
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

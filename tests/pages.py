@@ -14,20 +14,25 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = ("pip", "make")
 """Commands of a page that other tests run, or that set the environment up."""
 
+KAFKA = "localhost:9092"
+"""The address of a broker on a page."""
+
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     """The language and the text of each block."""
     return re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def run_page(page: Path) -> tuple[dict[str, Any], str]:
+def run_page(page: Path, kafka: str = KAFKA) -> tuple[dict[str, Any], str]:
     """Run every block in the current folder; return the names that Python defined, and what commands printed.
 
-    A block of TOML is a file, whose name is in its first line, and a job unless it is the file of settings.
+    A block of TOML is a file, whose name is in its first line, and a job unless it is the file of settings. The
+    broker of the blocks is at the address `kafka`.
     """
     namespace: dict[str, Any] = {}
     printed = ""
-    for language, text in blocks(page):
+    for language, block in blocks(page):
+        text = block.replace(KAFKA, kafka)
         if language == "python":
             exec(compile(text, page.name, "exec"), namespace)
         elif language == "toml":

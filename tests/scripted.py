@@ -10,8 +10,9 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
-from arrowstream.io.sink import BlockingWriter, Handle, SinkSpec, Writer
+from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
+from arrowstream.io.writer import BlockingWriter, Handle, Writer
 from arrowstream.operators.base import Operator, Process
 
 COMMITTED = ("prepare", "commit", "close")

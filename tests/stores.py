@@ -83,7 +83,8 @@ class _Ranges(SimpleHTTPRequestHandler):
         if code == method:
             self.send_error(403)
         elif isinstance(code, int):
-            self.send_error(self.fails.pop(0))
+            self.fails.pop(0)
+            self.send_error(code)
         else:
             return False
         return True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -35,6 +37,7 @@ _SECONDS = 9_000_000_000  # from 1684 to 2255, which nanoseconds can hold, too
 _DAYS = 100_000
 _FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, 127.9, -128.9, float("nan"), float("inf"), float("-inf"), 5e-324]
 _FLOATS += [sign * 2.0**bits for bits in (7, 8, 15, 16, 31, 32, 63, 64, 127) for sign in (1, -1)]
+_COLOURS = ["red", "green", "blue"]
 _TEXTS = ["", "a", "B", "aa", " a ", "é", "ß", "1", "-1", "日本", "🦀", "a\nb"]
 
 
@@ -62,6 +65,7 @@ def corners(dtype: pl.DataType) -> list[Any]:
     return [*simple.get(dtype.base_type(), []), None]
 
 
+@cache
 def values(dtype: pl.DataType) -> st.SearchStrategy[Any]:
     """Python values of a type, its corners more often than chance would bring them; never None."""
     special = corners(dtype)[:-1]
@@ -90,7 +94,7 @@ def values(dtype: pl.DataType) -> st.SearchStrategy[Any]:
         pl.Binary: st.binary(max_size=4),
         pl.Date: st.integers(-_DAYS, _DAYS),
         pl.Time: st.integers(0, 24 * 3_600 * 10**9 - 1),
-        pl.Categorical: st.sampled_from(["red", "green", "blue"]),
+        pl.Categorical: st.sampled_from(_COLOURS),
         pl.Null: st.none(),
     }
     return simple[dtype.base_type()]
@@ -104,6 +108,90 @@ def make_series(name: str, data: Sequence[Any], dtype: pl.DataType) -> pl.Series
     return pl.Series(name, data, dtype)
 
 
+_BYTES = 10
+"""Bytes that a value of a column is made from: what kind of value, and which."""
+
+
+def column(draw: st.DrawFn, dtype: pl.DataType, rows: int) -> list[Any]:
+    """Values as those of `values`, and None: of plain types in one draw of bytes, as each draw takes long."""
+    if dtype.is_nested():
+        return draw(_lists(dtype, rows))
+    make = _maker(dtype)
+    drawn = draw(st.binary(min_size=rows * _BYTES, max_size=rows * _BYTES))
+    chunks = (drawn[start : start + _BYTES] for start in range(0, len(drawn), _BYTES))
+    return [make(chunk[0], int.from_bytes(chunk[1:])) if chunk[0] & 3 else None for chunk in chunks]
+
+
+@cache
+def _lists(dtype: pl.DataType, rows: int) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.none() | values(dtype), min_size=rows, max_size=rows)
+
+
+@cache
+def _maker(dtype: pl.DataType) -> Callable[[int, int], Any]:
+    """What makes a value of a kind and a number: a corner, a common one, or any."""
+    special = corners(dtype)[:-1]
+    common, others = _common(dtype, special)
+
+    def make(kind: int, number: int) -> Any:
+        if special and kind & 3 == 1:
+            return special[number % len(special)]
+        return (common if kind & 3 == 2 else others)(number)
+
+    return make
+
+
+def _common(dtype: pl.DataType, special: list[Any]) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
+    """Common values, and any values."""
+    if dtype.is_float():
+        layout, size = ("<f", 4) if dtype == pl.Float32 else ("<d", 8)
+        mask = 2 ** (8 * size) - 1
+
+        def bits(number: int) -> float:
+            value = struct.unpack(layout, (number & mask).to_bytes(size))[0]
+            return value if value == value else float("nan")
+
+        return lambda number: struct.unpack(layout, struct.pack(layout, number % 2_000_001 / 1_000 - 1_000))[
+            0
+        ], bits
+    if isinstance(dtype, pl.Decimal):
+        return (lambda number: _cents(number % 20_001 - 10_000)), lambda number: _cents(
+            number % (2 * 10**9 + 1) - 10**9
+        )
+    if dtype.is_integer() or dtype.is_temporal():
+        low, high = special[0], special[-1]
+        near = min(high, 50) - max(low, -50) + 1
+        return (lambda number: number % near + max(low, -50)), lambda number: number % (high - low + 1) + low
+    if dtype in (pl.String, pl.Binary):
+        make = _text if dtype == pl.String else _octets
+        return make, make
+    choice = {pl.Categorical: _COLOURS, pl.Null: [None]}.get(dtype.base_type()) or (
+        dtype.categories.to_list() if isinstance(dtype, pl.Enum) else special
+    )
+    return (lambda number: choice[number % len(choice)]), lambda number: choice[number % len(choice)]
+
+
+def _text(number: int) -> str:
+    """Up to five characters, of ASCII more often than of other parts of Unicode."""
+    number, length = divmod(number, 6)
+    text = ""
+    for _ in range(length):
+        number = (number * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407) % 2**64
+        end = (0x80, 0x80, 0x250, 0x11_0000)[number >> 62]
+        code = (number >> 20) % end
+        text += "\ufffd" if 0xD800 <= code < 0xE000 else chr(code)
+    return text
+
+
+def _octets(number: int) -> bytes:
+    number, length = divmod(number, 5)
+    return (number % 2**32).to_bytes(4)[:length]
+
+
+def _cents(cents: int) -> Decimal:
+    return Decimal(cents).scaleb(-2)
+
+
 @st.composite
 def frames(
     draw: st.DrawFn, schema: Mapping[str, pl.DataType] | None = None, max_rows: int = 12
@@ -113,19 +201,16 @@ def frames(
         types = draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=5))
         schema = {f"c{place}": dtype for place, dtype in enumerate(types)}
     rows = draw(st.integers(0, max_rows))
-    columns = {
-        name: draw(st.lists(st.none() | values(dtype), min_size=rows, max_size=rows))
-        for name, dtype in schema.items()
-    }
+    columns = {name: column(draw, _instance(dtype), rows) for name, dtype in schema.items()}
     frame = pl.DataFrame([make_series(name, columns[name], dtype) for name, dtype in schema.items()])
     start = draw(st.integers(0, min(3, rows)))
     return frame.slice(start, draw(st.integers(0, rows - start)) if start else None)
 
 
 @st.composite
-def cuts(draw: st.DrawFn, frame: pl.DataFrame) -> list[pl.DataFrame]:
+def cuts(draw: st.DrawFn, frame: pl.DataFrame, most: int = 4) -> list[pl.DataFrame]:
     """The same rows as some batches, of which some may be empty; together they give `frame` again."""
-    inner = draw(st.lists(st.integers(0, frame.height), max_size=4))
+    inner = draw(st.lists(st.integers(0, frame.height), max_size=most))
     bounds = [0, *sorted(inner), frame.height]
     return [frame.slice(start, stop - start) for start, stop in pairwise(bounds)]
 

@@ -1,7 +1,11 @@
 """A batch in its two forms."""
 
+import subprocess
+import sys
+
 import polars as pl
 import pyarrow as pa
+import pytest
 
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.core.position import Position
@@ -64,3 +68,29 @@ def test_errors_teach() -> None:
         "  hint: c",
     ]
     assert str(StageError("it failed")) == "it failed"
+
+
+@pytest.mark.untraced
+def test_threads_that_export_the_same_frame_do_not_wait_for_each_other() -> None:
+    # In a process of its own: threads that wait inside of Polars never end.
+    code = """
+import threading
+import polars as pl
+from arrowstream.core.batch import Batch
+from arrowstream.operators.functions.frame_forms import to_form
+for export in (Batch.arrow, to_form("pandas")):
+    for _ in range(300):
+        rows = pl.DataFrame({"x": [1, 2] * 5, "y": ["a", "b"] * 5})
+        frame = pl.concat([rows, rows], rechunk=False)
+        barrier = threading.Barrier(4)
+        def work():
+            barrier.wait()
+            export(Batch(frame))
+            frame.dtypes
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=110)

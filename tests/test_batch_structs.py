@@ -77,6 +77,7 @@ COLUMNS = {
 NESTED = pl.DataFrame([pl.Series(name, *column) for name, column in COLUMNS.items()]).with_row_index("row")
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", NESTED.columns)
 def test_every_slice_of_a_column_comes_back_in_either_direction(name):
     column = NESTED.select(name)

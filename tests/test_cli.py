@@ -32,6 +32,8 @@ from arrowstream.jobs import connectors as job_parts
 from arrowstream.jobs.connectors import Connector
 from arrowstream.testing import TestSource
 
+pytestmark = pytest.mark.once
+
 JOB = """\
 [pipeline]
 name = "late"
@@ -57,6 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.untraced
 def test_run() -> None:
     code, out, err = invoke("run", "job.toml")
     assert (code, err) == (0, "")
@@ -146,6 +149,7 @@ def test_a_wrong_command_line_is_2(arguments: list[str], message: str) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("command", ["run", "explain", "schema"])
 @pytest.mark.parametrize(
     ("old", "new", "message"),
@@ -363,7 +367,7 @@ def test_a_second_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("job.toml").write_text(JOB.replace('kind = "file"\npath = "in.csv"', 'kind = "endless"'))
     code, out, err = invoke("run", "job.toml")
     assert (code, out) == (143, "")
-    assert err.splitlines()[-1] == "a second signal, SIGTERM, ended the run: nothing is committed"
+    assert err.splitlines()[-1] == "a second signal, SIGTERM, ended the run: nothing more is committed"
     assert sorted(path.name for path in Path().iterdir()) == ["in.csv", "job.toml"]
 
 
@@ -419,6 +423,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
+@pytest.mark.untraced
 def test_importing_the_library_loads_no_extra_and_nothing_that_takes_long() -> None:
     unwanted = {"typer", "rich", "click", "pyarrow.compute", "pyarrow.parquet"}
     code = f"import sys, arrowstream; print(*sorted({unwanted} & set(sys.modules)))"
@@ -427,7 +432,6 @@ def test_importing_the_library_loads_no_extra_and_nothing_that_takes_long() -> N
 
 
 @pytest.mark.untraced
-@pytest.mark.once
 def test_a_process_with_pipes() -> None:
     command = [sys.executable, "-m", "arrowstream", "run", "job.toml"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
@@ -439,7 +443,6 @@ def test_a_process_with_pipes() -> None:
 
 
 @pytest.mark.untraced
-@pytest.mark.once
 def test_rows_on_stdout_are_not_mixed_with_the_report() -> None:
     Path("out.toml").write_text(
         Path("job.toml").read_text().replace('"out.parquet"', '"/dev/stdout"\nformat = "csv"')
@@ -513,7 +516,6 @@ def process(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.untraced
-@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("process", [ENDLESS], indirect=True)
 def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: signal.Signals) -> None:
@@ -528,7 +530,6 @@ def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: sign
 
 
 @pytest.mark.untraced
-@pytest.mark.once
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("process", [STUCK], indirect=True)
 def test_a_second_real_signal_ends_at_once(

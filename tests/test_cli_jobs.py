@@ -1,11 +1,12 @@
 """What the command line does with jobs beyond running them: check, preview, JSON, --set, the folder of paths."""
 
+import io
 import json
 import math
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.jobs import connectors as job_parts
 from arrowstream.jobs.connectors import Connector
 from arrowstream.testing import TestSource
+
+pytestmark = pytest.mark.once
 
 JOB = """\
 [pipeline]
@@ -118,11 +121,11 @@ def test_the_report_as_json() -> None:
     assert (code, err) == (0, "")
     assert list(found) == [
         *("ok", "exit_code", "job", "name", "rows_in", "rows_out", "seconds", "rows_per_second"),
-        *("stopped", "lost_rows", "losses", "stages", "error"),
+        *("stopped", "lost_rows", "losses", "checkpoints", "stages", "error"),
     ]
     assert (found["ok"], found["job"], found["name"]) == (True, "job.toml", "late")
     assert (found["rows_in"], found["rows_out"], found["lost_rows"]) == (3, 2, 0)
-    assert found["stopped"] is found["losses"] is found["error"] is None
+    assert found["stopped"] is found["losses"] is found["checkpoints"] is found["error"] is None
     assert [(stage["rows_in"], stage["rows_out"]) for stage in found["stages"]][::2] == [(3, 3), (2, 2)]
     assert all(isinstance(stage["batches"], dict) for stage in found["stages"])
     assert pl.read_parquet("out.parquet").to_dict(as_series=False) == OUT
@@ -270,6 +273,7 @@ def test_set_in_every_command() -> None:
         assert err == "--set snk.path: unknown key 'snk' in the job (did you mean 'sink'?)\n"
 
 
+@pytest.mark.untraced
 def test_paths_in_every_command(folder: Path) -> None:
     (folder / "jobs").mkdir()
     os.renames("job.toml", "jobs/job.toml")
@@ -306,6 +310,40 @@ def test_a_row_that_cannot_be_read_is_no_mistake_in_the_job() -> None:
         json.loads(invoke("check", "--json", "job.toml", "--set", "source.path=broken.csv")[1])["exit_code"]
         == 1
     )
+
+
+def bytes_of(write: Callable[[pl.DataFrame, io.BytesIO], object]) -> bytes:
+    file = io.BytesIO()
+    write(pl.DataFrame(OUT), file)
+    return file.getvalue()
+
+
+PARQUET, SHEET = bytes_of(pl.DataFrame.write_parquet), bytes_of(pl.DataFrame.write_excel)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "options", "expected"),
+    [
+        ("x.csv", b"", {}, 1),
+        ("x.csv", b'a,b\n1,"x\n', {}, 1),
+        ("x.csv", PARQUET, {}, 1),
+        ("x.json", b'[{"a": 1', {}, 1),
+        ("x.parquet", PARQUET[:-20], {}, 1),
+        ("x.avro", b"no such file", {}, 1),
+        ("x.xlsx", SHEET[:-20], {}, 1),
+        ("x.xlsx", SHEET, {"sheet": "other"}, 2),
+        ("x.csv", b"a,b\n1,2\n", {"schema": "{z = 'Int64'}"}, 2),
+        ("other.csv", None, {}, 2),
+    ],
+)
+def test_data_that_cannot_be_read_and_a_wrong_job_have_codes_of_their_own(
+    path: str, content: bytes | None, options: dict[str, str], expected: int
+) -> None:
+    if content is not None:
+        Path(path).write_bytes(content)
+    options |= {"path": path}
+    assignments = (word for name, value in options.items() for word in ("--set", f"source.{name}={value}"))
+    assert invoke("schema", "job.toml", *assignments)[0] == expected
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,21 @@
 """A connector is one entry of a table: jobs, pages and `explain()` come from it."""
 
+import dataclasses
 import importlib
 import inspect
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import griffe
 import polars as pl
 import pytest
 
 from arrowstream import Sink, Source
-from arrowstream.jobs.connector_table import SINKS, SOURCES, Connector
+from arrowstream.io.messages.formats import MessageFormat
+from arrowstream.jobs.connector_table import SINKS, SOURCES, ByFormat, Connector, Fields, Option
 from arrowstream.jobs.job import Job
 from docs import connector_pages
 from docs.connector_pages import FOLDER, OPTIONS, SHARED, build, called, page
@@ -31,7 +34,7 @@ def package() -> griffe.Module:
 
 def test_every_method_is_in_the_table() -> None:
     for owner, kinds, other in ((Source, SOURCES, set()), (Sink, SINKS, {"fanout"})):
-        methods = {name for name in vars(owner) if not name.startswith("_")}
+        methods = {name for name in dir(owner) if not name.startswith("_")}
         assert methods - other == {entry.call.__name__ for entry in kinds.values()}
 
 
@@ -57,16 +60,43 @@ def test_a_page_says_all_of_it(section: str, kind: str, entry: Connector, packag
     assert (f'[{section}]\nkind = "{kind}"' in text) == (entry.options is not None)
 
 
+REQUIRED = {
+    "from_kafka": {"servers", "topic"},
+    "from_database": {"uri", "query"},
+    "from_iceberg": {"table", "catalog"},
+    "to_database": {"uri", "table"},
+    "to_iceberg": {"table", "catalog"},
+}
+"""The arguments without a default, of other connectors than files."""
+
+
 @pytest.mark.parametrize("entry", [entry for _, _, entry in ENTRIES if entry.options is not None])
 def test_a_job_has_the_arguments_of_python(entry: Connector) -> None:
     assert entry.options is not None
     parameters = inspect.signature(entry.call).parameters
     assert set(entry.options) == set(parameters)
     assert next(iter(entry.options)) == next(iter(parameters))
-    assert set(entry.required) == {"path"}
-    assert all(isinstance(option, tuple) or option in OPTIONS for option in entry.options.values())
+    required = REQUIRED.get(entry.call.__name__, {next(iter(parameters))})
+    assert set(entry.required) == required
+    known = {each for each in walked(entry.options) if not isinstance(each, tuple)}
+    assert known <= set(OPTIONS)
 
 
+def walked(options: Mapping[str, Option]) -> Iterator[Option]:
+    """The types of options, those of the fields of tables among them."""
+    for option in options.values():
+        if isinstance(option, Fields):
+            names = {field.name for field in dataclasses.fields(option.make)}  # type: ignore[arg-type]
+            assert set(option.options) == names
+            yield from walked(option.options)
+        elif isinstance(option, ByFormat):
+            assert {option.default, *option.formats} <= set(get_args(MessageFormat))
+            yield from walked(option.formats)
+        else:
+            yield option
+
+
+@pytest.mark.untraced
 def test_what_all_have_in_common_is_in_the_index(package: griffe.Module) -> None:
     text = (FOLDER / "index.md").read_text()
     for names in SHARED.values():

@@ -12,6 +12,8 @@ from arrowstream.metrics.stage import StageMetrics
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.terminal import PIPED_WIDTH, print_report, progress_bar
 
+pytestmark = pytest.mark.once
+
 REPORT = RunReport(
     "late",
     336_776,

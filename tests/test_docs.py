@@ -18,7 +18,7 @@ from docs.build import FOLDER, build, operators
 from docs.docstrings import load, read
 from docs.pages import GROUPS, Pages, Part
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.untraced]
 
 MODULES = [
     module.name
@@ -33,7 +33,6 @@ def package() -> griffe.Module:
     return load()
 
 
-@pytest.mark.untraced
 def test_the_pages_are_up_to_date(tmp_path: Path) -> None:
     build(tmp_path)
     made = {page.name: page.read_text() for page in tmp_path.iterdir()}
@@ -41,7 +40,6 @@ def test_the_pages_are_up_to_date(tmp_path: Path) -> None:
     assert made == kept, "run `make docs`"
 
 
-@pytest.mark.untraced
 def test_every_operator_has_a_page(package: griffe.Module) -> None:
     assert sorted(operators(package)) == sorted(PAGES)
     assert sum(map(len, GROUPS.values())) == len(PAGES)
@@ -104,7 +102,9 @@ def test_a_page_names_only_what_its_reader_can_write(page: Path) -> None:
 def _methods(kind: type) -> Iterator[tuple[str, Any]]:
     for name, value in vars(kind).items():
         method = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-        if not name.startswith("_") and (inspect.isfunction(method) or isinstance(method, property)):
+        if not name.startswith("_") and (
+            inspect.isfunction(inspect.unwrap(method)) or isinstance(method, property)
+        ):
             yield name, method
 
 

@@ -16,6 +16,8 @@ import pytest
 from arrowstream.cli import doctor
 from arrowstream.cli.doctor import Finding
 
+pytestmark = pytest.mark.once
+
 GIB = 2**30
 
 

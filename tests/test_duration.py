@@ -10,6 +10,8 @@ from arrowstream import Pipeline, Source
 from arrowstream.core.duration import microseconds, nanoseconds, seconds
 from arrowstream.errors import PlanError
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),

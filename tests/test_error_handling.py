@@ -193,6 +193,7 @@ def test_rows_that_were_left_out_and_added_before_are_not_taken_for_others() -> 
     assert set(letters["position"]) == {"n.csv rows 0-6"}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_handlers_the_first_failure_ends_the_run(kind: str) -> None:
     good = TestSink()
@@ -439,6 +440,7 @@ def test_a_run_that_is_cancelled_while_it_waits_to_try_again_ends_at_once() -> N
     asyncio.run(main())
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 @pytest.mark.parametrize("seed", range(25))
 def test_chaos(seed: int) -> None:

@@ -2,7 +2,7 @@
 
 import doctest
 import gzip
-import importlib
+import importlib.util
 import json
 import runpy
 import shutil
@@ -190,7 +190,8 @@ def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     found = doctest.DocTestFinder().find(importlib.import_module(name))
-    with_examples = [test for test in found if test.examples]
+    missing = () if importlib.util.find_spec("pyiceberg") else ("_iceberg",)  # the oldest versions have none
+    with_examples = [test for test in found if test.examples and not test.name.endswith(missing)]
     assert with_examples
     for test in with_examples:
         runner.run(test)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from arrowstream.metrics.histogram import BOUNDS_SECONDS, Histogram, Latency
 
+pytestmark = pytest.mark.once
+
 DURATIONS = st.one_of(st.integers(0, 300), st.integers(0, 10**7), st.integers(0, 10**15))
 SAMPLES = st.lists(st.tuples(DURATIONS, st.integers(1, 1_000)), min_size=1, max_size=50)
 

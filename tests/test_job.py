@@ -52,6 +52,7 @@ def refusal(path: str) -> str:
     return message
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
@@ -107,6 +108,7 @@ def test_a_source_with_all_its_keys() -> None:
     assert_frame_equal(pl.read_parquet("out.parquet"), expected)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("strict", ["true", "false"])
 def test_a_source_of_objects_that_is_strict(strict: str) -> None:
     rows = ['{"a": 1, "b": "x"}'] * 10_001 + ['{"a": 1, "c": 3}']

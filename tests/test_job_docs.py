@@ -55,7 +55,9 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         elif kind == "toml":
             name = text.splitlines()[0].removeprefix("# ")
             Path(name).write_text(text)
-            Job.load(name).pipeline().run_sync()
+            pipeline = Job.load(name).pipeline()
+            if 'kind = "kafka"' not in text:
+                pipeline.run_sync()
         else:
             for environ, arguments, target in commands(text):
                 done = CliRunner().invoke(app, arguments, env=environ)

@@ -9,6 +9,8 @@ import pytest
 from arrowstream.config.toml_file import JobFile, Value, nearest
 from arrowstream.errors import JobError
 
+pytestmark = pytest.mark.once
+
 TEXT = """\
 flag = true
 number = 3

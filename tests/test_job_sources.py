@@ -193,3 +193,41 @@ def test_a_preview_of_a_wrong_job_is_refused() -> None:
 
 def test_a_preview_ends_after_its_duration() -> None:
     assert load().preview(3, duration="1h")[1].stopped is None
+
+
+KAFKA = """\
+[source]
+kind = "kafka"
+servers = "localhost:9092"
+topic = ["a", "b"]
+group = "g"
+format = "raw"
+start = {start}
+partitions = [0, 1]
+metadata = {{ offset = "o" }}
+security = {{ mechanism = "PLAIN", username = "me", password = "hunter2" }}
+[sink]
+kind = "file"
+path = "all.parquet"
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "label"),
+    [
+        ("{ 0 = 17, 'b[1]' = 5 }", "given offsets"),
+        ("1970-01-01T00:00:05Z", "time 5000 ms"),
+        ("'latest'", "latest"),
+    ],
+)
+def test_a_job_reads_from_kafka(start: str, label: str) -> None:
+    explained = load(KAFKA.format(start=start)).pipeline().explain()
+    assert f"kafka a, b [0, 1] at localhost:9092 ({label}, group g)" in explained
+    assert "hunter2" not in explained
+
+
+def test_what_a_job_says_wrong_about_kafka() -> None:
+    with pytest.raises(JobError, match=r"j.toml:7.*an integer of at least 0"):
+        load(KAFKA.format(start="{ 0 = 'x' }"))
+    with pytest.raises(JobError, match="start"):
+        load(KAFKA.format(start="5"))

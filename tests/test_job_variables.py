@@ -19,6 +19,8 @@ from arrowstream.jobs.job import Job
 from arrowstream.jobs.values import duration, length
 from arrowstream.jobs.variables import with_variables
 
+pytestmark = pytest.mark.once
+
 
 def root(text: str) -> Value:
     return JobFile("j.toml", text).root
@@ -324,6 +326,7 @@ window = { size = "1s", on = "ts", agg = "count(*)", late = { kind = "file", pat
 """
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("name", ["jobs", "j[a]*b"])
 def test_paths_start_at_the_folder_of_the_job(

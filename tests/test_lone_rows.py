@@ -208,6 +208,7 @@ SUMS = {
 """Aggregations that Polars computes in another order."""
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("by", [None, "k"])
 def test_sums_in_the_order_of_the_rows(by: str | None) -> None:
     def steps(b: Builder) -> Builder:

@@ -5,6 +5,7 @@ import sys
 import threading
 import urllib.request
 from dataclasses import FrozenInstanceError
+from typing import ClassVar
 
 import polars as pl
 import pytest
@@ -15,10 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from arrowstream.core.batch import Barrier, Batch, Idle, Watermark
 from arrowstream.core.channel import ChannelStatistics
 from arrowstream.errors import MissingExtra, PlanError
+from arrowstream.metrics.backlog import Backlog
 from arrowstream.metrics.counters import NOTES, SAMPLE, StageCounters
 from arrowstream.metrics.server import serve
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.metrics.stage import StageMetrics
+
+pytestmark = pytest.mark.once
 
 Samples = dict[tuple[str, ...], float]
 
@@ -60,7 +64,7 @@ def picture() -> Metrics:
 
 def samples(text: str) -> Samples:
     """Every sample by its name and the values of its labels."""
-    order = ("pipeline", "stage", "backend", "le")
+    order = ("pipeline", "stage", "backend", "partition", "le")
     return {
         (sample.name, *(sample.labels[label] for label in order if label in sample.labels)): sample.value
         for family in text_string_to_metric_families(text)
@@ -217,6 +221,19 @@ def test_prometheus_text() -> None:
     assert found["arrowstream_latency_seconds_sum", *stage] == pytest.approx(2.8, rel=0.01)
     # Without event time there is no lag, rather than one of zero.
     assert ("arrowstream_watermark_lag_seconds", "late", "sink") not in found
+
+
+def test_what_a_source_has_not_read_yet() -> None:
+    class Behind(Backlog):
+        lag: ClassVar = {"t[0]": 7, "t[1]": 0}
+        rebalances = 3
+
+    metrics = Metrics.of("p", sources=[StageCounters("source", Behind())], sinks=[StageCounters("sink")])
+    assert dict(metrics.stages["source"].lag) == Behind.lag and metrics.stages["source"].rebalances == 3
+    assert dict(metrics.stages["sink"].lag) == {} and metrics.stages["sink"].rebalances == 0
+    found = samples(metrics.export_prometheus())
+    assert found["arrowstream_source_lag_offsets", "p", "source", "t[0]"] == 7
+    assert found["arrowstream_source_rebalances_total", "p", "source"] == 3
 
 
 def test_names_that_prometheus_must_not_misread() -> None:

@@ -159,7 +159,18 @@ def test_a_type_error_from_inside_stays_as_it_is() -> None:
 
 def test_signatures_stay_visible() -> None:
     assert list(inspect.signature(Builder.buffer).parameters) == ["self", "capacity"]
-    assert inspect.iscoroutinefunction(Pipeline.run)
+    assert list(inspect.signature(built().run).parameters) == [
+        "progress",
+        "duration",
+        "limit",
+        "signals",
+        "checkpoint",
+        "every",
+        "from_checkpoint",
+    ]
+    for function in (Pipeline.run, built().run, Builder.collect, Pipeline.builder().collect):
+        assert inspect.iscoroutinefunction(function)
+        assert function.__doc__ is not None and function.__name__ in ("run", "collect")
     assert Source.from_file.__doc__ is not None and Source.from_file.__name__ == "from_file"
 
 

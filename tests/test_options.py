@@ -13,6 +13,8 @@ from arrowstream import ErrorHandler, Pipeline, Settings, Sink, Source, ZeroCopy
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.testing import TestSource, check_cut_independence
 
+pytestmark = pytest.mark.once
+
 FRAME = pl.DataFrame({"t": [1, 2], "x": [1, 2]}, schema={"t": pl.Datetime("us"), "x": pl.Int64})
 
 
@@ -93,6 +95,7 @@ def test_no_duration_and_no_number(option: str, value: Any) -> None:
     assert raised.value.what and (raised.value.expected or raised.value.found)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("option", COUNTS)
 @pytest.mark.parametrize("value", [*NO_NUMBERS, 1.5, "2", timedelta(1)], ids=repr)
 def test_no_count(option: str, value: Any) -> None:

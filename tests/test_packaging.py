@@ -50,3 +50,14 @@ def test_no_address_is_made_up(file: str) -> None:
     hosts = set(re.findall(r"https?://([\w.-]+)", (ROOT / file).read_text()))
     assert hosts <= {"arrow.apache.org", "pola.rs"}
     assert "urls" not in PROJECT
+
+
+def test_every_target_of_make_that_is_named_has_a_recipe() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    declared = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert declared is not None
+    recipes = set(re.findall(r"^([a-z-]+):[^\n]*\n\t", makefile, re.MULTILINE))
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    named = {name for page in pages for name in re.findall(r"`make ([a-z-]+)`", page.read_text())}
+    assert "demo-kafka" in named
+    assert named | set(declared[1].split()) == recipes

@@ -21,6 +21,7 @@ class Somewhere:
         return str(self.path)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("form", [str, Path, Somewhere])
 def test_a_path_may_have_any_form(form: Callable[[Path], Any], tmp_path: Path) -> None:
     rows = pl.DataFrame({"x": [1, 2]})

@@ -13,6 +13,8 @@ from arrowstream import Sink
 from arrowstream.errors import PlanError
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
 
+pytestmark = pytest.mark.once
+
 RETRY, LOG, SKIP = ErrorHandler.retry(3), ErrorHandler.log(), ErrorHandler.skip()
 DEAD, FAIL = ErrorHandler.dead_letter(object()), ErrorHandler.fail()
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from pages import ROOT, blocks, run_page
+from pages import KAFKA, ROOT, blocks, run_page
+from servers.topics import new_topic
+
+from arrowstream import Sink
 
 README = ROOT / "README.md"
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
@@ -48,21 +51,52 @@ def test_the_readmes_figures_are_those_of_the_benchmarks() -> None:
     assert not missing, "copy the lines of benchmarks/results.md into the README"
 
 
+TOPICS = {"kafka": {"orders": 3, "totals": 1}, "messages": {"items": 1}}
+"""The topics that pages need, with their partitions."""
+
+
 @pytest.mark.untraced
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
 def test_a_page_of_the_guide_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if page.stem == "iceberg":
+        pytest.importorskip("pyiceberg")
     assert any(language == "python" for language, _ in blocks(page))
-    names, _ = run_page(page)
+    address = KAFKA
+    if page.stem in TOPICS:
+        address = request.getfixturevalue("embedded_kafka").address
+        for topic, partitions in TOPICS[page.stem].items():
+            new_topic(address, partitions, topic)
+    names, printed = run_page(page, address)
     out = capsys.readouterr().out
     match page.stem:
         case "event-time":
             assert names["closed"]["clicks"].to_list() == [2]
             assert "noted: 1 row too far ahead" in out
+        case "iceberg" | "lakes":
+            assert "3 rows\n" in out and "1 new row\n" in out
         case "files":
             assert pl.read_ndjson("rain.ndjson").height == 2
+        case "kafka":
+            assert names["rows"].sort("at").select("at", "item", "price").equals(names["orders"])
+            assert sorted(names["totals"]["orders"]) == [30] * 4
+            assert (names["first"].rows_in, names["again"].rows_in) == (120, 0)
+            assert "0 rows" in out and pl.read_parquet("bad.parquet").height == 120
+            written = pl.read_parquet("totals.parquet").select(names["totals"].columns)
+            assert sorted(written.rows()) == sorted(names["totals"].rows())
+            assert (
+                "lag of totals" in printed
+                and "kafka.toml: ok" in printed
+                and "120 rows in, 4 rows out" in printed
+            )
+            sinks = (Sink.to_fn(print), Sink.to_kafka(address, "t"), Sink.to_tcp("1"), Sink.to_file("t.csv"))
+            assert [sink.shows_at_once for sink in sinks] == [True, True, False, False]
+        case "messages":
+            assert names["back"].equals(names["items"])
+            assert str(["tea;3.0;hot", '"mug; large";NA;new']) in out
+            assert "decode(avro, schemas from https://registry.example.com)" in out
         case "pipelines":
             assert names["totals"].collect_sync()["total"].to_list() == [12.5, 35.0]
             assert "looks at other rows" in out

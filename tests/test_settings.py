@@ -20,6 +20,8 @@ from arrowstream.errors import MissingExtra, PlanError, SettingsError
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
+pytestmark = pytest.mark.once
+
 FRAME = pl.DataFrame({"x": [1]})
 
 SEED = """

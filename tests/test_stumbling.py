@@ -4,6 +4,7 @@ import asyncio
 import copy
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from arrowstream import ErrorHandler, Pipeline, Sink, Source
+from arrowstream import ErrorHandler, Pipeline, RunReport, Sink, Source
 from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.other_names import BUILDER
 from arrowstream.errors import NoSuchStep, PlanError, SchemaError, SourceError, StageError, WrongCall
@@ -43,6 +44,7 @@ NUMBERS: dict[str, Callable[[Any], object]] = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("what", NUMBERS)
 @pytest.mark.parametrize("wrong", ["20", True, 2.0, "20/s"])
 def test_what_is_no_whole_number_is_told_so(what: str, wrong: Any) -> None:
@@ -62,6 +64,7 @@ def test_too_small(what: str) -> None:
         NUMBERS[what](-1)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("what", NUMBERS)
 def test_numbers_of_numpy_are_numbers(what: str) -> None:
     NUMBERS[what](np.int64(2))
@@ -194,6 +197,22 @@ def test_a_wrong_value_of_a_constructor_is_its_own_error() -> None:
     assert not isinstance(raised.value, WrongCall)
 
 
+@pytest.mark.parametrize(
+    "look", [repr, lambda task: task.get_coro()["x"], lambda task: task.get_coro().height]
+)
+def test_a_run_that_somebody_looks_at_goes_on(look: Callable[[Any], object]) -> None:
+    """asyncio itself looks for the frame of a task's coroutine when it logs the task."""
+
+    async def main() -> RunReport:
+        task = asyncio.ensure_future(rows().sink(TestSink()).build().run())
+        await asyncio.sleep(0)
+        with suppress(PlanError):
+            look(task)
+        return await task
+
+    assert asyncio.run(main()).rows_out > 0
+
+
 def test_results_that_are_not_awaited() -> None:
     for use in (
         lambda: rows().collect().height,
@@ -203,6 +222,11 @@ def test_results_that_are_not_awaited() -> None:
         with pytest.raises(PlanError, match=r"collect\(\) has not been awaited") as raised:
             use()
         assert raised.value.hint is not None and "builder.collect_sync()" in raised.value.hint
+    pipeline = rows().sink(TestSink()).build()
+    for use in (lambda: pipeline.run().rows_out, lambda: pipeline.run().summary, lambda: pipeline.run()[0]):
+        with pytest.raises(PlanError, match=r"run\(\) has not been awaited") as raised:
+            use()
+        assert raised.value.hint is not None and "pipeline.run_sync()" in raised.value.hint
     with pytest.raises(PlanError, match="no sink") as raised:
         rows().build()
     assert raised.value.hint is not None and ".collect_sync()" in raised.value.hint
@@ -219,7 +243,16 @@ def test_results_that_are_awaited_in_any_way() -> None:
         ]
         return [frame.height for frame in frames]
 
+    async def reports() -> list[int]:
+        pipeline = rows().sink(TestSink()).build()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(pipeline.run())
+        runs = [await pipeline.run(), *await asyncio.gather(pipeline.run()), task.result()]
+        return [run.rows_out for run in runs]
+
     count = rows().collect_sync().height
+    assert asyncio.run(reports()) == [count] * 3
+    assert asyncio.run(rows().sink(TestSink()).build().run()).rows_out == count
     assert asyncio.run(main(), debug=True) == [count] * 4
     assert asyncio.run(rows().collect()).height == count
     unused = rows().collect()
@@ -339,7 +372,6 @@ def test_settings_that_are_none(wrong: Any) -> None:
         ("where", ".filter(...)"),
         ("select_columns", ".select(...)"),
         ("sort", ".collect_sync().sort("),
-        ("join", "rows.join(frame"),
         ("union", ".merge(other)"),
         ("write_parquet", ".sink(Sink.to_file(path))"),
         ("sink_csv", ".sink(Sink.to_file(path))"),

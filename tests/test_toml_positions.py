@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from arrowstream.config.toml_lines import At, positions
 
+pytestmark = pytest.mark.once
+
 TABLE: list[tuple[str, dict[At, int]]] = [
     ("", {}),
     ("# only = 'a comment'", {}),

@@ -11,6 +11,8 @@ from arrowstream.errors import JobError
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.toml_words import in_toml
 
+pytestmark = pytest.mark.once
+
 PACKAGE = Path(__file__).parents[1] / "arrowstream"
 
 PYTHON_ONLY = (
@@ -24,7 +26,8 @@ PYTHON_ONLY = (
         "core/mistakes/",
         "core/hints.py",
     ),
-    *("core/channel.py", "core/rows/", "plan/graph.py", "plan/compile.py", "plan/checks/split_schema.py"),
+    *("core/channel.py", "core/rows/", "plan/graph.py", "plan/compile.py"),
+    *("plan/checks/split_schema.py", "plan/source_steps.py"),
     *("operators/map_zero_copy.py", "operators/parallel", "operators/scan_function.py", "operators/route.py"),
     *(
         "operators/functions/",
@@ -101,6 +104,11 @@ SENTENCES = {
     "pass overwrite=True, strict=False": "pass overwrite = true, strict = false",
     "add max_bytes=512 << 20": "add max_bytes = 536870912",
     "use backend('polars'), or skip()": "use backend = 'polars', or \"skip\"",
+    "declare it, schema={'n': int, 'a b': str}": 'declare it, schema = { n = "Int64", a b = "String" }',
+    "start from the beginning: from_checkpoint='ignore'": "start from the beginning: --from-checkpoint ignore",
+    "begin with run(from_checkpoint='ignore')": "begin with --from-checkpoint ignore",
+    "a name, such as checkpoint='state/'": "a name, such as [checkpoint] path = 'state/'",
+    "or run without checkpoint=": "or run without [checkpoint]",
     "window(rows=...) needs none": "'rows' of 'window' needs none",
     "did you mean 'a=1'?": "did you mean 'a=1'?",
     "one of the columns a=1, b(...)": "one of the columns a=1, b(...)",

@@ -8,10 +8,11 @@ from arrowstream.builder.columns import ColumnSteps
 from arrowstream.builder.event_time import EventTimeSteps
 from arrowstream.builder.flow import FlowSteps
 from arrowstream.builder.functions import FunctionSteps
+from arrowstream.builder.joins import JoinSteps
 from arrowstream.builder.keyed import KeyedSteps
 from arrowstream.builder.processors import ProcessorSteps
 
 
 @dataclass(frozen=True, slots=True)
-class Steps(ColumnSteps, FunctionSteps, ProcessorSteps, EventTimeSteps, KeyedSteps, FlowSteps):
+class Steps(ColumnSteps, FunctionSteps, ProcessorSteps, EventTimeSteps, KeyedSteps, JoinSteps, FlowSteps):
     """The steps of the builder, one method each."""

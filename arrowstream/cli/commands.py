@@ -1,4 +1,4 @@
-"""The commands of the command line: run, check, explain, schema, job-schema, doctor.
+"""The commands of the command line: run, check, explain, schema, job-schema, checkpoints, doctor.
 
 Results go to stdout; progress, notices and errors to stderr, as does the report of a run whose sink writes to stdout.
 A mistake in a job is one line with file and line number. Exit codes::
@@ -7,7 +7,7 @@ A mistake in a job is one line with file and line number. Exit codes::
     1    the run failed, or data cannot be read; nothing half-written has a final name
     2    the job or the command line is wrong; nothing ran
     3    SIGINT or SIGTERM stopped the run early: what was read by then is delivered and committed
-    130  a second SIGINT ended the run at once, and nothing is committed (143: SIGTERM)
+    130  a second SIGINT ended the run at once, and nothing more is committed (143: SIGTERM)
     141  the reader of standard output, such as head, ended before the rows did: nothing is printed or committed
 
 Relative paths on the command line start at the current directory, those in a job at the folder of its file. Settings
@@ -27,12 +27,13 @@ import typer
 
 from arrowstream.backends.registry import backends
 from arrowstream.cli import doctor as checks
-from arrowstream.cli import json_output
+from arrowstream.cli import json_output, kafka_doctor
+from arrowstream.cli.checkpoints import checkpoints
 from arrowstream.cli.options import AsJson, Assignments, JobPath, RelativeToCwd, code_of, load, refusing
 from arrowstream.cli.run import run
 from arrowstream.config.settings import Settings
 from arrowstream.connectors.source import Source
-from arrowstream.errors import ArrowstreamError
+from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.files.formats import format_named
 from arrowstream.jobs.job_errors import one_line
 from arrowstream.jobs.schema import job_schema
@@ -45,6 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(checkpoints)
 
 
 @app.command()
@@ -148,12 +150,38 @@ def doctor(
     settings: Annotated[
         bool, typer.Option("--settings", help="Print every setting and where its value comes from instead.")
     ] = False,
+    kafka: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SERVERS", help="Print what a Kafka cluster says of itself instead: host:9092,..."
+        ),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="With --kafka: print the lag of this consumer group, too; repeatable."),
+    ] = None,
+    kafka_security: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="With --kafka: an option of KafkaSecurity, such as password=env:NAME; repeatable.",
+        ),
+    ] = None,
 ) -> None:
-    """Print versions, backends, cores, memory, GPU, and what each extra lacks."""
+    """Print versions, backends, cores, memory, GPU, and what each extra lacks.
+
+    With --kafka, exit code 1 if no server answers.
+    """
+    if kafka is not None:
+        with refusing(SourceError):
+            typer.echo(checks.report(kafka_doctor.findings(kafka, group or (), kafka_security or ())))
+        return
     if settings:
         with refusing():
             typer.echo(checks.settings_table(Settings.load()))
         return
+    if group or kafka_security:
+        raise typer.BadParameter("--group and --kafka-security need --kafka SERVERS")
     typer.echo(checks.report(checks.findings([backend.name for backend in backends()])))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -46,7 +47,12 @@ def of_report(report: RunReport | None) -> dict[str, Any]:
     """Return the keys of a run's report; all are null if the run has none."""
     names = ("name", "rows_in", "rows_out", "seconds", "rows_per_second", "stopped", "lost_rows", "losses")
     found = {name: None if report is None else getattr(report, name) for name in names}
-    return {**found, "stages": None if report is None else [_of_stage(stage) for stage in report.stages]}
+    kept = None if report is None or report.checkpoints is None else asdict(report.checkpoints)
+    return {
+        **found,
+        "checkpoints": kept,
+        "stages": None if report is None else [_of_stage(stage) for stage in report.stages],
+    }
 
 
 def _of_stage(stage: StageMetrics) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from arrowstream.core.failures import causes
-from arrowstream.errors import ArrowstreamError, SourceError
+from arrowstream.errors import ArrowstreamError, UnreadableData
 from arrowstream.jobs.assignments import Assignment
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.job_errors import one_line
@@ -56,22 +56,22 @@ def load(job: Path, assignments: list[str] | None, relative_to_cwd: bool) -> Job
 
 
 def code_of(error: BaseException) -> int:
-    """Return the exit code for what was found before a run: 1 if a row cannot be read, else 2.
+    """Return the exit code for what was found before a run: 1 if data cannot be read, else 2.
 
     Examples
     --------
-    >>> code_of(SourceError("row 2 of a.csv cannot be read", position="a.csv row 2")), code_of(SourceError("no file"))
+    >>> from arrowstream.errors import SourceError
+    >>> code_of(UnreadableData("row 2 of a.csv cannot be read")), code_of(SourceError("there is no file a.csv"))
     (1, 2)
     """
-    unreadable = any(isinstance(each, SourceError) and each.position is not None for each in causes(error))
-    return FAILED if unreadable else REFUSED
+    return FAILED if any(isinstance(each, UnreadableData) for each in causes(error)) else REFUSED
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Print what is wrong with the input on one line, and exit with the code for it."""
+def refusing(*failures: type[ArrowstreamError]) -> Iterator[None]:
+    """Print what is wrong with the input on one line, and exit with the code for it: 1 for one of `failures`."""
     try:
         yield
     except ArrowstreamError as error:
         typer.echo(one_line(error), err=True)
-        raise typer.Exit(code_of(error)) from None
+        raise typer.Exit(FAILED if isinstance(error, failures) else code_of(error)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +15,11 @@ from arrowstream.cli.options import FAILED, AsJson, Assignments, JobPath, Relati
 from arrowstream.config.settings import Settings
 from arrowstream.core.duration import seconds
 from arrowstream.core.failures import causes
-from arrowstream.errors import ArrowstreamError, RunInterrupted
+from arrowstream.errors import ArrowstreamError, PlanError, RunInterrupted
 from arrowstream.jobs.job import Job
 from arrowstream.jobs.job_errors import in_words_of_jobs, one_line
 from arrowstream.pipeline import Pipeline
+from arrowstream.runtime.checkpoints.options import FromCheckpoint
 from arrowstream.runtime.report import RunReport
 from arrowstream.runtime.signals import SIGNALS, SignalHandling
 from arrowstream.terminal import print_report
@@ -41,6 +43,10 @@ def run(
     preview: Annotated[
         int | None, typer.Option(min=1, help="Print this number of rows that come out first; write nothing.")
     ] = None,
+    from_checkpoint: Annotated[
+        FromCheckpoint,
+        typer.Option(help="Whether a job with [checkpoint] continues, or starts from the beginning."),
+    ] = "newest",
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print nothing but errors and losses of rows.")
     ] = False,
@@ -48,7 +54,7 @@ def run(
     assignments: Assignments = None,
     relative_to_cwd: RelativeToCwd = False,
 ) -> None:
-    """Run a job; Ctrl-C or SIGTERM stops it gently (exit code 3), a second one at once (130 or 143)."""
+    """Run a job; Ctrl-C or SIGTERM stops it gently (exit code 3; 0 for SIGTERM with checkpoints), twice at once."""
     if preview is not None and limit is not None:
         raise typer.BadParameter("give either --preview or --limit")
     answer = _Answer(job, quiet, as_json)
@@ -66,22 +72,40 @@ def run(
             frame, report = loaded.preview(preview, settings, duration=time, signals=signals)
         else:
             frame = None
-            report = pipeline.run_sync(progress=not quiet, limit=limit, duration=time, signals=signals)
+            report = pipeline.run_sync(
+                progress=not quiet,
+                limit=limit,
+                duration=time,
+                signals=signals,
+                from_checkpoint=from_checkpoint,
+            )
     except RunInterrupted as interrupted:
         answer.say(str(interrupted))
         raise answer.error(128 + interrupted.number, interrupted, None, loaded) from None
+    except PlanError as error:
+        raise answer.error(code_of(error), error, one_line(error), loaded) from None
     except ArrowstreamError as error:
         if _reader_has_gone(error):
             raise typer.Exit(READER_GONE) from None
         text = "\n".join([str(in_words_of_jobs(error)), *getattr(error, "__notes__", ())])
         raise answer.error(FAILED, error, text, loaded) from None
-    code = CUT_SHORT if report.stopped in {number.name for number in SIGNALS} else 0
+    code = CUT_SHORT if _is_cut_short(report) else 0
     if frame is not None:
         answer.rows(code, frame, report)
     else:
         answer.report(code, report, pipeline)
     if code:
         raise typer.Exit(code)
+
+
+def _is_cut_short(report: RunReport) -> bool:
+    """Return whether a signal stopped the run before its work was done.
+
+    SIGTERM is how services are stopped: with checkpoints the next run goes on, and nothing is left undone.
+    """
+    if report.stopped == signal.SIGTERM.name and report.checkpoints is not None:
+        return False
+    return report.stopped in {number.name for number in SIGNALS}
 
 
 def _reader_has_gone(error: BaseException) -> bool:

@@ -19,6 +19,9 @@ _URL_PASSWORD = re.compile(
 )
 
 
+_LOGIN = re.compile(r"(?<![^\s,/'\"\[(])[^\s,/'\"\[(]*@")
+
+
 def masked(key: str, value: Any) -> Any:
     """Return a value that may be shown: masked if its key names a secret, and without passwords in URLs.
 
@@ -34,6 +37,17 @@ def masked(key: str, value: Any) -> Any:
     if isinstance(value, str):
         return _URL_PASSWORD.sub(rf"\g<before>{MASK}\g<after>", value)
     return value
+
+
+def without_logins(text: str) -> str:
+    """Return a text of addresses with what stands before an ``@`` masked: it may be a login.
+
+    Examples
+    --------
+    >>> without_logins("me:hunter2@db:9092, other:9092")
+    '***@db:9092, other:9092'
+    """
+    return _LOGIN.sub(f"{MASK}@", text)
 
 
 def secrets_in(key: str, text: str) -> Iterator[str]:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Never
 
 import pyarrow as pa
 
+from arrowstream.connectors.databases import DatabaseSinks
+from arrowstream.connectors.lakes import LakeSinks
+from arrowstream.connectors.network_sinks import NetworkSinks
 from arrowstream.core.channel import Sender
 from arrowstream.core.checks import PathLike, check_flag, check_whole
 from arrowstream.core.duration import Duration
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @explain_calls
-class Sink(metaclass=ExplainsNames):
+class Sink(NetworkSinks, DatabaseSinks, LakeSinks, metaclass=ExplainsNames):
     """Constructors of sinks. Nothing is created before the pipeline runs."""
 
     @staticmethod
@@ -75,7 +78,7 @@ class Sink(metaclass=ExplainsNames):
             Short for ``mode="overwrite"``.
         mode
             What happens to rows that the target already holds. By default a file is replaced, and a folder that holds
-            data files is refused; late rows and dead letters are appended.
+            data files is refused; late rows and dead letters are appended, as is everything with checkpoints.
 
             ``"append"``: they stay. A folder gets further part files, and a CSV or NDJSON file a new version with
             the rows at its end; other files are refused. The columns must be the same, for Parquet and Arrow files
@@ -141,6 +144,19 @@ class Sink(metaclass=ExplainsNames):
 
         Costs two threads for each open file, at most 16, which holds up to 32 MB of rows and a few row groups. Rows
         of further partitions wait in memory up to 128 MB, then in a spill file. Names are hidden until the end.
+
+        In a run with checkpoints, ``run(checkpoint=...)``, rows become visible epoch by epoch, exactly once, however
+        often it is killed. A folder gets part files whose names begin with their epoch and a token of the job, as in
+        ``part-00000012-5d0c9a4e11f2-00000.parquet``, so that several jobs can add to it. They wait in a hidden folder
+        next to it, ``.out.5d0c9a4e11f2.epochs``, and are renamed one by one once the checkpoint is complete. No file
+        holds rows of two epochs. An epoch without rows adds none, but until there are rows, a file without any shows
+        the columns. To a CSV or NDJSON file that is not compressed, the rows of each epoch are appended; a reader may
+        see the last ones half-written, and after a kill until the next run. By default, rows are added to those that
+        the target holds; with ``mode="error"``, only to those of the same job. The other modes are refused, as are
+        other single files, single objects, pipes and devices. A run that continues from an older checkpoint, as the
+        newest one is damaged, removes what it will write again. The files of the newest epoch with rows must still be
+        there, and a single file as long as before. Objects of a folder in a store wait in the folder of the
+        checkpoints, and are uploaded once the checkpoint is complete, again by the next run if that fails.
 
         Objects of a store are written as files in the folder for temporary files (``TMPDIR``), and uploaded after all
         sinks of the run have prepared, 8 at a time. A single object appears when its upload completes, and replaces

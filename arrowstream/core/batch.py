@@ -2,8 +2,7 @@
 
 A `Batch` holds its rows in the form in which they came, such as a `pyarrow.RecordBatch` or a `polars.DataFrame`, and
 makes another form once, when it is first asked for. Arrow and Polars share the memory of most columns; only
-strings differ in layout (offsets in Arrow, views in Polars), and converting them costs some 7 ns a row. A Parquet
-file that is read, transformed and written by Polars never pays for it, and small batches stay in Arrow throughout.
+strings differ in layout (offsets in Arrow, views in Polars), and converting them costs some 7 ns a row.
 """
 
 from __future__ import annotations
@@ -156,6 +155,10 @@ class Batch:
             part.position = self.position.part(offset, part.num_rows, self.num_rows)
         return part
 
+    def pieces(self) -> Sequence[tuple[int, Position | None]]:
+        """Return the number of rows and the position of each run of adjacent source rows, in order."""
+        return self.position.pieces(self.num_rows) if self.position else [(self.num_rows, None)]
+
     def slice_forms(self, offset: int, length: int) -> Batch:
         """Return the same rows as `slice` in every form that this batch has, so that no part is converted again."""
         part = self.slice(offset, length)
@@ -189,9 +192,10 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """Mark that separates the rows of checkpoint `epoch` from those of the next one."""
+    """Mark that separates the rows of checkpoint `epoch` from those of the next one; `last` if none follow."""
 
     epoch: int
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,22 @@ class Idle:
     """Mark of a silent input: until its next element, a merge does not wait for its watermarks."""
 
 
-Mark = Watermark | Barrier | Idle
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """Mark of a source that reads several partitions: those that rows can come from until the next such mark.
+
+    Event time is the least of them (`operators.with_event_time`), which takes the mark out of the stream.
+
+    Parameters
+    ----------
+    origins
+        The `Position.origin` of each partition.
+    """
+
+    origins: frozenset[str]
+
+
+Mark = Watermark | Barrier | Idle | Partitions
 Element = Batch | Mark
 """Element of a channel between stages."""
 
@@ -214,6 +233,8 @@ def joined_batch(batches: Sequence[Batch], *, rechunk: bool = False) -> Batch:
 
 def to_record(frame: pl.DataFrame) -> pa.RecordBatch:
     """Convert a frame into exactly one RecordBatch, in the oldest-compatible Arrow types."""
+    # Two threads that export the same frame, as branches of a fan-out may, would wait for each other for ever.
+    frame = frame.clone()
     table = _through_stream(frame) if _EXPORTS_SLICES_WRONGLY and _is_nested(frame) else _exported(frame)
     batches = table.to_batches()
     if len(batches) == 1:

@@ -11,6 +11,12 @@ QUEUE_MIB = 256
 WORKER_THREADS = 8
 """Maximum number of worker threads of a run; each starts when it is first needed."""
 
+CHECKPOINT_SECONDS = 10.0
+"""Seconds between two checkpoints."""
+
+ACKNOWLEDGE_SECONDS = 5.0
+"""Seconds between two acknowledgements of the rows that sinks have, to sources that wait for them."""
+
 MAX_RETRIES = 3
 """Number of retries after the first attempt."""
 

@@ -65,6 +65,34 @@ def seconds(duration: Duration) -> float:
     return value
 
 
+def period(argument: str, duration: Duration | None) -> float | None:
+    """Return the seconds between two looks, None for no more than one look.
+
+    Parameters
+    ----------
+    argument
+        The argument as the user wrote it, such as ``from_delta(follow=...)``.
+    duration
+        Its value.
+
+    Raises
+    ------
+    PlanError
+        It is not a duration, or it is 0.
+
+    Examples
+    --------
+    >>> period("from_delta(follow=...)", "500ms")
+    0.5
+    """
+    if duration is None:
+        return None
+    value = seconds(duration)
+    if value == 0:
+        raise PlanError(f"{argument} takes a time", expected="more than 0 s", found=repr(duration))
+    return value
+
+
 def is_duration(text: str) -> bool:
     """Return whether a text is a duration."""
     return _WHOLE.fullmatch(text) is not None
@@ -168,6 +196,25 @@ def nanoseconds(duration: Duration) -> int:
     2000
     """
     return _whole(duration, 1e9)
+
+
+def seconds_text(count: int, digits: int = 6) -> str:
+    """Return a time in seconds with all its digits, by which checkpoints tell it from any other.
+
+    Parameters
+    ----------
+    count
+        The time in units of ``10 ** -digits`` seconds: microseconds by default.
+    digits
+        Decimals of the unit; 9 for nanoseconds.
+
+    Examples
+    --------
+    >>> seconds_text(10_000_000), seconds_text(500_000), seconds_text(2_592_001_000_001), seconds_text(0)
+    ('10', '0.5', '2592001.000001', '0')
+    """
+    whole, rest = divmod(count, 10**digits)
+    return f"{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".")
 
 
 def _whole(duration: Duration, units: float) -> int:

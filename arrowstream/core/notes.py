@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from arrowstream.core.plural import counted
 
@@ -37,3 +38,19 @@ class ReaderNote:
         1,200 values left out, first in row 3 (line 3) of x.ndjson, key 'z'
         """
         return f"{counted(self.count, self.what)}, first in {self.first}"
+
+
+def joined_notes(notes: Iterable[ReaderNote]) -> tuple[ReaderNote, ...]:
+    """Return one note for all that say the same, with the first place of the first of them.
+
+    Examples
+    --------
+    >>> notes = ReaderNote("rows left out", 2, "row 1 of a"), ReaderNote("rows left out", 3, "row 9 of b")
+    >>> print(*joined_notes(notes))
+    5 rows left out, first in row 1 of a
+    """
+    found: dict[str, ReaderNote] = {}
+    for note in notes:
+        before = found.get(note.what)
+        found[note.what] = note if before is None else replace(before, count=before.count + note.count)
+    return tuple(found.values())

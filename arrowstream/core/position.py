@@ -1,4 +1,4 @@
-"""Positions: which rows of a source a batch came from, even where rows between them are missing."""
+"""Positions: which rows or messages of a source a batch came from, even where some between them are missing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ class Position:
     exact
         True while batch row ``i`` is source row ``start + i``. Once a step has added or dropped rows, the range only
         bounds where they came from.
+    unit
+        What is counted, such as ``"rows"`` of a file or ``"offsets"`` of a Kafka partition.
     """
 
     origin: str
     start: int
     stop: int
     exact: bool = field(default=True, compare=False, kw_only=True)
+    unit: str = field(default="rows", compare=False, kw_only=True)
 
     @property
     def rows(self) -> int | None:
@@ -36,7 +39,7 @@ class Position:
         """Return the position of `length` rows from `offset` on, of a batch of `rows` rows that has this position."""
         if rows != self.rows:
             return self.somewhere()
-        return Position(self.origin, self.start + offset, self.start + offset + length)
+        return Position(self.origin, self.start + offset, self.start + offset + length, unit=self.unit)
 
     def pieces(self, rows: int) -> list[tuple[int, Position]]:
         """Divide a batch of `rows` rows that has this position into runs of adjacent source rows.
@@ -50,10 +53,10 @@ class Position:
 
     def somewhere(self) -> Position:
         """Return the same range as a bound (``exact=False``)."""
-        return Position(self.origin, self.start, self.stop, exact=False)
+        return Position(self.origin, self.start, self.stop, exact=False, unit=self.unit)
 
     def __str__(self) -> str:
-        return f"{self.origin} rows {self.start}-{self.stop}"
+        return f"{self.origin} {self.unit} {self.start}-{self.stop}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,8 @@ class JoinedPosition(Position):
 
     def __str__(self) -> str:
         first, last = self.places[0], self.places[-1]
-        if first.origin == last.origin:
-            return f"{self.origin} rows {self.start}-{self.stop}"
+        if all(place.origin == first.origin for place in self.places):
+            return f"{self.origin} {self.unit} {self.start}-{self.stop}"
         return f"{first} to {last}"
 
 
@@ -125,7 +128,8 @@ def joined(parts: Iterable[tuple[int, Position]]) -> Position:
         for rows, place in part.pieces(part_rows):
             before_rows, before = runs[-1] if runs else (0, None)
             if before is not None and _follows(place, before):
-                runs[-1] = (before_rows + rows, Position(place.origin, before.start, place.stop))
+                whole = Position(place.origin, before.start, place.stop, unit=place.unit)
+                runs[-1] = (before_rows + rows, whole)
             else:
                 runs.append((rows, place))
     if len(runs) == 1:
@@ -136,7 +140,7 @@ def joined(parts: Iterable[tuple[int, Position]]) -> Position:
         ends.append(end)
     first, last = runs[0][1], runs[-1][1]
     return JoinedPosition(
-        first.origin, first.start, last.stop, tuple(ends), tuple(place for _, place in runs)
+        first.origin, first.start, last.stop, tuple(ends), tuple(place for _, place in runs), unit=first.unit
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 
-from arrowstream.core.json_value import JsonValue
 from arrowstream.errors import SourceError
+
+JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+"""A JSON value, as sources and sinks store in a checkpoint."""
 
 SourcePosition = Mapping[str, JsonValue]
 """Position of a reader, as JSON, from which a new reader continues after the last element that was read.
@@ -25,6 +27,14 @@ class SnapshotStore(Protocol):
 
     def save(self, state_id: str, epoch: int, batches: Iterator[pa.RecordBatch]) -> None:
         """Store the state of a step at the barrier of `epoch`; `batches` are made while they are read."""
+        ...
+
+    def finish(self, state_id: str) -> None:
+        """Take note that a step has given out everything, as its input has ended."""
+        ...
+
+    def is_finished(self, state_id: str) -> bool:
+        """Return whether a step had given out everything before the last complete epoch."""
         ...
 
     def state_ids(self) -> Iterable[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.clock import Clock
 from arrowstream.core.memory_budget import MemoryBudget
 
@@ -42,6 +43,8 @@ class StepContext:
         The logger of the step.
     threads
         The run's worker threads.
+    checkpoint
+        The checkpoints of the run, for a sink; None for other steps, and in a run without them.
     """
 
     id: str
@@ -49,3 +52,4 @@ class StepContext:
     memory: MemoryBudget
     logger: logging.Logger
     threads: WorkerThreads
+    checkpoint: CheckpointContext | None = None

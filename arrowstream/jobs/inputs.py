@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from arrowstream.config.toml_file import Value
+from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.source_and_sinks import sources
 from arrowstream.jobs.steps import step
@@ -74,7 +75,13 @@ def _line(source: Value, builder: Builder, label: str) -> Iterator[JobPrefix]:
     begun = [(place, builder.source(spec)) for place, spec in sources(source)]
     for number, (place, made) in enumerate(begun):
         yield JobPrefix(place, "" if number else label, made)
-    yield from steps(source, begun[-1][1], f"{label} ")
+    _, builder = begun[-1]
+    for handler in source.maybe("on_error", handlers) or ():
+        place = source.need("on_error")
+        with located(place):
+            builder = builder.on_error(handler)
+        yield JobPrefix(place, "", builder)
+    yield from steps(source, builder, f"{label} ")
 
 
 def steps(table: Value, builder: Builder, before: str) -> Iterator[JobPrefix]:

@@ -17,15 +17,18 @@
     window = { size = "1h", on = "time", by = "carrier", agg = { n = "count(*)", mph = "avg(mph)" } }
     [sink]
     kind = "file"
-    path = "late.parquet"
+    path = "late/"
+    [checkpoint]                                   # optional: each run goes on where the one before it ended
+    path = "state/"
+    every = "10s"
 
 Steps have the names and arguments of the builder's methods; the first argument may stand alone,
 as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
 ``named = "totals"``. A source may have ``event_time = "ts"`` with ``lateness``, ``idle``, ``advance_when_idle`` and
-``max_jump``, a sink ``on_error``. Several ``[[source]]``, each with a ``name`` and steps of its own under
-``[[source.steps]]``, are merged before ``[[steps]]``. Each of several ``[[sink]]`` gets every batch; a sink with
-``best_effort = 64`` may miss some. Functions and splits need Python. ``docs/jobs.md`` describes job files from top to
-bottom.
+``max_jump``; a source of messages and a sink may have ``on_error``. Several ``[[source]]``, each with a ``name`` and
+steps of its own under ``[[source.steps]]``, are merged before ``[[steps]]``. Each of several ``[[sink]]`` gets every
+batch; a sink with ``best_effort = 64`` may miss some. Functions and splits need Python. ``docs/jobs.md`` describes
+job files from top to bottom.
 
 Relative paths start at the folder of the job file. ``${NAME}`` and ``${NAME:-default}`` in a string are variables;
 ``$${`` is the text ``${``. The installed Polars interprets SQL: Polars 2 reads ``60.0`` as an exact decimal, older
@@ -66,10 +69,13 @@ from arrowstream.io.sink import BoundSink
 from arrowstream.jobs.assignments import Assignment, assign
 from arrowstream.jobs.inputs import JobPrefix, inputs, steps
 from arrowstream.jobs.job_errors import located, without_secrets
+from arrowstream.jobs.paths import path
 from arrowstream.jobs.source_and_sinks import sinks, together
+from arrowstream.jobs.values import duration
 from arrowstream.jobs.variables import with_variables
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.plan.side_outputs import without_side_outputs
+from arrowstream.runtime.checkpoints.options import CheckpointOptions
 from arrowstream.runtime.report import RunReport
 from arrowstream.runtime.signals import SignalHandling
 
@@ -90,6 +96,8 @@ class Job:
         The sinks, each with its value in the file.
     complete
         The whole pipeline, unchecked.
+    checkpoint
+        The checkpoints of its runs; None without them.
     """
 
     file: JobFile
@@ -97,6 +105,7 @@ class Job:
     prefixes: tuple[JobPrefix, ...]
     sinks: tuple[tuple[Value, BoundSink], ...]
     complete: Builder
+    checkpoint: CheckpointOptions | None = None
 
     @classmethod
     def load(
@@ -130,14 +139,15 @@ class Job:
             file.folder = Path(relative_to)
         assign(file.root, assignments)
         job = with_variables(file.root, variables)
-        job.check_keys(("pipeline", "source", "steps", "sink"), required=("source", "sink"))
+        job.check_keys(("pipeline", "source", "steps", "sink", "checkpoint"), required=("source", "sink"))
         name = job.maybe("pipeline", _name) or Path(path).stem
         prefixes = list(inputs(job.need("source"), name))
         prefixes += steps(job, prefixes[-1].builder, "")
         found = sinks(job.need("sink"))
         with located(job.need("sink")):
             complete = prefixes[-1].builder.sink(together(found))
-        return cls(file, name, tuple(prefixes), tuple(found), complete)
+        checkpoint = job.maybe("checkpoint", _checkpoint)
+        return cls(file, name, tuple(prefixes), tuple(found), complete, checkpoint)
 
     def hide(self, text: str) -> str:
         """Return a text without the secrets of the job, for output."""
@@ -162,7 +172,9 @@ class Job:
             A file is missing, or a column, type or expression does not fit.
         """
         try:
-            return self.complete.build(settings=settings)
+            pipeline = self.complete.build(settings=settings)
+            pipeline.checkpoint = self.checkpoint
+            return pipeline
         except ArrowstreamError as error:
             without_secrets(error, self.file.secrets)
             for prefix in self.prefixes:
@@ -240,6 +252,12 @@ def from_toml(
 def _name(settings: Value) -> str | None:
     settings.check_keys(("name",))
     return settings.maybe("name", Value.text)
+
+
+def _checkpoint(settings: Value) -> CheckpointOptions | None:
+    settings.check_keys(("path", "every"), required=("path",))
+    with located(settings):
+        return CheckpointOptions.of(path(settings.need("path")), settings.maybe("every", duration))
 
 
 def _ignore(batch: object) -> None:

@@ -10,6 +10,8 @@ from arrowstream.config.toml_file import Value
 
 _ELSEWHERE = re.compile(r"~|-$|[A-Za-z][A-Za-z0-9+.-]+:/")
 """Beginnings of paths that start at no folder: a home folder, standard input or output, a URL."""
+_FILE_URI = re.compile(r"((?:sqlite|duckdb):///)([^/:].*)", re.IGNORECASE | re.DOTALL)
+"""URI of a database in a file, with a relative path."""
 
 
 def path(value: Value) -> str:
@@ -22,6 +24,13 @@ def paths(value: Value) -> str | list[str]:
     items = value.items() if isinstance(value.found, list) else [value]
     found = [starting_at(_as_pattern(value.file.folder, item.text()), item.text()) for item in items]
     return found if isinstance(value.found, list) else found[0]
+
+
+def uri(value: Value) -> str:
+    """Read the URI of a database, whose file starts at the folder of the job file if its path is relative."""
+    text = value.text()
+    found = _FILE_URI.fullmatch(text)
+    return text if found is None else found[1] + starting_at(value.file.folder, found[2])
 
 
 def starting_at(folder: Path, text: str) -> str:

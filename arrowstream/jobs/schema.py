@@ -14,8 +14,8 @@ from arrowstream.config.toml_file import Value
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import SourceSpec
 from arrowstream.jobs import handlers, steps, values
-from arrowstream.jobs.connector_table import Connector, Option
-from arrowstream.jobs.connectors import SINKS, SOURCES, side_sink
+from arrowstream.jobs.connector_table import ByFormat, Connector, Fields, Option
+from arrowstream.jobs.connectors import SINKS, SOURCES, join_table, side_sink
 from arrowstream.jobs.docstrings import parameters, summary
 from arrowstream.jobs.values import EVENT_TIME, Arguments, OneOf, Reader
 from arrowstream.operators.cast import Cast
@@ -46,8 +46,11 @@ _OWN = {
     "agg": "Aggregates: SQL, an array of SQL with or without `AS name`, or a table from names to SQL.",
     "columns": "A table from names to SQL, or to a running function with its operand.",
     "late": "The sink of late rows.",
+    "table": "The table that rows are looked up in: the path of a file, or a source.",
 }
 """Descriptions of arguments that jobs have in place of calls in Python."""
+
+_NAMED: Schema = {"type": "object", "additionalProperties": {"type": ["string", "integer", "boolean"]}}
 
 _OPTIONS: Mapping[str, Schema] = {
     "text": _TEXT,
@@ -58,16 +61,28 @@ _OPTIONS: Mapping[str, Schema] = {
     "count": _COUNT,
     "count from 0": _or_variable({"type": "integer", "minimum": 0}),
     "text or count": {"anyOf": [_TEXT, _COUNT]},
-    "options": {"type": "object", "additionalProperties": {"type": ["string", "integer", "boolean"]}},
+    "options": _NAMED,
+    "path or options": {"anyOf": [_TEXT, _NAMED]},
     "types": _BY_NAME,
     "bad_rows": {"anyOf": [{"enum": ["error", "skip"]}, {"$ref": "#/definitions/side_sink"}]},
     "nulls": {"anyOf": [*_TEXTS["anyOf"], _BY_NAME]},
+    "duration": _DURATION,
+    "text or path": _TEXT,
+    "uri": _TEXT,
+    "counts": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+    "start": {"anyOf": [_TEXT, {"type": "object", "additionalProperties": {"type": "integer"}}]},
 }
 
 
 def job_schema() -> Schema:
     """Return the JSON schema of a job file (draft 7)."""
     pipeline = {"name": _described(_TEXT, "Name of the pipeline; by default that of the file.")}
+    checkpoint = {
+        "path": _described(
+            _TEXT, "Folder for the state of the job; its runs go on where the one before ended."
+        ),
+        "every": _described(_DURATION, "Time between two checkpoints; by default 10 s."),
+    }
     source, sink = ({"$ref": f"#/definitions/{name}"} for name in ("source", "sink"))
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -75,6 +90,7 @@ def job_schema() -> Schema:
         **_table(
             {
                 "pipeline": _described(_table(pipeline), "The pipeline as a whole."),
+                "checkpoint": _described(_table(checkpoint, ("path",)), "Checkpoints of the job's runs."),
                 "source": _described(_one_or_more(source), "The source, or several that are merged."),
                 "steps": _described(_STEPS, "The steps, in order."),
                 "sink": _described(_one_or_more(sink), "The sink, or several that each get every batch."),
@@ -85,6 +101,7 @@ def job_schema() -> Schema:
             "source": _connectors(SOURCES, _source_keys()),
             "sink": _connectors(SINKS, _sink_keys()),
             "side_sink": _connectors(SINKS, {}),
+            "join_table": _connectors(SOURCES, {}),
             "step": _step(),
             "handler": _handler(),
         },
@@ -97,6 +114,9 @@ def _source_keys() -> Mapping[str, Schema]:
         "name": _described(_TEXT, "Name of the source among several."),
         "event_time": _described(_TEXT, texts["column"]),
         **{key: _described(_form(read), texts[key]) for key, read in EVENT_TIME.items()},
+        "on_error": _described(
+            _HANDLERS, "Handlers of messages that cannot be decoded, of a source of messages."
+        ),
         "steps": _described(_STEPS, "Steps of this source alone, before it is merged with others."),
     }
 
@@ -114,16 +134,21 @@ def _connectors(kinds: Mapping[str, Connector], also: Mapping[str, Schema]) -> S
 
 
 def _connector(kind: str, entry: Connector, also: Mapping[str, Schema]) -> Schema:
-    texts = parameters(entry.call)
-    options = {
-        name: _described(_option(option), texts.get(name, ""))
-        for name, option in (entry.options or {}).items()
-    }
+    options = _described_options(entry.options or {}, entry.call)
     table = _table({"kind": {"const": kind}, **options, **also}, ("kind", *entry.required))
     return _described(table, summary(entry.call))
 
 
+def _described_options(options: Mapping[str, Option], call: Callable[..., object]) -> Mapping[str, Schema]:
+    texts = parameters(call)
+    return {name: _described(_option(option), texts.get(name, "")) for name, option in options.items()}
+
+
 def _option(option: Option) -> Schema:
+    if isinstance(option, ByFormat):
+        return {"anyOf": [_option(each) for each in option.formats.values()]}
+    if isinstance(option, Fields):
+        return _table(_described_options(option.options, option.make), option.required)
     return _or_variable({"enum": list(option)}) if isinstance(option, tuple) else _OPTIONS[option]
 
 
@@ -213,6 +238,7 @@ _READERS: dict[Reader, Callable[[], Schema]] = {
     values.casts: lambda: {"anyOf": [_BY_NAME, _form(values.CASTS, parameters(Cast.of), alone=False)]},
     values.running: _running,
     side_sink: lambda: {"$ref": "#/definitions/side_sink"},
+    join_table: lambda: {"anyOf": [_TEXT, {"$ref": "#/definitions/join_table"}]},
     steps.backend: lambda: _or_variable({"enum": list(steps.backend_names())}),
     handlers.handlers: lambda: _HANDLERS,
     handlers.true: lambda: {"const": True},

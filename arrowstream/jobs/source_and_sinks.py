@@ -13,7 +13,7 @@ from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import EVENT_TIME
 
-SOURCE_KEYS = ("name", "event_time", *EVENT_TIME, "steps")
+SOURCE_KEYS = ("name", "event_time", *EVENT_TIME, "on_error", "steps")
 """The keys of every source of a job, next to those of its kind."""
 
 SINK_KEYS = ("on_error", "best_effort")
@@ -30,6 +30,10 @@ def sources(value: Value) -> Iterator[tuple[Value, SourceSpec | EventTimeSource]
     """
     source: SourceSpec = connector(value, SOURCES, also=SOURCE_KEYS)
     table = value.table()
+    if source.decoder is None and "on_error" in table:
+        raise table["on_error"].error(
+            "only a source of messages has handlers, such as 'kafka' and 'tcp'; other rows fail in steps"
+        )
     yield place_of(value, SOURCES), source
     if "event_time" in table:
         column = table["event_time"].text()

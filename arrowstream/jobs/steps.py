@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from arrowstream.backends.registry import backends
 from arrowstream.config.toml_file import Value
-from arrowstream.jobs.connectors import side_sink
+from arrowstream.jobs.connectors import join_table, side_sink
 from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.values import (
@@ -25,6 +25,8 @@ from arrowstream.jobs.values import (
     renames,
     running,
 )
+from arrowstream.operators.join import Validate
+from arrowstream.operators.joins.columns import TableHow
 from arrowstream.operators.reduce import Emit
 from arrowstream.operators.window import WindowFull
 from arrowstream.pipeline import Builder
@@ -63,6 +65,10 @@ def _scan(builder: Builder, found: dict[str, Any]) -> Builder:
     return builder.scan(*exprs, **found)
 
 
+def _join(builder: Builder, found: dict[str, Any]) -> Builder:
+    return builder.join(found.pop("table"), **found)
+
+
 def _call(name: str, readers: Mapping[str, Reader]) -> Key:
     """Return the key whose table holds the arguments of a builder's method, or only the first one."""
     parameters = signature(getattr(Builder, name)).parameters
@@ -99,6 +105,18 @@ _KEYED: dict[str, Reader] = {
 _REDUCE: dict[str, Reader] = {**_KEYED, "agg": columns, "emit": OneOf(get_args(Emit))}
 _SCAN: dict[str, Reader] = {**_KEYED, "columns": running}
 
+_JOIN: dict[str, Reader] = {
+    "table": join_table,
+    "on": Value.texts,
+    "how": OneOf(get_args(TableHow)),
+    "left_on": Value.texts,
+    "right_on": Value.texts,
+    "suffix": Value.text,
+    "nulls_equal": Value.flag,
+    "validate": OneOf(get_args(Validate)),
+    "refresh": duration,
+}
+
 STEPS: dict[str, Key] = {
     "filter": Key(expressions, lambda builder, found: builder.filter(*found)),
     "with_columns": Key(columns, lambda builder, found: builder.with_columns(*found)),
@@ -113,6 +131,7 @@ STEPS: dict[str, Key] = {
     "window": Key(Arguments(_WINDOW, ("agg",)), _window),
     "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce),
     "scan": Key(Arguments(_SCAN, ("columns",)), _scan),
+    "join": Key(Arguments(_JOIN, ("table",)), _join),
     "buffer": _call("buffer", {"capacity": Value.count}),
     "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
     "debounce": _call("debounce", {"quiet": duration, "by": Value.texts}),

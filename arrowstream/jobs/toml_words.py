@@ -10,6 +10,9 @@ _COLUMN = r"""pl\.col\(["'](?P<column>[^"']+)["']\)"""
 _NAMES = re.compile(r"did you mean '[^']*'\?$|one of the columns |check the digits of the name, ")
 """Texts that consist of names in the data, which stay as they are."""
 
+_TYPES = {"int": "Int64", "str": "String", "float": "Float64", "bool": "Boolean"}
+"""The names that types of Python have in a job."""
+
 _Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 
 
@@ -19,6 +22,7 @@ def _rule(pattern: str, replacement: str | Callable[[re.Match[str]], str]) -> _R
 
 def _table(found: re.Match[str]) -> str:
     pairs = re.sub(r"""["']([^"']+)["']: """, r"\1 = ", found["pairs"])
+    pairs = re.sub(r"(?<== )(int|str|float|bool)\b", lambda type: f'"{_TYPES[type[1]]}"', pairs)
     return f"{found['key']} = {{ {pairs} }}"
 
 
@@ -28,6 +32,9 @@ def _bytes(found: re.Match[str]) -> str:
 
 _RULES: tuple[_Rule, ...] = (
     # Whole phrases.
+    _rule(r"(?:\brun\()?\bfrom_checkpoint='ignore'\)?", "--from-checkpoint ignore"),
+    _rule(r"\bcheckpoint=(?=')", "[checkpoint] path = "),
+    _rule(r"\bcheckpoint=(?!\w)", "[checkpoint]"),
     _rule(r"cast\(\.\.\., strict=False\), in SQL TRY_CAST,", "TRY_CAST"),
     _rule(r"pass schema=\.\.\. to the source", "add schema = { ... } to [source]"),
     _rule(r"\bfrom_file\(\.\.\., (.*?\}|\w+=\S+?)\)", r"[source] with \1"),

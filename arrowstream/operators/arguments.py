@@ -143,8 +143,19 @@ def _parse_column(step: str, column: Any) -> Column:
     )
 
 
-def parse_keys(step: str, by: Any) -> tuple[str, ...]:
+def parse_keys(step: str, by: Any, argument: str = "by", *, repeated: bool = False) -> tuple[str, ...]:
     """Parse the names of key columns: one, or an iterable of them; None for no keys.
+
+    Parameters
+    ----------
+    step
+        Name of the operator, for errors.
+    by
+        The names.
+    argument
+        Name of the argument, for errors.
+    repeated
+        Whether a name may come twice.
 
     Raises
     ------
@@ -155,13 +166,13 @@ def parse_keys(step: str, by: Any) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str):
             raise PlanError(
-                f"{step}(by=...) takes names of columns",
+                f"{step}({argument}=...) takes names of columns",
                 expected="a name or a list of names",
                 found=f"{type(name).__name__} {name!s}",
                 hint="compute a key with with_columns(...) first",
             )
-    if len(set(names)) < len(names):
-        raise PlanError(f"{step}(by=...) names a column twice", found=", ".join(names))
+    if not repeated and len(set(names)) < len(names):
+        raise PlanError(f"{step}({argument}=...) names a column twice", found=", ".join(names))
     return names
 
 

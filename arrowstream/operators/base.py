@@ -17,13 +17,14 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.checkpoints.described import Described
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
-class Expressions(ABC):
+class Expressions(Described):
     """Plain Polars expressions over each row: a function of a frame that never looks at other rows."""
 
     __slots__ = ()
@@ -49,12 +50,8 @@ class Expressions(ABC):
         """
         return self
 
-    @abstractmethod
-    def describe(self) -> str:
-        """Return one line for `explain()`, the same in every run, such as ``filter(col("x") > 100)``."""
 
-
-class Operator(ABC):
+class Operator(Described):
     """An opaque step, with state or with a change of batch sizes; it runs as a stage."""
 
     __slots__ = ()
@@ -62,6 +59,9 @@ class Operator(ABC):
     name: ClassVar[str]
     repeatable: ClassVar[bool] = False
     """True if a failed batch may be tried again, whole or in parts: a failed `process` leaves state unchanged."""
+
+    passes_rows_on: ClassVar[bool] = False
+    """True if the step holds no row and no state between two batches, so that a crash loses nothing of them."""
 
     fusible: ClassVar[bool] = False
     """True if neighbours of this kind become one stage, by `fused_with`."""
@@ -93,12 +93,8 @@ class Operator(ABC):
     def start(self, schema: pl.Schema, context: StepContext) -> Process | AsyncProcess:
         """Start a fresh process for batches of `schema`, in the run that `context` belongs to."""
 
-    @abstractmethod
-    def describe(self) -> str:
-        """Return one line for `explain()`, such as ``batch(rows=2048)``."""
 
-
-class MultiInputOperator(ABC):
+class MultiInputOperator(Described):
     """A step with several inputs, such as a join; the inputs are its ports, numbered from 0."""
 
     __slots__ = ()
@@ -119,13 +115,13 @@ class MultiInputOperator(ABC):
             The arguments of the step do not fit these schemas.
         """
 
+    def late_schema(self, *schemas: pl.Schema) -> pl.Schema:
+        """Return the schema of the late rows of all inputs; by default that of the output."""
+        return self.output_schema(*schemas)
+
     @abstractmethod
     def start(self, schemas: Sequence[pl.Schema], context: StepContext) -> MultiInputProcess:
         """Start a fresh process for inputs of these schemas, by port, in the run that `context` belongs to."""
-
-    @abstractmethod
-    def describe(self) -> str:
-        """Return one line for `explain()`."""
 
 
 class Process(ABC):
@@ -163,6 +159,13 @@ class Process(ABC):
         """
         return (Idle(),)
 
+    def on_partitions(self, origins: frozenset[str]) -> Iterable[Element]:
+        """Return the output once rows can come from these partitions of the source only; by default nothing.
+
+        Only the steps between such a source and its event time get this mark.
+        """
+        return ()
+
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
         """Notes for the run's report, read when the process ends."""
@@ -178,7 +181,7 @@ class Process(ABC):
 
         The batches are made while they are read, in pieces of bounded size (see `SnapshotFormat`), so that memory
         never holds the state twice. They are read on a worker thread, to the end, before the next call of the
-        process. A snapshot leaves the state unchanged.
+        process; a `SnapshotBatches` until it no longer depends on the state. A snapshot leaves the state unchanged.
         """
 
     @abstractmethod
@@ -274,6 +277,16 @@ class AsyncProcess(ABC):
     busy_while_awaited: ClassVar[bool] = False
     """True if work goes on while `process` is awaited, as on worker threads; that time then counts as busy."""
 
+    def check_snapshots(self) -> None:
+        """Check, before a run with checkpoints, that `snapshot` gives all that a restart needs.
+
+        Raises
+        ------
+        PlanError
+            Rows that it holds would be lost.
+        """
+        return
+
     async def open(self) -> None:
         """Prepare for the first batch; called once."""
         return
@@ -293,6 +306,10 @@ class AsyncProcess(ABC):
     async def on_idle(self) -> Iterable[Element]:
         """Return the output once the input is idle, the mark included; held rows hold it back, too."""
         return (Idle(),)
+
+    async def on_partitions(self, origins: frozenset[str]) -> Iterable[Element]:
+        """Return the output once rows can come from these partitions only; see `Process.on_partitions`."""
+        return ()
 
     async def finish(self) -> Iterable[Batch]:
         """Return the output for the rows still held when the stream ends well; called once."""

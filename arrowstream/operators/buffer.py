@@ -33,6 +33,7 @@ class Buffer(Operator):
     """
 
     name: ClassVar[str] = "buffer"
+    passes_rows_on: ClassVar[bool] = True
     capacity: int
 
     def __post_init__(self) -> None:
@@ -47,6 +48,10 @@ class Buffer(Operator):
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _Passing()
+
+    @property
+    def identity(self) -> str:
+        return self.name
 
     def describe(self) -> str:
         return f"buffer({self.capacity})"

@@ -195,7 +195,8 @@ class _Debouncing(TimedProcess):
                 marks.append((rows, item.time_us))
             elif isinstance(item, _Entry):
                 rows += int(np.count_nonzero(self._is_newest(item)))
-        return _FORMAT.write((batch for entry in entries for batch in self._newest_of(entry)), marks=marks)
+        newest = (batch for entry in entries for batch in self._newest_of(entry))
+        return _FORMAT.write(newest, list(self._keys), ordered=True, marks=marks)
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         values, rows = _FORMAT.read(batches)

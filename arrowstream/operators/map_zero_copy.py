@@ -52,6 +52,7 @@ class MapZeroCopy(Operator):
     """
 
     name: ClassVar[str] = "map_zero_copy"
+    passes_rows_on: ClassVar[bool] = True
     repeatable: ClassVar[bool] = True
     fusible: ClassVar[bool] = True
     fns: tuple[Callable[[ZeroCopyColumns], Any], ...]

@@ -87,6 +87,10 @@ class ParallelMap(FunctionStep):
             return OnThreads(Calling(self, output), self.workers)
         return OnProcesses(WorkerTask(_pickled(self.fn), self.frame, output), self.workers)
 
+    @property
+    def identity(self) -> str:
+        return FunctionStep.describe(self)
+
     def describe(self) -> str:
         return f"{FunctionStep.describe(self)[:-1]}, workers={self.workers}, executor={self.executor!r})"
 

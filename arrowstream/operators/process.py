@@ -101,6 +101,8 @@ class Processor(ABC):
     def snapshot(self) -> Any:
         """Return all state: anything Arrow-like, or an iterable of frames of one schema; None without state.
 
+        Runs with checkpoints need it where the processor keeps anything from batch to batch.
+
         A generator makes one frame after the other while the snapshot is written, so that memory
         never holds large state twice. Called between two batches.
         """
@@ -186,6 +188,16 @@ class Processing(AsyncProcess):
         self._processor = processor
         self._holds_rows, self._holds_watermarks = holds_rows, holds_watermarks
         self._schema, self._target = schema, arrow_schema(schema)
+
+    def check_snapshots(self) -> None:
+        kind = type(self._processor)
+        if self._holds_rows and kind.snapshot is Processor.snapshot:
+            raise PlanError(
+                f"{kind.__name__} may hold rows, and a restart would lose them",
+                expected="snapshot() and restore(state) next to finish() or on_watermark()",
+                found="no snapshot()",
+                hint="return the held rows from snapshot(), a frame without rows if there are none",
+            )
 
     async def open(self) -> None:
         await self._processor.open()

@@ -72,6 +72,10 @@ class Rebatch(Operator):
             return _Rebatching(self.rows, self.nbytes, memory)
         return _TimedRebatching(self.rows, self.nbytes, memory, delay)
 
+    @property
+    def identity(self) -> str:
+        return "batch"
+
     def describe(self) -> str:
         limits = {"rows": self.rows, "nbytes": self.nbytes, "max_delay": self.max_delay}
         return f"batch({', '.join(f'{name}={value}' for name, value in limits.items() if value is not None)})"
@@ -118,21 +122,24 @@ class _Rebatching(Process):
         self._bytes = float(self._queue.nbytes)
 
     def finish(self) -> Iterator[Element]:
-        if self._queue.rows:
+        while self._queue.rows:
             yield from self._release()
 
     def _room(self, row_bytes: float) -> int:
         """Return how many rows of `row_bytes` bytes fit next to the held ones; at least 1 if none is held."""
         by_bytes = int((self._most_bytes - self._bytes) / row_bytes)
-        return min(self._most_rows - self._queue.rows, max(by_bytes, 0 if self._queue.rows else 1))
+        by_rows = max(
+            self._most_rows - self._queue.rows, 0
+        )  # restored rows may be more than this batch may have
+        return min(by_rows, max(by_bytes, 0 if self._queue.rows else 1))
 
     def _hold(self, batch: Batch, nbytes: float) -> None:
         self._queue.push(batch)
         self._bytes += nbytes
 
     def _release(self) -> Iterator[Element]:
-        self._bytes = 0.0
-        held = list(self._queue.take(self._queue.rows))
+        held = list(self._queue.take(min(self._queue.rows, self._most_rows)))
+        self._bytes = float(self._queue.nbytes) if self._queue.rows else 0.0
         batches = [item for item in held if isinstance(item, Batch)]
         yield batches[0] if len(batches) == 1 else joined_batch(batches)
         yield from [item for item in held if isinstance(item, Watermark)][-1:]
@@ -156,8 +163,9 @@ class _TimedRebatching(_Rebatching, TimedProcess):
         return self._since + self._delay if self._queue.rows else None
 
     def on_timer(self, now_ns: int) -> Iterator[Element]:
-        if self._queue.rows and now_ns >= self._since + self._delay:
-            yield from self._release()
+        if now_ns >= self._since + self._delay:
+            while self._queue.rows:
+                yield from self._release()
 
     def _hold(self, batch: Batch, nbytes: float) -> None:
         if not self._queue.rows:

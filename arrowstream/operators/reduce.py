@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
 import polars as pl
@@ -142,6 +142,10 @@ class Reduce(Operator):
         memory = self.limit.memory(context)
         return _Reducing(self, keys, aggregation, self._max_keys(schema, aggregation), memory)
 
+    @property
+    def identity(self) -> str:
+        return replace(self, limit=self.limit.lasting).describe()
+
     def describe(self) -> str:
         by = f"by=[{columns_text(self.by)}], " if self.by else ""
         emit = ", emit=updates" if self.emit == "updates" else ""
@@ -206,7 +210,8 @@ class _Reducing(Process):
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        return _FORMAT.write(map(Batch, self._groups.frames()), next_row=self._next_row)
+        rows = map(Batch, self._groups.frames())
+        return _FORMAT.write(rows, self._groups.keys, ordered=True, next_row=self._next_row)
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         values, groups = _FORMAT.read(batches)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,6 +119,10 @@ class Scan(Operator):
             index = KeyIndex(keys, self._max_keys(keys, recipe), self.limit.full_keys, memory)
         return _Scanning(recipe, self.by, index, memory)
 
+    @property
+    def identity(self) -> str:
+        return replace(self, limit=self.limit.lasting).describe()
+
     def describe(self) -> str:
         by = [f"by=[{', '.join(self.by)}]"] if self.by else []
         return f"scan({', '.join([*by, *map(expression_text, self.exprs)])}{self.limit.describe()})"
@@ -169,7 +173,8 @@ class _Scanning(Process):
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        return _FORMAT.write(map(Batch, self._states()))
+        keys = [str(place) for place in range(len(self._by))]
+        return _FORMAT.write(map(Batch, self._states()), keys, ordered=True)
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         _, states = _FORMAT.read(batches)

@@ -105,7 +105,7 @@ class _Calling(Process):
 
     def process(self, batch: Batch) -> Iterator[Batch]:
         self._memory.check()
-        frame, state = _parts(self._fn(batch.polars(), self._state), StageError)
+        frame, state = _parts(self._fn(batch.polars().clone(), self._state), StageError)
         if frame.schema != self._schema:
             raise StageError(
                 "scan(fn) gave other columns", expected=str(self._schema), found=str(frame.schema)
@@ -123,9 +123,11 @@ class _Calling(Process):
         yield batch.with_rows(frame)
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
+        # Made to the end before the next call: the function may hold the memory of its frame, and change it.
         if isinstance(self._state, pl.DataFrame):
-            return _FORMAT.write([Batch(self._state)], kind="frame")
-        return _FORMAT.write(kind="scalars", state=self._state)
+            yield from _FORMAT.write([Batch(self._state)], kind="frame")
+        else:
+            yield from _FORMAT.write(kind="scalars", state=self._state)
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         values, rows = _FORMAT.read(batches)

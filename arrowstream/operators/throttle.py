@@ -67,6 +67,10 @@ class Throttle(Operator):
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _Throttling(self._count, self._per_ns, self.rows is None, NO_LIMIT.memory(context))
 
+    @property
+    def identity(self) -> str:
+        return self.name
+
     def describe(self) -> str:
         return f"throttle({'batches' if self.rows is None else 'rows'}={self._count}, per={self.per})"
 
@@ -130,7 +134,7 @@ class _Throttling(TimedProcess):
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         values, rows = _FORMAT.read(batches)
         self._queue.restore(rows, values["marks"])
-        self._credit = values["credit"]
+        self._credit = min(self._full, values["credit"])  # the limit may be another one than before
 
     def finish(self) -> Iterator[Element]:
         return self._queue.take(self._queue.rows)

@@ -6,31 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.duration import seconds_text
 from arrowstream.core.event_time import EventTime
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError
 from arrowstream.operators.base import Operator, Process, TimedProcess
+from arrowstream.operators.event_time.latest_time import LatestTime
+from arrowstream.operators.event_time.partitioned_time import PartitionedTime
 from arrowstream.operators.windows.event_time import how_to_convert
-from arrowstream.operators.windows.jumps import advanced
 from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("event time", 1)
-
-TOO_FAR = "rows too far ahead to move event time (max_jump)"
-STANDS_STILL = (
-    "rows at the end all too far ahead, as after a gap: choose max_jump longer than it, or advance_when_idle"
-)
-
-STILL_ROWS = 1_000
-"""Rows one after the other, all of them too far ahead, after which event time counts as standing still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +36,9 @@ class Watermarks(EventTime, Operator):
     """
 
     name: ClassVar[str] = "event_time"
+    passes_rows_on: ClassVar[bool] = True
+    by_partition: bool = False
+    """Whether each partition of the source has a time of its own, and the stream has the least of them."""
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         dtype = schema.get(self.column)
@@ -64,135 +59,58 @@ class Watermarks(EventTime, Operator):
         return schema
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        if self.by_partition:
+            return PartitionedTime(self, context)
         if self.idle_ns is None:
             return _Marking(self, context)
         return _IdlingMarking(self, context, self.idle_ns)
 
     def describe(self) -> str:
-        parts = [self.column, f"lateness={self.lateness_us / 1e6:g} s"]
+        parts = [self.column, f"lateness={seconds_text(self.lateness_us)} s"]
         if self.idle_ns is not None:
-            parts.append(f"idle={self.idle_ns / 1e9:g} s")
+            parts.append(f"idle={seconds_text(self.idle_ns, 9)} s")
         if self.advance_when_idle:
             parts.append("advance_when_idle")
         if self.max_jump_us is not None:
-            parts.append(f"max_jump={self.max_jump_us / 1e6:g} s")
+            parts.append(f"max_jump={seconds_text(self.max_jump_us)} s")
+        if self.by_partition:
+            parts.append("by partition")
         return f"event_time({', '.join(parts)})"
 
 
 class _Marking(Process):
-    __slots__ = (
-        "_context",
-        "_first_ahead",
-        "_first_still",
-        "_latest",
-        "_operator",
-        "_rows",
-        "_rows_ahead",
-        "_rows_still",
-    )
+    __slots__ = ("_operator", "_time")
 
     def __init__(self, operator: Watermarks, context: StepContext) -> None:
         self._operator = operator
-        self._context = context
-        self._latest: int | None = None
-        """The latest event time so far, and what the clock has added to it; None before the first row."""
-        self._rows = 0
-        self._rows_ahead = 0
-        self._first_ahead = ""
-        self._rows_still = 0
-        """Number of the last rows that are all too far ahead, without any other between them."""
-        self._first_still = ""
+        self._time = LatestTime(operator, context)
 
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
-        if not self._rows_ahead:
-            return ()
-        found = [ReaderNote(TOO_FAR, self._rows_ahead, self._first_ahead, lost=False)]
-        if self._rows_still >= STILL_ROWS:
-            found.append(ReaderNote(STANDS_STILL, self._rows_still, self._first_still, lost=False))
-        return tuple(found)
+        return self._time.notes
 
     def process(self, batch: Batch) -> Iterator[Element]:
         yield batch
-        latest = self._latest_with(batch)
-        self._rows += batch.num_rows
-        if latest is not None and (self._latest is None or latest > self._latest):
-            self._latest = latest
-            yield Watermark(latest - self._operator.lateness_us)
+        if self._time.advance(batch):
+            yield from self._watermark()
+
+    def _watermark(self) -> Iterator[Element]:
+        if self._time.latest_us is not None:
+            yield Watermark(self._time.latest_us - self._operator.lateness_us)
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
         """Drop watermarks of earlier steps: from here on this column is the event time."""
         return iter(())
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
-        return _FORMAT.write(latest_us=self._latest)
+        return _FORMAT.write(latest_us=self._time.latest_us)
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         values, _ = _FORMAT.read(batches)
-        self._latest = values["latest_us"]
+        self._time.latest_us = values["latest_us"]
 
     def finish(self) -> Iterator[Element]:
         return iter(())
-
-    def _latest_with(self, batch: Batch) -> int | None:
-        """Return the event time after the rows of `batch`; None if they have none."""
-        times = batch.polars()[self._operator.column]
-        latest, jump = latest_us(times), self._operator.max_jump_us
-        if latest is None or jump is None:
-            return latest
-        if self._latest is not None and latest <= self._latest + jump:
-            self._rows_still = 0
-            return latest
-        known = times.is_not_null()
-        microseconds = _in_us(times).filter(known).cast(pl.Int64, strict=False).fill_null(_LAST).to_numpy()
-        before = int(microseconds[0]) if self._latest is None else self._latest
-        latest, ahead = advanced(microseconds, before, jump)
-        rows = np.flatnonzero(known.to_numpy())
-        self._note(batch, rows[ahead])
-        self._note_still(batch, rows, ahead)
-        return latest
-
-    def _note_still(self, batch: Batch, rows: npt.NDArray[np.int64], ahead: npt.NDArray[np.bool_]) -> None:
-        """Count the rows at the end of the stream so far that are all too far ahead; log once that they are many.
-
-        After a gap that is longer than `max_jump` no row moves event time. A correction by itself would make rows
-        late that come after those of a wrong clock.
-        """
-        before = self._rows_still
-        near = np.flatnonzero(~ahead)
-        start = int(near[-1]) + 1 if len(near) else 0
-        if start or not before:
-            before = 0
-            self._first_still = self._place(batch, int(rows[start])) if start < len(rows) else ""
-        self._rows_still = before + len(rows) - start
-        if before < STILL_ROWS <= self._rows_still:
-            self._context.logger.warning(
-                "%s: event time stands still: %s, first in %s",
-                self._context.id,
-                STANDS_STILL,
-                self._first_still,
-            )
-
-    def _note(self, batch: Batch, ahead: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        """Count rows that are too far ahead; log the first."""
-        if not self._rows_ahead and len(ahead):
-            self._first_ahead = self._place(batch, int(ahead[0]))
-            self._context.logger.warning(
-                "%s: a row is too far ahead to move event time; the report counts further ones: %s",
-                self._context.id,
-                self._first_ahead,
-            )
-        self._rows_ahead += len(ahead)
-
-    def _place(self, batch: Batch, row: int) -> str:
-        """Return where a row of the batch comes from, and its time."""
-        position = batch.slice(row, 1).position
-        if position is None:
-            place = f"row {self._rows + row + 1} of the stream"
-        else:
-            place = f"row {position.start + 1} of {position.origin}" if position.exact else str(position)
-        column = self._operator.column
-        return f"{place}, {column} = {batch.polars()[column][row]}"
 
 
 class _IdlingMarking(_Marking, TimedProcess):
@@ -234,25 +152,7 @@ class _IdlingMarking(_Marking, TimedProcess):
         self._deadline_ns, self._left_ns = None, 0
         if self._operator.advance_when_idle:
             self._left_ns = self._idle_ns
-            if self._latest is not None:
-                self._latest += self._idle_ns // 1_000
-                yield Watermark(self._latest - self._operator.lateness_us)
+            if self._time.latest_us is not None:
+                self._time.latest_us += self._idle_ns // 1_000
+            yield from self._watermark()
         yield Idle()
-
-
-_LAST = 2**63 - 1
-
-
-def latest_us(times: pl.Series) -> int | None:
-    """Return the latest of some times, in microseconds since 1970 UTC (rounded down); None without any."""
-    latest = _in_us(times).max()
-    assert latest is None or isinstance(latest, int)
-    return latest
-
-
-def _in_us(times: pl.Series) -> pl.Series:
-    """Return times as whole microseconds since 1970 UTC, rounded down."""
-    if times.dtype == pl.Datetime:
-        # Cast to the unit, not to the zone: only the instant matters.
-        return times.dt.epoch("us")
-    return times.cast(pl.Datetime("us")).dt.epoch("us") if times.dtype == pl.Date else times

@@ -24,7 +24,16 @@ from arrowstream.operators.base import Operator
 from arrowstream.plan.checks.sink_conflicts import check_sinks
 from arrowstream.plan.fuse import StageDraft, fuse, naming
 from arrowstream.plan.graph import Child, Graph
-from arrowstream.plan.physical import Input, Line, OperatorStage, Plan, SinkBinding, SplitStage, Stage
+from arrowstream.plan.physical import (
+    Input,
+    InputsStage,
+    Line,
+    OperatorStage,
+    Plan,
+    SinkBinding,
+    SplitStage,
+    Stage,
+)
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
@@ -201,7 +210,7 @@ class _Compiler:
         if isinstance(work, Operator):
             assert draft.output is not None
             return OperatorStage(draft.name, draft.state_id, work, draft.schema, draft.output, draft.policies)
-        return work
+        return replace(work, policies=draft.policies) if isinstance(work, InputsStage) else work
 
 
 def _binding(id: str, end: BoundSink, schema: pl.Schema, policies: Policies) -> SinkBinding:

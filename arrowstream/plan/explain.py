@@ -6,11 +6,39 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
+from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.graph import Graph, Step
-from arrowstream.plan.physical import Input, Line, OperatorStage, Plan, SegmentStage, SinkBinding, Stage
+from arrowstream.plan.guarantee import guarantees
+from arrowstream.plan.physical import (
+    Input,
+    InputsStage,
+    Line,
+    OperatorStage,
+    Plan,
+    SegmentStage,
+    SinkBinding,
+    Stage,
+)
 from arrowstream.plan.policies import Policies
+
+
+def explain(graph: Graph, plan: Plan | None) -> str:
+    """Return a pipeline as text, with what runs with checkpoints guarantee if it has sinks of its own.
+
+    Parameters
+    ----------
+    graph
+        The pipeline.
+    plan
+        Its plan; None while the schema of its source is not known.
+    """
+    text = explain_graph(graph) if plan is None else explain_plan(plan)
+    if any(isinstance(sink, CollectSink) for sink in graph.sinks):
+        return text
+    first, *rest = guarantees(graph.sources, graph.sinks)
+    return "\n".join([text, f"  with checkpoints: {first}", *_indented(rest, 4)])
 
 
 def explain_plan(plan: Plan) -> str:
@@ -51,7 +79,7 @@ def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
             yield from _indented(_line(line, marked), 2)
         if isinstance(stage, SegmentStage):
             yield from _indented(stage.placement.explain().splitlines(), 2)
-        if isinstance(stage, SegmentStage | OperatorStage):
+        if isinstance(stage, SegmentStage | OperatorStage | InputsStage):
             yield from _policies(stage.policies)
             if stage.policies.late is not None and not marked:
                 yield "    no watermark: no row is ever late; put with_event_time(...) before it"

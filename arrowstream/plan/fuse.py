@@ -15,7 +15,7 @@ from arrowstream.operators.base import Expressions, Operator
 from arrowstream.plan.checks.pieces import runnable
 from arrowstream.plan.checks.row_local import check
 from arrowstream.plan.graph import Composite, LineCompiler, Step
-from arrowstream.plan.physical import CompositeStage
+from arrowstream.plan.physical import CompositeStage, InputsStage
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.segment import Segment
 from arrowstream.plan.step_ids import Prefix, state_ids, step_ids
@@ -112,7 +112,9 @@ def _draft(
     if isinstance(first.operator, Composite):
         with naming(name):
             stage = first.operator.compile(compiler.inside(state_id), name, schema)
-        return StageDraft(name, state_id, stage, schema, stage.output)
+            if isinstance(stage, InputsStage):
+                first.policies.check(stage.late)
+        return StageDraft(name, state_id, stage, schema, stage.output, policies=first.policies)
     output = schema
     expressions: list[Expressions] = []
     for id, step in members:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import polars as pl
 
 from arrowstream.backends.base import Backend
+from arrowstream.core.checkpoints.described import Described
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import AnySink, BoundSink, Fanout, SinkSpec, bound
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
+from arrowstream.operators.messages.decode import Decode
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.physical import CompositeStage, Line
 from arrowstream.plan.policies import Policies
+from arrowstream.plan.source_steps import source_steps
 from arrowstream.plan.step_ids import check_name, inner_prefix, step_ids
 
 
@@ -79,7 +82,7 @@ class LineCompiler(Protocol):
         """Compile another input of `stage`, from its source on."""
 
 
-class Composite(ABC):
+class Composite(Described):
     """A step with graphs inside."""
 
     __slots__ = ()
@@ -102,10 +105,6 @@ class Composite(ABC):
     def ended(self) -> bool:
         """True if every row leaves through a sink inside."""
         return False
-
-    @abstractmethod
-    def describe(self) -> str:
-        """Return one line for `explain()`."""
 
     @abstractmethod
     def compile(self, compiler: LineCompiler, name: str, schema: pl.Schema) -> CompositeStage:
@@ -156,21 +155,12 @@ class Graph:
 
     def with_source(self, source: SourceSpec | EventTimeSource) -> Graph:
         """Return the graph with a source; raise PlanError if the graph has one or is a branch."""
-        if not isinstance(source, SourceSpec | EventTimeSource):
-            raise PlanError(
-                "source() needs a source",
-                expected="Source.from_file(...), Source.from_frame(...), ...",
-                found=type(source).__name__,
-                hint="write .source(Source.from_file(path)), or .source(Source.from_frame(frame))",
-            )
+        spec, operators = source_steps(source)
         if self.inner:
             raise PlanError("a branch has the rows of its split as source", found="a call of source()")
         if self.source is not None:
             raise PlanError("a pipeline has one source", found="a second call of source()")
-        if isinstance(source, EventTimeSource):
-            step = Step(Watermarks(*astuple(source.time)))
-            return replace(self, source=source.source, steps=(step,))
-        return replace(self, source=source)
+        return replace(self, source=spec, steps=tuple(Step(operator) for operator in operators))
 
     def with_step(
         self, operator: Expressions | Operator | Composite, *, late: SinkSpec | None = None
@@ -251,7 +241,11 @@ class Graph:
             return replace(self, sink_policies=self.sink_policies.then(call, "sink", added))
         if not self.steps:
             raise PlanError(f"{call}() has no step before it", expected="a step directly before it")
-        last = self.steps[-1]
+        # A source of messages is decoded by a step; between it and the end there may be the event time of the source.
+        number = len(self.steps) - 1
+        if isinstance(self.steps[0].operator, Decode) and isinstance(self.steps[number].operator, Watermarks):
+            number = 0
+        last = self.steps[number]
         if isinstance(last.operator, Composite | Watermarks):
             raise PlanError(
                 f"{call}() does not apply to {last.operator.name}()",
@@ -264,7 +258,9 @@ class Graph:
                 hint="put the handler after the step before it, if that is the one that fails",
             )
         policies = last.policies.then(call, last.operator.name, added)
-        return replace(self, steps=(*self.steps[:-1], replace(last, policies=policies)))
+        return replace(
+            self, steps=(*self.steps[:number], replace(last, policies=policies), *self.steps[number + 1 :])
+        )
 
     def with_sink(self, sink: AnySink) -> Graph:
         """Return the graph with a sink; raise PlanError if it has one or no rows reach it."""

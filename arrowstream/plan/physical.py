@@ -122,6 +122,8 @@ class InputsStage:
         which passes the rows of all inputs as they come.
     state_id
         The id of the operator's saved state.
+    policies
+        The sink of late rows.
     """
 
     name: str
@@ -131,11 +133,17 @@ class InputsStage:
     output: pl.Schema
     operator: MultiInputOperator | None = None
     state_id: str = ""
+    policies: Policies = field(default_factory=Policies)
 
     @property
     def schemas(self) -> tuple[pl.Schema, ...]:
         """The schema of each port."""
         return (self.schema, *(line.output for line in self.inputs if line.output is not None))
+
+    @property
+    def late(self) -> pl.Schema:
+        """The schema of late rows."""
+        return self.output if self.operator is None else self.operator.late_schema(*self.schemas)
 
     @property
     def lines(self) -> tuple[Line, ...]:

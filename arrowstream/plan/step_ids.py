@@ -23,13 +23,17 @@ _NAME = re.compile(r"\w[\w.-]*")
 class Operation(Protocol):
     """An operator or composite, as far as an id depends on it.
 
-    `name` is the name of the builder's method, `describe()` the line for `explain()`.
+    `name` is the name of the builder's method, `describe()` the line for `explain()`, and `identity` what of it does
+    not change between two runs of one job.
     """
 
     @property
     def name(self) -> str: ...
 
     def describe(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
 
 
 class Identified(Protocol):
@@ -57,28 +61,36 @@ def step_ids(steps: Sequence[Identified]) -> tuple[str, ...]:
     >>> builder.filter(pl.col("x") > 0).filter(pl.col("x") > 1).filter(pl.lit(True)).named("all").graph.ids
     ('filter', 'filter-1bda', 'all')
     """
-    return _ids(steps, lambda step, taken: step.operator.name not in taken)
+    return _ids(
+        steps,
+        lambda operator, taken: operator.name not in taken,
+        lambda operator: operator.describe(),
+    )
 
 
 def state_ids(steps: Sequence[Identified]) -> tuple[str, ...]:
     """Return the id of the saved state of each step of one line.
 
-    It is the step's name, or its operator's name and 4 hex digits of a hash of `describe()`, so that state is found
-    wherever the step stands.
+    It is the step's name, or its operator's name and 4 hex digits of a hash of its `identity`, so that state is found
+    wherever the step stands, and whatever its rate or the size of its queue.
     """
-    return _ids(steps, lambda step, taken: False)
+    return _ids(steps, lambda operator, taken: False, lambda operator: operator.identity)
 
 
-def _ids(steps: Sequence[Identified], is_short: Callable[[Identified, set[str]], bool]) -> tuple[str, ...]:
-    """Return names, short ids, which are those of the operators, and for others those with digits."""
+def _ids(
+    steps: Sequence[Identified],
+    is_short: Callable[[Operation, set[str]], bool],
+    text_of: Callable[[Operation], str],
+) -> tuple[str, ...]:
+    """Return names, short ids, which are those of the operators, and for others those with digits of a hash."""
     taken = {*ENDS, *(step.id for step in steps if step.id is not None)}
     found = []
     for step in steps:
         id = step.id
         if id is None:
             name = step.operator.name
-            short = is_short(step, taken)
-            id = name if short else _numbered(f"{name}-{_digest(step.operator.describe())}", taken)
+            short = is_short(step.operator, taken)
+            id = name if short else _numbered(f"{name}-{_digest(text_of(step.operator))}", taken)
         found.append(id)
         taken.add(id)
     return tuple(found)

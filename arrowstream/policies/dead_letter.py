@@ -85,15 +85,28 @@ def _positions(batch: Batch, rows: pl.Series) -> pl.Series:
         {
             "rows": counts,
             "origin": [place.origin for place in places],
+            "unit": [place.unit for place in places],
             "start": [place.start if place.exact else None for place in places],
             "whole": [str(place) for place in places],
         },
-        schema={"rows": pl.Int64, "origin": pl.String, "start": pl.Int64, "whole": pl.String},
+        schema={
+            "rows": pl.Int64,
+            "origin": pl.String,
+            "unit": pl.String,
+            "start": pl.Int64,
+            "whole": pl.String,
+        },
     ).with_columns(first=pl.col("rows").cum_sum() - pl.col("rows"))
     row = pl.col("row") - pl.col("first") + pl.col("start")
     # Not pl.format: on Polars 1.35 it panics over columns in several chunks.
     own = pl.concat_str(
-        "origin", pl.lit(" rows "), row.cast(pl.String), pl.lit("-"), (row + 1).cast(pl.String)
+        "origin",
+        pl.lit(" "),
+        "unit",
+        pl.lit(" "),
+        row.cast(pl.String),
+        pl.lit("-"),
+        (row + 1).cast(pl.String),
     )
     found = rows.alias("row").to_frame().join_asof(pieces, left_on="row", right_on="first")
     return found.select(pl.coalesce(own, "whole")).to_series()

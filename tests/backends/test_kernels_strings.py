@@ -83,9 +83,12 @@ texts = st.none() | st.one_of(
 )
 
 
+pairs = st.lists(st.tuples(texts, texts), max_size=5)
+
+
 @st.composite
 def rows(draw: st.DrawFn) -> Rows:
-    drawn = draw(st.lists(st.tuples(texts, texts), max_size=5))
+    drawn = draw(pairs)
     offset = draw(st.integers(0, len(drawn)))
     frame = pl.DataFrame(drawn, schema=SCHEMA, orient="row")
     return frame.slice(offset), to_record(frame).slice(offset)

@@ -147,9 +147,12 @@ def made(drawn: list[dict[str, int | None]], offset: int) -> Rows:
     return frame.slice(offset), to_record(frame).slice(offset)
 
 
+all_rows = rows_of(settled) | rows_of(far)
+
+
 @st.composite
 def rows(draw: st.DrawFn) -> Rows:
-    drawn = draw(rows_of(settled) | rows_of(far))
+    drawn = draw(all_rows)
     return made(drawn, draw(st.integers(0, len(drawn))))
 
 

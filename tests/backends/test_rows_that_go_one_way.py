@@ -63,6 +63,7 @@ def _filled(first: Tree, second: Tree, coalesce: bool) -> Tree:
 CONSTANTS = st.sampled_from([0.5, 1.0, 3.0, 7.0]).map(lambda x: Tree(pl.lit(x), lambda row: x, False))
 NULL = Tree(pl.lit(None, pl.Float64), lambda row: None, False)
 COLUMN = Tree(pl.col("x"), lambda row: row["x"])
+LEAVES = st.one_of(CONSTANTS, st.just(COLUMN), st.just(NULL))
 COMPARISONS: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
     (lambda a, b: a == b, _lift(lambda a, b: a == b)),
     (lambda a, b: a < b, _lift(lambda a, b: a < b)),
@@ -85,7 +86,7 @@ def booleans(draw: st.DrawFn, depth: int) -> Tree:
 @st.composite
 def numbers(draw: st.DrawFn, depth: int) -> Tree:
     if depth == 0:
-        return draw(st.one_of(CONSTANTS, st.just(COLUMN), st.just(NULL)))
+        return draw(LEAVES)
     kind = draw(st.sampled_from(["when", "when", "fill_null", "coalesce", "add", "divide", "round", "leaf"]))
     first, second = draw(numbers(depth - 1)), draw(numbers(depth - 1))
     match kind:

@@ -7,11 +7,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from checkpoints import MemoryStore, run_with
+from memory_store import MemoryStore, run_with
 
 from arrowstream import Builder, Pipeline, Processor
 from arrowstream.core.batch import Barrier
 from arrowstream.testing import ManualClock, TestSink, TestSource
+
+pytestmark = pytest.mark.once
 
 N = pl.int_range(48)
 ROWS = pl.select(t=N * 700_000 + N % 3 * 900_000, k=N * 7 % 5, x=N * N % 11)

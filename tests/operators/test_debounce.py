@@ -162,6 +162,7 @@ def test_rows_that_were_replaced_are_let_go_while_a_key_never_rests(by: str | No
     assert [item for item in left if "mark" not in item] == [(key, 499) for key in range(0 if by else 7, 8)]
 
 
+@pytest.mark.untraced
 def test_a_sweep_waits_until_there_may_be_enough_to_let_go() -> None:
     swept: list[int] = []
     process: Any = start()

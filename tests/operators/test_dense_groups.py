@@ -117,6 +117,7 @@ def test_equals_polars_without_keys(data: st.DataObject) -> None:
         assert_frame_equal(found, by_pane(parts, [], kept.init, any_order=False))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dtype", [pl.Date(), pl.Time(), *DATETIMES, *DURATIONS], ids=str)
 def test_least_and_greatest_times_and_sums_of_durations(dtype: pl.DataType) -> None:
     # No row has the key between: what stands for no value there is no time of a day.

@@ -17,8 +17,8 @@ from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch, Watermark
 from arrowstream.core.position import Position
 from arrowstream.errors import PlanError
-from arrowstream.operators import with_event_time
 from arrowstream.operators.base import Process
+from arrowstream.operators.event_time import latest_time
 from arrowstream.operators.windows import jumps
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.testing import TestSink, check_cut_independence
@@ -112,12 +112,12 @@ def test_event_time_that_stands_still_after_a_gap_is_noted(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(with_event_time, "STILL_ROWS", 3)
+    monkeypatch.setattr(latest_time, "STILL_ROWS", 3)
     step = process(10)
     with caplog.at_level(logging.WARNING):
         for rows in pl.DataFrame({"ts": times}, schema={"ts": pl.Int64}).iter_slices(size):
             list(step.process(Batch(rows)))
-    notes = [note for note in step.notes if note.what == with_event_time.STANDS_STILL]
+    notes = [note for note in step.notes if note.what == latest_time.STANDS_STILL]
     if first is None:
         assert notes == []
     else:

@@ -94,6 +94,7 @@ CASES: dict[str, tuple[Expressions, Reference]] = {
 }  # fmt: skip
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("text", CASES)
 def test_as_in_polars_over_eager_and_lazy_frames(text: str) -> None:
     step, reference = CASES[text]
@@ -145,6 +146,7 @@ def nothing(frame: Any) -> Any:
     return frame
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "step",
     [

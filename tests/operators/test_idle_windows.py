@@ -61,6 +61,7 @@ def quiet_after(clock: ManualClock, *times: int, **options: Any) -> Builder:
     return Pipeline.builder(str(times[0])).source(source.with_event_time("at", **options))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("step", ["source", "step"])
 @pytest.mark.parametrize("split", [False, True])
 def test_a_window_closes_after_silence_on_its_only_input(step: str, split: bool) -> None:

@@ -24,6 +24,8 @@ from arrowstream.state.hash_table import KeyTable
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import StateMemory
 
+pytestmark = pytest.mark.once
+
 KEYS = (*PLAIN, *CODED, pl.Null())
 WAYS = ("hashed", "direct", "either")
 
@@ -95,6 +97,7 @@ class Model:
         return self.slots[key]
 
 
+@pytest.mark.untraced
 def test_parts_between_evictions_are_as_long_as_may_be() -> None:
     """Half of the keys that come were evicted: rows pass up to the first that names a key gone since."""
     keys = pl.DataFrame({"k": np.random.default_rng(0).integers(0, 2_000, 20_000)})

@@ -87,6 +87,7 @@ def test_a_step_fails_once_others_hold_all_of_the_budget(name: str) -> None:
     feed(process, [ROWS[:10]])
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "name", ["batch", "batch in time", "throttle", "debounce", "time window", "session window"]
 )
@@ -129,6 +130,7 @@ def test_windows_that_spill_do_so_by_what_others_leave_of_the_budget() -> None:
     assert sum(frame.height for frame in end(process)) == 200_000
 
 
+@pytest.mark.untraced
 def test_debounce_gives_the_memory_of_forgotten_keys_back() -> None:
     budget = MemoryBudget(1 << 40)
     process: Any = started(Debounce.of("1s", "k"), budget, "debounce")
@@ -141,6 +143,7 @@ def test_debounce_gives_the_memory_of_forgotten_keys_back() -> None:
     assert max(held[len(held) // 2 :]) <= max(held[: len(held) // 2])
 
 
+@pytest.mark.untraced
 def test_an_error_of_the_budget_names_the_stage_and_what_every_step_holds() -> None:
     frame = pl.DataFrame({"k": range(100_000)})
     source = Source.from_frame([frame[start : start + 10_000] for start in range(0, 100_000, 10_000)])

@@ -73,6 +73,7 @@ def test_windows(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["window_start"].is_sorted()
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 @pytest.mark.parametrize("keys", ["close", "far", "text"])
 def test_reduce(keys: str) -> None:
@@ -86,6 +87,7 @@ def test_reduce(keys: str) -> None:
     assert_frame_equal(found.select("k"), rows.select(pl.col("k").unique(maintain_order=True)))
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 def test_scan(case: Case) -> None:
     running = {"total": X.cum_sum(), "before": X.shift(1)}

@@ -184,6 +184,7 @@ def test_few_keys_of_large_batches_take_little(
     assert logs and all(buffer_bytes(log.frame(0)) < 20_000 for log in logs.values())
 
 
+@pytest.mark.untraced
 def test_keys_that_go_take_their_texts_with_them() -> None:
     index = KeyIndex(pl.Schema({"k": pl.String}), 100, "evict")
     for number in range(60):

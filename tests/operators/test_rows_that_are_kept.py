@@ -51,6 +51,7 @@ def test_a_copy_has_the_same_rows(dtype: pl.DataType, data: st.DataObject) -> No
     assert held_bytes(rows) >= rows.estimated_size()
 
 
+@pytest.mark.untraced
 def test_a_copy_keeps_nothing_else() -> None:
     rows, held = batch(np.arange(1_000))
     few, some = owned(rows[3:4]), owned(rows.filter(pl.col("ts") % 500 == 3))

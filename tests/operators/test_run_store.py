@@ -17,6 +17,8 @@ from arrowstream.operators.windows.panes import PANE, Rows, Run
 from arrowstream.operators.windows.run_store import RunStore
 from arrowstream.state.memory import StateMemory
 
+pytestmark = pytest.mark.once
+
 
 class Summed(RunStore):
     """Sums by pane and key, and what was done for them."""

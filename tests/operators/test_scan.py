@@ -174,6 +174,7 @@ def test_sums_and_products_of_floats_are_those_of_polars_bit_for_bit(dtype: Any)
     assert_frame_equal(found, expected, check_exact=True)
 
 
+@pytest.mark.untraced
 def test_values_looked_back_to_are_swept_out_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(value_log, "_SPARE", 50)
     schema = pl.Schema({"k": pl.Int64, "x": pl.String})
@@ -327,6 +328,7 @@ def test_a_plain_ewm_mean_of_long_batches_is_that_of_polars_bit_for_bit() -> Non
         assert_frame_equal(found, expected, check_exact=True)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("first", [float("inf"), float("nan"), -0.0, 1e200])
 def test_ewm_of_what_is_no_plain_number(first: float) -> None:
     whole = pl.DataFrame({"k": [1] * 72, "x": [first, 1.0, first, *[2.0] * 69]})

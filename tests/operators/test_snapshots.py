@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -17,6 +18,7 @@ from windowing import end, feed
 from arrowstream import Processor
 from arrowstream.core.batch import Batch, Watermark
 from arrowstream.errors import SnapshotError
+from arrowstream.operators.aggregation import folded_groups
 from arrowstream.operators.base import AsyncProcess, Operator, Process
 from arrowstream.operators.debounce import Debounce
 from arrowstream.operators.process import ProcessorStep
@@ -28,10 +30,12 @@ from arrowstream.operators.throttle import Throttle
 from arrowstream.operators.window import windows
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.checks.row_local import check
-from arrowstream.state import snapshot
+from arrowstream.state import key_index, snapshot
 from arrowstream.state.limit import StateLimit
 from arrowstream.state.row_queue import with_marks
-from arrowstream.state.snapshot import SnapshotFormat
+from arrowstream.state.snapshot import SnapshotFormat, shard_of
+from arrowstream.state.snapshots import sharded_rows, snapshot_batches
+from arrowstream.state.snapshots.snapshot_batches import SnapshotBatches
 
 X, S = pl.col("x"), pl.col("s")
 ROWS = pl.DataFrame(
@@ -119,6 +123,7 @@ def check_equal(found: list[Any], expected: list[Any]) -> None:
             assert one == other
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("nbytes", [1, 64])  # a row, and some; other tests have one piece
@@ -134,6 +139,70 @@ def test_pieces_of_any_size_restore_the_same_state(
     check_equal(result(second, after), result(straight, after))
 
 
+# Rows in files stay there, with the keys of all shards.
+KEYED = [
+    name
+    for name in STEPS
+    if name != "event time" and not name.endswith("without keys") and not name.startswith("scan function")
+    if name not in ("batch", "throttle", "time window in files")
+]
+
+
+@pytest.mark.once
+@pytest.mark.untraced
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("order", [1, -1], ids=["from the first shard", "from the last shard"])
+def test_shards_that_come_in_any_order_restore_the_same_state(
+    name: str, order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some rows at a time make many parts of each shard."""
+    for module in (sharded_rows, folded_groups, key_index):
+        monkeypatch.setattr(module, "PIECE", 4)
+    marks = [] if name == "count window" else [1_500_000]
+    before, after = [ROWS[:10], ROWS[10:31], *marks], [ROWS[31:45], 3_000_000, ROWS[45:]]
+    straight, first, second = (started(name) for _ in range(3))
+    feed(straight, before), feed(first, before)
+    batches = list(first.snapshot())
+    shards = [shard_of(batch.schema) for batch in batches]
+    assert (len({*shards} - {None}) > 1) == (name in KEYED)
+    second.restore(iter(sorted(batches, key=lambda batch: order * (shard_of(batch.schema) or 0))))
+    check_equal(result(second, after), result(straight, after))
+
+
+APART = [name for name in STEPS if not name.startswith("scan function")]
+
+
+@pytest.mark.once
+@pytest.mark.untraced
+@pytest.mark.parametrize("name", APART)
+@pytest.mark.parametrize("held", [0, 1 << 20], ids=["that is read", "at once"])
+def test_what_comes_after_a_snapshot_does_not_change_it(
+    name: str, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From when it is apart from the state: at once, or where few rows are taken ahead, when it has been read."""
+    for module in (sharded_rows, folded_groups, key_index):
+        monkeypatch.setattr(module, "PIECE", 4)
+    monkeypatch.setattr(snapshot_batches, "HELD_BYTES", held)
+    marks = [] if name == "count window" else [1_500_000]
+    before, after = [ROWS[:10], ROWS[10:31], *marks], [ROWS[31:45], 3_000_000, ROWS[45:]]
+    straight, first, second = (started(name) for _ in range(3))
+    feed(straight, before), feed(first, before)
+    batches = first.snapshot()
+    assert isinstance(batches, SnapshotBatches)
+    apart: list[bool] = []
+    batches.when_apart(lambda: apart.append(True))
+    taken = []
+    for batch in batches:
+        taken.append(batch)
+        if apart:
+            break
+    feed(first, after), end(first)
+    second.restore(chain(taken, batches))
+    assert apart == [True]
+    check_equal(result(second, after), result(straight, after))
+
+
+@pytest.mark.once
 @pytest.mark.untraced
 @pytest.mark.parametrize("name", STEPS)
 def test_a_snapshot_changes_no_state_and_restores_to_the_same_snapshot(name: str) -> None:

@@ -19,6 +19,8 @@ from arrowstream.operators.base import TimedProcess
 from arrowstream.operators.throttle import Throttle
 from arrowstream.testing import ManualClock, TestSink
 
+pytestmark = pytest.mark.once
+
 SCHEMA = pl.Schema({"x": pl.Int64})
 SECOND = 10**9
 

@@ -167,6 +167,7 @@ def test_a_snapshot_anywhere_continues_exactly(data: st.DataObject) -> None:
     ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dtype", [*DATETIMES, pl.Date(), pl.Int64(), pl.UInt64(), pl.Int32()], ids=str)
 def test_every_type_of_time(dtype: pl.DataType) -> None:
     days = pl.Series("ts", [-3, -1, 0, 0, 1], pl.Int32).cast(pl.Date)
@@ -191,6 +192,7 @@ def test_every_type_of_time(dtype: pl.DataType) -> None:
     assert out.rows() == bounds
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("spread", [1, 1_000_003])
 def test_many_rows_of_many_keys_and_windows(spread: int) -> None:
     """Many rows are buffered before they are grouped: by slots, or by the streaming engine if keys are far apart."""
@@ -207,6 +209,7 @@ def test_many_rows_of_many_keys_and_windows(spread: int) -> None:
     assert_frame_equal(out, whole(rows, [pl.col("x").sum(), pl.len()], 10 * S, 10 * S, ["k"]))
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 @pytest.mark.parametrize("spread", [1, 1_000_003])
 def test_windows_that_slide_over_keys_close_together_and_far_apart(spread: int) -> None:

@@ -16,8 +16,9 @@ from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.base import Process, TimedProcess
 from arrowstream.operators.buffer import Buffer
+from arrowstream.operators.event_time.latest_time import latest_us
 from arrowstream.operators.reduce import Reduce
-from arrowstream.operators.with_event_time import Watermarks, latest_us
+from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 SECOND = 1_000_000
@@ -246,6 +247,7 @@ def polled_iterable(clock: ManualClock, frames: list[pl.DataFrame]) -> SourceSpe
 TIMES = {"ts": pl.Int64}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("polled", [polled_function, polled_generator, polled_stream, polled_iterable])
 def test_a_source_that_polls_without_success_holds_nobody_back(
     polled: Callable[[ManualClock, list[pl.DataFrame]], SourceSpec],

@@ -19,6 +19,7 @@ from arrowstream.errors import StageError
 from arrowstream.operators.window import windows
 from arrowstream.operators.windows import run_store
 from arrowstream.operators.windows.pane_store import PaneStore
+from arrowstream.state import spill_file
 from arrowstream.state.memory import StateMemory
 
 S = 1_000_000
@@ -36,6 +37,7 @@ def open_files() -> int:
     return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 @pytest.mark.parametrize("every", [10, 5])
 @pytest.mark.parametrize("marked", [False, True])
@@ -97,6 +99,7 @@ def test_a_disk_that_fails_is_remembered_and_no_half_of_a_batch_comes_out(
 ) -> None:
     """Also where it fails while files are merged."""
     monkeypatch.setattr(run_store, "_FAN", 3)
+    monkeypatch.setattr(spill_file, "_UNNAMED", None)
     rows = events(2_000, 40)
     operator = windows(lambda made: made, 10, on="ts", by="x", **SPILL).agg(pl.len())
     process: Any = operator.start(rows.schema, context())

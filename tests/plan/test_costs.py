@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from arrowstream.plan.placement.costs import OUTLIER, WARM_UP, LineCost
 
+pytestmark = pytest.mark.once
+
 START = (20.0, 0.005)
 
 
@@ -31,6 +33,7 @@ def noisy(seed: int, count: int, fixed: float, slope: float, sizes: list[int]) -
     return samples
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("fixed, slope", [(5.0, 0.001), (150.0, 0.002), (20.0, 0.2), (2_000.0, 0.0005)])
 @pytest.mark.parametrize("sizes", [[10, 1_000, 30_000, 1_000_000], [30_000, 65_536], [1]])
 def test_finds_the_line_through_noise_and_outliers(sizes: list[int], fixed: float, slope: float) -> None:

@@ -97,15 +97,15 @@ def _accepted(exprs: dict[str, pl.Expr], schema: pl.Schema) -> Expressions:
 
 def _assert_alone_is_the_same(exprs: dict[str, pl.Expr], dtype: pl.DataType) -> None:
     step = _accepted(exprs, pl.Schema({"l": dtype}))
-    alone = {
-        row: step.apply(pl.DataFrame({"l": [values]}, schema={"l": dtype})).to_dict(as_series=False)
-        for row, values in ROWS.items()
-    }
+    alone = {}
+    for row, values in ROWS.items():
+        found = step.apply(pl.DataFrame({"l": [values]}, schema={"l": dtype}))
+        alone[row] = {column.name: repr(column.to_list()) for column in found}
     for neighbour, others in NEIGHBOURS.items():
         for row, values in ROWS.items():
             found = step.apply(pl.DataFrame({"l": [values, others]}, schema={"l": dtype}))
-            here = found.head(1).to_dict(as_series=False)
-            other = [name for name in here if repr(here[name]) != repr(alone[row][name])]
+            here = found.head(1)
+            other = [column.name for column in here if repr(column.to_list()) != alone[row][column.name]]
             assert not other, (row, neighbour)
 
 

@@ -14,6 +14,8 @@ from arrowstream.backends.registry import backends
 from arrowstream.plan.placement.choice import TUNING, Choice, Placement, Standing, choose
 from arrowstream.plan.placement.costs import WARM_UP, LineCost
 
+pytestmark = pytest.mark.once
+
 Line = tuple[float, float]
 REFERENCE: dict[str, Line] = {"arrow": (20, 0.0055), "polars": (170, 0.0022)}
 CASES: dict[str, dict[str, Line]] = {

@@ -51,6 +51,7 @@ def assert_short(printed: str, lines: int) -> None:
 
 
 @pytest.mark.untraced
+@pytest.mark.once
 @pytest.mark.parametrize("end", ENDS)
 def test_a_typo_is_one_short_error(end: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
@@ -61,6 +62,7 @@ def test_a_typo_is_one_short_error(end: str, tmp_path: Path) -> None:
     assert_short(run.stderr, 40 if end == "collect" else 24)
 
 
+@pytest.mark.untraced
 def test_a_typo_in_any_step_is_one_short_error(tmp_path: Path) -> None:
     scripts = []
     for number, step in enumerate(STEPS.values()):

@@ -150,6 +150,7 @@ def test_the_source_may_be_dressed_up() -> None:
     assert set(labels) == {"test"}
 
 
+@pytest.mark.untraced
 def test_a_seed_chooses_the_cuts() -> None:
     def sizes_of(seed: int) -> list[int]:
         sizes: list[int] = []

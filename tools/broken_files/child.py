@@ -17,9 +17,12 @@ import polars as pl
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import ArrowstreamError
+from arrowstream.io.messages.plain_json.reader import loops
 from tools.broken_files import judges, originals
 from tools.broken_files.damage import damaged
 from tools.broken_files.judges import Judged, Refused, Row, Undetected, same
+
+_TEXT = "arrowstream.io.files.text"
 
 
 class Format(NamedTuple):
@@ -65,7 +68,8 @@ def verdict(number: int, seed: int, folder: Path, say: Callable[[str], None]) ->
     schema, refusal = pl.Schema(format.schema or {}), ""
     say("arrowstream")
     try:
-        with patch("arrowstream.io.files.text.file.BLOCK_BYTES", block):
+        # Every block is tried by the compiled loop, also after others that it does not read.
+        with patch(f"{_TEXT}.file.BLOCK_BYTES", block), patch(f"{_TEXT}.json.plain_lines.TRIES", sys.maxsize):
             found, schema = read(file, format)
     except ArrowstreamError as error:
         refusal = str(error)
@@ -98,6 +102,8 @@ def verdict(number: int, seed: int, folder: Path, say: Callable[[str], None]) ->
 def main() -> None:
     """Try the files of these numbers."""
     folder, first, end, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    for loop in loops():
+        loop.load()
     for number in range(first, end):
 
         def say(step: str, *more: Any, number: int = number) -> None:

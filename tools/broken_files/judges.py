@@ -107,6 +107,7 @@ def same(found: Any, wanted: Any) -> bool:
 
 _UNDETECTED = {
     "GZipCodec": "Polars does not compare the checksums of pages compressed by gzip",
+    "Invalid number of indices": "Polars does not compare the number of indexes with that of a page's values",
     "Length spanned by list offsets": "levels of a list contradict each other; pyarrow notices after reading",
     "Number of decoded rep / def levels": "Polars does not compare the number of levels with that of the page",
     "Page didn't decompress to expected size": "Polars does not compare the size of a page",
@@ -179,6 +180,8 @@ _FIELDS: dict[pl.DataType, Callable[[str], Any]] = {
 def _field(text: str, dtype: pl.DataType) -> Any:
     if not text:
         return NOTHING if dtype == pl.String else None
+    if dtype.is_numeric() and not text.strip(" \t"):
+        return None
     return _FIELDS[dtype](text)
 
 
@@ -239,7 +242,7 @@ def _value(value: Any, dtype: Any) -> tuple[Any, int]:
     if isinstance(value, Number) and dtype == pl.Int64:
         return _whole_number(value), 0
     if isinstance(value, Number) and dtype == pl.Float64:
-        return float(value), 0
+        return (0.0 if value == "-0" else float(value)), 0  # as an integer, the json module's is 0
     raise Refused(f"{value!r} is no {dtype}")
 
 

@@ -41,15 +41,19 @@ def csv(draw: random.Random) -> bytes:
     """Write a CSV file of up to 12 rows, some fields enclosed in quotes."""
     end = draw.choice(["\n", "\r\n"])
     lines = [",".join(CSV)]
-    for _ in range(draw.randint(1, 12)):
-        fields = [
-            str(draw.choice(_IDS)),
-            repr(draw.choice(_PRICES)),
-            draw.choice(_NAMES),
-            draw.choice(["true", "false"]),
-        ]
-        lines.append(",".join(_field(field, draw) for field in fields))
+    lines += [csv_record(draw) for _ in range(draw.randint(1, 12))]
     return (end.join(lines) + draw.choice([end, ""])).encode()
+
+
+def csv_record(draw: random.Random) -> str:
+    """Write a record of CSV, some fields enclosed in quotes."""
+    fields = [
+        str(draw.choice(_IDS)),
+        repr(draw.choice(_PRICES)),
+        draw.choice(_NAMES),
+        draw.choice(["true", "false"]),
+    ]
+    return ",".join(_field(field, draw) for field in fields)
 
 
 def ndjson(draw: random.Random) -> bytes:

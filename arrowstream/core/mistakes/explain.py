@@ -23,7 +23,7 @@ from arrowstream.core.mistakes.other_names import (
     UNAWAITED,
     VALUES,
 )
-from arrowstream.core.mistakes.unawaited import Unawaited
+from arrowstream.core.mistakes.unawaited import Awaited
 from arrowstream.errors import UnknownName, WrongCall
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,17 +86,7 @@ def explain_call(fn: F) -> F:
             raise wrong
 
     hint = UNAWAITED.get(fn.__qualname__)
-    return cast(F, call if hint is None else _awaited(call, hint))
-
-
-def _awaited(fn: Callable[..., Any], hint: str) -> Callable[..., Any]:
-    """Return a coroutine function whose coroutines explain themselves to code that does not await them."""
-
-    @wraps(fn)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return Unawaited(fn(*args, **kwargs), fn.__name__, hint)
-
-    return call
+    return cast(F, call if hint is None else Awaited(call, hint))
 
 
 def _at_the_call(error: TypeError) -> bool:

@@ -26,7 +26,6 @@ BUILDER = {
     ),
     **dict.fromkeys(("sort", "sort_by", "order_by", "reverse", "tail"), _LAST),
     **dict.fromkeys(("union", "concat", "vstack", "extend"), _MERGE),
-    "join": 'join each batch with a frame in memory: .map(lambda rows: rows.join(frame, on="k"), frame="polars")',
     **dict.fromkeys(("unique", "distinct"), "use .reduce(pl.len(), by=...), a row for each key"),
     **dict.fromkeys(
         (
@@ -89,7 +88,7 @@ _STEPS = (
         "group_by",
         "scan",
     ),
-    *("buffer", "throttle", "debounce", "timeout", "split", "merge", "pipe", "named", "backend"),
+    *("buffer", "throttle", "debounce", "timeout", "split", "merge", "join", "pipe", "named", "backend"),
 )
 _BUILD = "Pipeline.builder().source(...).sink(...).build() gives what runs; .collect_sync() a frame"
 _GIVES = dict.fromkeys(("build", "run", "run_sync", "collect", "collect_sync", "preview", "explain"), _BUILD)
@@ -219,6 +218,7 @@ MADE_BY = {
 
 UNAWAITED = {
     "Results.collect": "write await builder.collect(), or builder.collect_sync() in code that is not async",
+    "Pipeline.run": "write await pipeline.run(), or pipeline.run_sync() in code that is not async",
 }
 """Hints for a use of what a coroutine function returns, as if it were the result."""
 
@@ -330,6 +330,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("pq",), ("parquet", "file")),
     **dict.fromkeys(("csv", "parquet", "json", "ndjson", "avro", "s3", "stdin", "stdout"), ("file",)),
     **dict.fromkeys(("dataframe", "polars", "pandas"), ("frame",)),
+    **dict.fromkeys(("deltalake", "delta_lake", "delta-lake"), ("delta",)),
     **dict.fromkeys(("gz",), ("gzip",)),
     **dict.fromkeys(("zst", "zstandard"), ("zstd",)),
     **dict.fromkeys(("ignore", "drop", "pass", "continue"), ("skip", "error")),

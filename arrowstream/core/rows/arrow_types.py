@@ -24,8 +24,8 @@ def polars_schema(schema: pa.Schema) -> pl.Schema:
     SchemaError
         Polars cannot hold one of the types, or two columns share a name; the error names the columns.
     """
-    # Up to pyarrow 20 a schema with metadata has no hash.
-    return _polars_schema(schema.remove_metadata() if schema.metadata else schema)
+    # Up to pyarrow 20 a schema with metadata, if only an empty mapping, has no hash.
+    return _polars_schema(schema if schema.metadata is None else schema.remove_metadata())
 
 
 @lru_cache(maxsize=512)

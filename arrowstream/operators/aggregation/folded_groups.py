@@ -41,7 +41,7 @@ class FoldedGroups:
     def __init__(
         self, keys: pl.Schema, aggregation: Aggregation, memory: StateMemory, max_keys: int | None = None
     ) -> None:
-        self._keys = list(keys)
+        self.keys = tuple(keys)
         # The first column, the number of the first row, is not kept: slots are given in its order.
         self._folds = aggregation.update[1:]
         self._columns: list[SlotColumn] = []
@@ -63,7 +63,7 @@ class FoldedGroups:
             firsts = self._touched.firsts(slots)
             touched = slots[firsts]
             state = [column.get(touched) for column in self._columns]
-            keys = (rows[name].gather(firsts) for name in self._keys)
+            keys = (rows[name].gather(firsts) for name in self.keys)
             yield pl.DataFrame([*state, *keys])
 
     def _single(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -97,5 +97,5 @@ class FoldedGroups:
         if self._index is None:
             return np.zeros(rows.height, np.int64)
         # No key is evicted here, so a batch is one part.
-        (assigned,) = self._index.assign(rows.select(self._keys))
+        (assigned,) = self._index.assign(rows.select(self.keys))
         return assigned.slots

@@ -69,7 +69,7 @@ def _polars(batch: Batch) -> Any:
 
 def _pandas(batch: Batch) -> Any:
     # Arrow's types inside pandas: NumPy's would turn integers into floats only in batches with nulls.
-    frame = batch.polars()
+    frame = batch.polars().clone()  # two threads must not export the same frame, see `to_record`
     try:
         return frame.to_pandas(use_pyarrow_extension_array=True)
     except pa.ArrowInvalid:

@@ -56,6 +56,7 @@ class FunctionStep(Operator):
     """
 
     repeatable: ClassVar[bool] = True
+    passes_rows_on: ClassVar[bool] = True
     fn: Callable[[Any], Any]
     frame: FrameForm = "arrow"
     schema: SchemaLike | None = None

@@ -69,6 +69,10 @@ class CountWindow(Operator):
         keys, memory = key_schema("window", self.by, schema), self.limit.memory(context)
         return _CountWindows(self, keys, aggregation_of(self, schema), memory)
 
+    @property
+    def identity(self) -> str:
+        return replace(self, limit=self.limit.lasting).describe()
+
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
         aggregates = ", ".join(map(expression_text, self.exprs))
@@ -138,7 +142,8 @@ class _CountWindows(Process):
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        return _FORMAT.write(map(Batch, self._groups.frames()), next_row=self._next_row)
+        rows = map(Batch, self._groups.frames())
+        return _FORMAT.write(rows, self._groups.keys, ordered=True, next_row=self._next_row)
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         values, groups = _FORMAT.read(batches)

@@ -136,6 +136,10 @@ class EventTime:
             )
         return int(ticks)
 
+    def whole_ticks(self, duration_us: int) -> int:
+        """Return the number of whole ticks in a duration in microseconds."""
+        return floor(duration_us * self._per_us)
+
     def first_tick(self, time_us: int) -> int:
         """Return the first tick at or after a time in microseconds."""
         return ceil(time_us * self._per_us)

@@ -11,6 +11,7 @@ from functools import partial
 
 import polars as pl
 
+from arrowstream.core.batch import Batch
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.windows.dense_groups import dense_groups
 from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, cut_all
@@ -18,6 +19,7 @@ from arrowstream.operators.windows.run_store import PaneStatistics, RunStore
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, owned, with_own_text
 from arrowstream.state.small_frames import small_at_end
+from arrowstream.state.spill_file import RowsInFile
 
 _ASIDE_ROWS = 1 << 20
 _ASIDE_BYTES = 64 << 20
@@ -118,15 +120,15 @@ class PaneStore:
             self._group_all()
         return taken
 
-    def frames(self) -> Iterator[pl.DataFrame]:
-        """Return all state, older frames first; each frame is sorted by pane and has each pane and key once."""
+    def saved(self) -> Iterator[Batch | RowsInFile]:
+        """Yield all state, older rows first; each part is sorted by pane and has each pane and key once."""
         for run in self._runs.runs:
-            yield run.frame
+            yield run.saved()
         if self._aside:
-            yield self._reduced(self._aside).frame
+            yield self._reduced(self._aside).saved()
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
-        """Add the frames, or slices of them, that `frames` gave."""
+        """Add the frames, or slices of them, that `saved` gave."""
         for groups in frames:
             self._runs.add(Run.of(groups))
 

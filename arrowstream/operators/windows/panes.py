@@ -9,9 +9,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
+from arrowstream.core.batch import Batch
 from arrowstream.expressions.among_others import grouped
 from arrowstream.operators.aggregation.mergeable import ROW
 from arrowstream.state.owned_rows import owned
+from arrowstream.state.spill_file import RowsInFile, SpillFile
 
 PANE = "__pane__"
 """The column of pane numbers, Int64."""
@@ -65,11 +67,15 @@ class Rows(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Groups of the panes `low` to `high`, sorted by pane, in a frame with a column `PANE`."""
+    """Groups of the panes `low` to `high`, sorted by pane, in a frame with a column `PANE`.
+
+    `file` is the spill file whose last rows the groups are, if they lie in one.
+    """
 
     low: int
     high: int
     frame: pl.DataFrame
+    file: SpillFile | None = None
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Run:
@@ -80,7 +86,13 @@ class Run(NamedTuple):
     def parted(self, pane: int) -> tuple[Run, Run]:
         """Split into groups before `pane` and the rest, which must both exist; both are slices."""
         place = bisect_left(self.frame[PANE], pane)
-        return Run.of(self.frame[:place]), Run.of(self.frame[place:])
+        return Run.of(self.frame[:place]), Run.of(self.frame[place:])._replace(file=self.file)
+
+    def saved(self) -> Batch | RowsInFile:
+        """Return the groups as they are saved in a snapshot."""
+        if self.file is None:
+            return Batch(self.frame)
+        return RowsInFile(self.file, self.file.frame.height - self.frame.height)
 
     def only(self, which: pl.Expr) -> Run | None:
         """Return the groups for which an expression holds, or None if there are none."""

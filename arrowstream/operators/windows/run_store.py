@@ -175,7 +175,8 @@ class RunStore:
         nbytes = sum(held_bytes(run.frame) for run in parts)
         self._group_bytes = max(self._group_bytes, -(-nbytes // sum(run.frame.height for run in parts)))
         low, high = min(run.low for run in parts), max(run.high for run in parts)
-        return Run(low, high, self._memory.in_file(self._pieces(parts)))
+        file = self._memory.in_file(self._pieces(parts))
+        return Run(low, high, file.frame, file)
 
     def _pieces(self, parts: list[Run]) -> Iterator[pl.DataFrame]:
         """Yield the parts merged, a few panes at a time, or one pane a few keys at a time."""
@@ -206,7 +207,7 @@ class RunStore:
                     end += piece.height
                     yield piece[pl.Series(order)]
 
-        together = self._memory.in_file(sorted_pieces())
+        together = self._memory.in_file(sorted_pieces()).frame
         for number in range(count):
             spans = [places[number : number + 2] for places in starts]
             found = [Run.of(together[start:stop]) for start, stop in spans if start < stop]

@@ -39,7 +39,7 @@ class SessionStore:
 
     def __init__(self, keys: Sequence[str], aggregation: Aggregation, gap: int, memory: StateMemory) -> None:
         self._memory = memory
-        self._keys = tuple(keys)
+        self.keys = tuple(keys)
         self._aggregation = aggregation
         self._gap = gap
         self._merged: pl.DataFrame | None = None
@@ -100,10 +100,10 @@ class SessionStore:
 
     def _numbered(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows, or sessions, with the number of the session that each belongs to."""
-        rows = rows.sort(*self._keys, FIRST, LAST) if self._keys else rows.sort(FIRST, LAST)
+        rows = rows.sort(*self.keys, FIRST, LAST) if self.keys else rows.sort(FIRST, LAST)
         before = pl.col(LAST).cum_max().shift()
-        if self._keys:
-            before = before.over(self._keys)
+        if self.keys:
+            before = before.over(self.keys)
         # The first row of a key follows none.
         starts = (pl.col(FIRST) - before >= self._gap).fill_null(True)
         return rows.with_columns(starts.alias(_STARTS)).with_columns(
@@ -111,6 +111,6 @@ class SessionStore:
         )
 
     def _grouped(self, rows: pl.DataFrame, exprs: tuple[pl.Expr, ...]) -> pl.DataFrame:
-        keys = [pl.col(name).first() for name in self._keys]
+        keys = [pl.col(name).first() for name in self.keys]
         bounds = pl.col(FIRST).min(), pl.col(LAST).max()
         return with_own_text(grouped(rows, [_SESSION], [*keys, *bounds, *exprs]).drop(_SESSION))

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import polars as pl
 
-from arrowstream.core.duration import Duration, is_duration, microseconds, not_a_duration
+from arrowstream.core.duration import Duration, is_duration, microseconds, not_a_duration, seconds_text
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.windows.event_time import EventTime, window_duration
@@ -140,7 +140,7 @@ class Spacing:
     def text(self, length: int) -> str:
         """Return a length in this unit as text, such as ``10s`` or ``3mo``."""
         if self.unit == "microseconds":
-            return f"{length / 1e6:g}s"
+            return f"{seconds_text(length)}s"
         if self.unit == "months":
             return f"{length}mo"
         return f"{length // 7}w" if self.mondays and length % 7 == 0 else f"{length}d"
@@ -148,7 +148,7 @@ class Spacing:
     def describe(self) -> str:
         """Return the arguments for `explain()`."""
         every = f", every={self.text(self.every)}" if self.every < self.size else ""
-        offset = f", offset={self.offset_us / 1e6:g}s" if self.offset_us else ""
+        offset = f", offset={seconds_text(self.offset_us)}s" if self.offset_us else ""
         return f"size={self.text(self.size)}{every}{offset}{f', timezone={self.zone}' if self.zone else ''}"
 
 

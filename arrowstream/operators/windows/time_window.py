@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.duration import seconds_text
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
@@ -71,10 +72,15 @@ class TimeWindow(Operator):
         time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
         return _TimeWindows(self, time, schema, aggregation_of(self, schema), memory)
 
+    @property
+    def identity(self) -> str:
+        return replace(self, limit=self.limit.lasting).describe()
+
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
-        aggregates = ", ".join(map(expression_text, self.exprs))
-        return f"window({self.spacing.describe()}, on={self.on}{by}{self.limit.describe()}).agg({aggregates})"
+        late = f", allowed_lateness={seconds_text(self.lateness_us)}s" if self.lateness_us else ""
+        arguments = f"{self.spacing.describe()}, on={self.on}{by}{late}{self.limit.describe()}"
+        return f"window({arguments}).agg({', '.join(map(expression_text, self.exprs))})"
 
     def split_aggregation(self, schema: pl.Schema) -> Aggregation:
         """Check and split the expressions for rows of `schema`."""
@@ -163,7 +169,7 @@ class _TimeWindows(Process):
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        return _FORMAT.write(map(Batch, self._store.frames()), next_row=self._next_row, open=self._open)
+        return _FORMAT.write(self._store.saved(), self._by, next_row=self._next_row, open=self._open)
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         values, groups = _FORMAT.read(batches)

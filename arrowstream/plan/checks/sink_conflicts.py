@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from arrowstream.errors import PlanError
-from arrowstream.plan.physical import Input, OperatorStage, Plan, SegmentStage, SinkBinding, Stage
+from arrowstream.plan.physical import (
+    Input,
+    InputsStage,
+    OperatorStage,
+    Plan,
+    SegmentStage,
+    SinkBinding,
+    Stage,
+)
 from arrowstream.plan.policies import Policies, dead_letter_sink
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
@@ -50,6 +58,8 @@ def _sinks(start: Input | None, stages: Sequence[Stage], sink: SinkBinding | Non
     for stage in stages:
         if isinstance(stage, SegmentStage | OperatorStage):
             yield from _side_outputs(stage.name, stage.policies, stage.schema)
+        elif isinstance(stage, InputsStage):
+            yield from _side_outputs(stage.name, stage.policies, stage.late)
         for line in stage.lines:
             yield from _sinks(line.input, line.stages, line.sink)
     if sink is not None:

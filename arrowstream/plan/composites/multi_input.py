@@ -53,6 +53,10 @@ class MultiInput(OtherInputs):
     def describe(self) -> str:
         return self.operator.describe()
 
+    @property
+    def identity(self) -> str:
+        return self.operator.identity
+
     def compile(self, compiler: LineCompiler, name: str, schema: pl.Schema) -> InputsStage:
         lines = tuple(compiler.input(name, child) for child in self.children)
         stage = InputsStage(name, self.describe(), schema, lines, schema, self.operator, compiler.state_id)
