@@ -28,12 +28,18 @@ def trimmed(rows: pl.DataFrame) -> pl.DataFrame:
     >>> chosen.equals(trimmed(chosen))
     True
     """
-    columns = rows.get_columns()
-    copies = [_copy(texts) for texts in columns if texts.dtype == pl.String and _keeps_more(texts)]
+    copies = [_copy(texts) for texts in rows.get_columns() if _keeps_more(texts)]
     return rows.with_columns(copies) if copies else rows
 
 
+def is_trimmed(rows: pl.DataFrame) -> bool:
+    """Return True if `trimmed` would return the rows as they are."""
+    return not any(map(_keeps_more, rows.get_columns()))
+
+
 def _keeps_more(texts: pl.Series) -> bool:
+    if texts.dtype != pl.String:
+        return False
     kept: dict[int, int] = {}  # sizes by address: batches of one block have the same memory
     needed = 0
     for chunk in texts.get_chunks():  # all at once would be a copy
