@@ -37,6 +37,17 @@ def test_rows_that_need_most_of_their_memory_are_not_copied() -> None:
         assert all(content(kept[name]) == content(rows[name]) for name in rows.columns if name != "x")
 
 
+def test_short_texts_cut_out_of_long_ones_keep_none_of_them() -> None:
+    parts = ROWS.select(pl.col("long").str.slice(5, 6), pl.col("nulls").str.slice(0, 12))
+    rows = pl.concat([parts[3:], parts], rechunk=False)
+    views = pl.concat([parts, ROWS.select("long", "nulls")])[: parts.height]
+    for few in (rows, views):
+        kept = trimmed(few)
+        assert kept.equals(few)
+        assert kept.n_chunks() == few.n_chunks()
+        assert content(kept["long"]) == content(kept["nulls"]) == set()
+
+
 def test_batches_of_one_block_share_its_memory() -> None:
     parts = pl.concat([ROWS[start : start + 8_000] for start in range(0, 40_000, 8_000)], rechunk=False)
     assert parts.n_chunks() == 5
