@@ -68,19 +68,19 @@ def run_killed(servers: str, folder: str, chance: random.Random) -> None:
 
 
 def _newest_epoch(folder: str) -> int:
-    return max(
-        (int(file.name.split("-")[1]) for file in Path(folder, "state").glob("committed-*")), default=0
-    )
+    complete = Path(folder, "state").glob("committed-????????")  # not one that is being written
+    return max((int(file.name.split("-")[1]) for file in complete), default=0)
 
 
 def shown(folder: str) -> dict[str, pl.DataFrame]:
-    """What a reader sees in each sink."""
+    """What a reader sees in each sink; nothing before the first rows have been shown."""
+    columns = ["origin", "flights", "delayed"]
     files = sorted(Path(folder, "days").glob("*.parquet"))
-    parquet = pl.concat([pl.read_parquet(file) for file in files])
+    parquet = pl.concat([pl.read_parquet(file) for file in files]) if files else pl.DataFrame(schema=columns)
     with sqlite3.connect(f"{folder}/days.db") as database:
-        columns = "origin, flights, delayed"
-        rows = database.execute(f"SELECT {columns} FROM days").fetchall()
-    return {"days/": parquet, "days.db": pl.DataFrame(rows, schema=columns.split(", "), orient="row")}
+        is_there = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'days'").fetchone()
+        rows = database.execute(f"SELECT {', '.join(columns)} FROM days").fetchall() if is_there else []
+    return {"days/": parquet, "days.db": pl.DataFrame(rows, schema=columns, orient="row")}
 
 
 async def main() -> None:
