@@ -12,6 +12,7 @@ from arrowstream.errors import SchemaError
 from arrowstream.io.files.columnar.given_types import changed
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import conjuncts
+from arrowstream.io.files.text.times import is_time, read_times
 from arrowstream.io.files.text.types import check_width
 
 
@@ -79,6 +80,12 @@ def _typed(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:
         return _read(column, None)
     if dtype == pl.String:
         return column
+    if is_time(dtype):
+        times = read_times(column, dtype)
+        refused = column.filter(times.is_null() & column.is_not_null())
+        if len(refused):
+            raise _misfit(refused, dtype, "dates and times are read with the year first, and no digit is cut")
+        return times
     try:
         typed = _read(column, dtype)
     except pl.exceptions.PolarsError as error:
@@ -101,4 +108,12 @@ def _misfit(column: pl.Series, dtype: pl.DataType, reason: str) -> SchemaError:
 def _read(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:
     schema = None if dtype is None else {column.name: dtype}
     text = column.to_frame().write_csv().encode()
-    return pl.read_csv(text, schema=schema, infer_schema_length=None, try_parse_dates=True).to_series()
+    try:
+        found = pl.read_csv(text, schema=schema, infer_schema_length=None, try_parse_dates=True).to_series()
+    except pl.exceptions.ComputeError:
+        if dtype is not None:
+            raise
+        return column  # dates in several forms
+    if is_time(found.dtype) and read_times(column, found.dtype).null_count() > column.null_count():
+        return column  # Polars has guessed which number is the day, or cut digits
+    return found
