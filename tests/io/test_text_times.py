@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import BadMessage, SchemaError, SourceError
-from arrowstream.io.files.text.times import read_times
+from arrowstream.io.files.columnar.given_types import Misfit
+from arrowstream.io.files.text.times import checked_times, read_times
 from arrowstream.io.messages.formats import decoder
 from arrowstream.testing import TestSink
 
@@ -151,6 +152,17 @@ def test_any_text_may_stand_where_a_time_is_expected(text: str) -> None:
     assert read_times(pl.Series([text]), US).to_list() == [None]
 
 
+def test_a_text_that_is_no_time_is_an_error_or_null() -> None:
+    texts = pl.Series("at", ["2026-01-31", "", None])
+    with pytest.raises(Misfit, match="at"):
+        checked_times(texts, pl.Date(), lenient=False, skips_empty=False)
+    for lenient, skips_empty in ((True, False), (False, True)):
+        found = checked_times(texts, pl.Date(), lenient=lenient, skips_empty=skips_empty)
+        assert found.to_list() == [date(2026, 1, 31), None, None]
+    with pytest.raises(Misfit):
+        checked_times(pl.Series(["never", ""]), pl.Date(), lenient=False, skips_empty=True)
+
+
 def test_empty_fields_of_csv_are_nulls(tmp_path: Path) -> None:
     file = tmp_path / "some.csv"
     file.write_text('at,x\n"",1\n,2\n2026-01-31,3\n')
@@ -184,26 +196,33 @@ def test_the_error_says_what_is_read_and_how_to_read_other_forms(tmp_path: Path)
     assert "row 2 (line 3)" in str(raised.value) and "year first" in raised.value.hint
 
 
-@pytest.mark.parametrize("name", ["31-01-2026", "03-04-2026"])
-def test_a_folder_whose_day_would_be_guessed_is_text(name: str, tmp_path: Path) -> None:
-    for folder in (name, "2026-01-31"):
-        (tmp_path / f"day={folder}").mkdir()
-        pl.DataFrame({"x": [1]}).write_parquet(tmp_path / f"day={folder}" / "a.parquet")
-    files = tmp_path / "**/*.parquet"
-    assert sorted(Pipeline.builder().source(Source.from_file(files)).collect_sync()["day"]) == sorted(
-        ["2026-01-31", name]
-    )
+def folders(at: Path, key: str, names: list[str]) -> Path:
+    for name in names:
+        (at / f"{key}={name}").mkdir()
+        pl.DataFrame({"x": [1]}).write_parquet(at / f"{key}={name}" / "a.parquet")
+    return at / "**/*.parquet"
+
+
+@pytest.mark.parametrize("names", [["03-04-2026", "31-01-2026"], ["03-04-2026", "2026-01-31"]], ids=str)
+def test_folders_whose_day_would_be_guessed_are_texts(names: list[str], tmp_path: Path) -> None:
+    files = folders(tmp_path, "day", names)
+    assert sorted(Pipeline.builder().source(Source.from_file(files)).collect_sync()["day"]) == sorted(names)
     with pytest.raises(SchemaError, match="partition"):
         Pipeline.builder().source(Source.from_file(files, schema={"day": pl.Date})).collect_sync()
 
 
+@pytest.mark.parametrize(("name", "dtype"), [("some", pl.Int64), ("1e300", pl.Float32)])
+def test_a_folder_that_its_type_does_not_hold_is_an_error(name: str, dtype: Any, tmp_path: Path) -> None:
+    files = folders(tmp_path, "n", [name])
+    with pytest.raises(SchemaError, match="partition"):
+        Pipeline.builder().source(Source.from_file(files, schema={"n": dtype})).collect_sync()
+
+
 def test_folders_of_dates_are_dates(tmp_path: Path) -> None:
-    for folder in ("2026-01-31", "2026-02-01"):
-        (tmp_path / f"day={folder}").mkdir()
-        pl.DataFrame({"x": [1]}).write_parquet(tmp_path / f"day={folder}" / "a.parquet")
+    files = folders(tmp_path, "day", ["2026-01-31", "2026-02-01"])
     days = [date(2026, 1, 31), date(2026, 2, 1)]
     for schema in (None, {"day": pl.Date}):
-        source = Source.from_file(tmp_path / "**/*.parquet", schema=schema)
+        source = Source.from_file(files, schema=schema)
         assert sorted(Pipeline.builder().source(source).collect_sync()["day"]) == days
 
 

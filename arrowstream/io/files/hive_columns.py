@@ -77,7 +77,7 @@ def _holds(predicate: pl.Expr, partitions: pl.DataFrame) -> npt.NDArray[np.bool_
 
 def _typed(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:
     if dtype is None:
-        return _read(column, None)
+        return _inferred(column)
     if dtype == pl.String:
         return column
     if is_time(dtype):
@@ -105,15 +105,17 @@ def _misfit(column: pl.Series, dtype: pl.DataType, reason: str) -> SchemaError:
     )
 
 
-def _read(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:
-    schema = None if dtype is None else {column.name: dtype}
-    text = column.to_frame().write_csv().encode()
+def _inferred(column: pl.Series) -> pl.Series:
     try:
-        found = pl.read_csv(text, schema=schema, infer_schema_length=None, try_parse_dates=True).to_series()
+        found = _read(column, None)
     except pl.exceptions.ComputeError:
-        if dtype is not None:
-            raise
         return column  # dates in several forms
     if is_time(found.dtype) and read_times(column, found.dtype).null_count() > column.null_count():
         return column  # Polars has guessed which number is the day, or cut digits
     return found
+
+
+def _read(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:
+    schema = None if dtype is None else {column.name: dtype}
+    text = column.to_frame().write_csv().encode()
+    return pl.read_csv(text, schema=schema, infer_schema_length=None, try_parse_dates=True).to_series()

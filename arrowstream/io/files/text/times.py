@@ -66,7 +66,7 @@ def with_times(
     skips_empty
         Whether an empty text is null.
     """
-    read = partial(_read_all, lenient=lenient, skips_empty=skips_empty)
+    read = partial(checked_times, lenient=lenient, skips_empty=skips_empty)
 
     def change(texts: pl.Expr, dtype: PolarsDataType) -> pl.Expr:
         return texts.map_batches(partial(read, dtype=dtype), dtype, is_elementwise=True)
@@ -74,7 +74,8 @@ def with_times(
     return changed_inside(values, dtype, is_time, change)
 
 
-def _read_all(texts: pl.Series, dtype: PolarsDataType, *, lenient: bool, skips_empty: bool) -> pl.Series:
+def checked_times(texts: pl.Series, dtype: PolarsDataType, *, lenient: bool, skips_empty: bool) -> pl.Series:
+    """Return the dates or times of texts, as `with_times` does."""
     times = read_times(texts, dtype)
     if not lenient and times.null_count() > texts.null_count():
         refused = times.is_null() & texts.is_not_null()
