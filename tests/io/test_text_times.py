@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from arrowstream import Pipeline, Source
 from arrowstream.errors import BadMessage, SchemaError, SourceError
 from arrowstream.io.files.columnar.given_types import Misfit
-from arrowstream.io.files.text.times import checked_times, read_times
+from arrowstream.io.files.text.times import checked_times, read_times, times_as_texts
 from arrowstream.io.messages.formats import decoder
 from arrowstream.testing import TestSink
 
@@ -150,6 +150,13 @@ def test_what_is_no_text_is_no_time_either(read: Any, tmp_path: Path) -> None:
 def test_any_text_may_stand_where_a_time_is_expected(text: str) -> None:
     assert read_times(pl.Series([text, "2026-01-31"]), pl.Date()).to_list() == [None, date(2026, 1, 31)]
     assert read_times(pl.Series([text]), US).to_list() == [None]
+
+
+def test_types_without_times_are_kept() -> None:
+    for dtype in (pl.List(pl.Int64()), pl.Array(pl.Int64(), 2), pl.Struct({"a": pl.Int64()}), pl.Int64()):
+        assert times_as_texts(dtype) is dtype
+    both = pl.Struct({"a": pl.Array(pl.Date(), 2), "b": pl.Int64()})
+    assert times_as_texts(both) == pl.Struct({"a": pl.Array(pl.String(), 2), "b": pl.Int64()})
 
 
 def test_a_text_that_is_no_time_is_an_error_or_null() -> None:
