@@ -408,7 +408,7 @@ def test_zero_copy_buffer() -> None:
 
 
 def test_parallel_map() -> None:
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=60)
 
     def expensive(batch: pa.RecordBatch) -> pa.RecordBatch:
         together.wait()  # passes only if two are here at a time
