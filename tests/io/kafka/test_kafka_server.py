@@ -290,6 +290,7 @@ async def test_a_login(kafka: KafkaServer) -> None:
         assert "wrong-password" not in str(caught.value)
 
 
+@pytest.mark.timeout(300)  # it may wait for the other tests of such servers
 @in_loop
 async def test_a_restart_of_the_server_in_the_middle(own_kafka: KafkaServer) -> None:
     topic = new_topic(own_kafka.address, 4)

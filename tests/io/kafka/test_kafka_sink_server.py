@@ -122,6 +122,7 @@ async def test_a_login(kafka: KafkaServer) -> None:
     assert "wrong-password" not in str(caught.value)
 
 
+@pytest.mark.timeout(300)  # it may wait for the other tests of such servers
 @in_loop
 async def test_a_restart_of_the_server_loses_and_doubles_nothing_and_its_end_is_an_error(
     own_kafka: KafkaServer,
