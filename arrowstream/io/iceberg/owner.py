@@ -80,3 +80,12 @@ class Owner:
 
     def _newest(self, table: Table | None) -> int:
         return 0 if table is None else int(table.properties.get(f"{_ATTEMPT}.{self.app}", 0))
+
+
+def shown_epochs(table: Table | None) -> dict[str, int]:
+    """Return the newest epoch of each sink that a table has in its properties."""
+    properties = {} if table is None else table.properties
+    start = f"{_EPOCH}."
+    return {
+        name.removeprefix(start): int(value) for name, value in properties.items() if name.startswith(start)
+    }

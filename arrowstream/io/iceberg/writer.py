@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from arrowstream.io.iceberg.commits import check_mode, claim, commit, staged, ta
 from arrowstream.io.iceberg.data_files import DataFile, DataFileWriter
 from arrowstream.io.iceberg.failures import writing
 from arrowstream.io.iceberg.location import IcebergLocation
-from arrowstream.io.iceberg.owner import Owner
+from arrowstream.io.iceberg.owner import Owner, shown_epochs
 from arrowstream.io.iceberg.target import Target
 from arrowstream.io.iceberg.types import TYPES
 from arrowstream.io.lake.encoding import Encoding
@@ -82,6 +83,9 @@ class IcebergWriter(LakeWriter[DataFile]):
 
     def _shown_epoch(self, app: str) -> int:
         return Owner(app, self._attempt).epoch(self._location.load(self._catalog))
+
+    def _epochs(self) -> Mapping[str, int]:
+        return shown_epochs(self._location.load(self._catalog))
 
     def _claim(self) -> None:
         assert self._owner is not None

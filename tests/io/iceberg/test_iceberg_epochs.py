@@ -34,7 +34,7 @@ from kills import fork_server
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.table import CreateTableTransaction, Transaction
 
-from arrowstream import Pipeline, Sink, Source
+from arrowstream import Pipeline, RunReport, Sink, Source
 from arrowstream.core.checkpoints.failpoints import Failpoint, on_reach
 from arrowstream.errors import CheckpointError, PlanError, SinkError
 from arrowstream.io.iceberg import commits
@@ -521,3 +521,16 @@ def test_runs_that_fail_are_continued(point: Failpoint, tmp_path: Path) -> None:
     job().run_sync(checkpoint=state, every="1ms")
     assert found(lake) == list(range(36))
     assert orphans(lake) == []
+
+
+def test_a_new_checkpoint_folder_over_epochs_of_the_same_job_is_noted(tmp_path: Path) -> None:
+    def run(name: str, state: str) -> RunReport:
+        rows = Source.from_frame(pl.DataFrame({"x": [1]}))
+        job = Pipeline.builder(name).source(rows).sink(to(tmp_path / "lake"))
+        return job.build().run_sync(checkpoint=tmp_path / state)
+
+    assert run("job", "one").notes == () == run("other", "two").notes
+    assert run("job", "one").notes == ()
+    [note] = run("job", "three").notes
+    assert str(note).startswith("1 epoch of earlier runs of this job, with another checkpoint folder")
+    assert not note.lost and "first in the Iceberg table" in str(note)

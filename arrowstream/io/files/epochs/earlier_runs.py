@@ -7,7 +7,6 @@ import secrets
 
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.durable import read_or_make
-from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
 from arrowstream.errors import CheckpointError, SinkError
 
@@ -56,14 +55,4 @@ def other_run(place: str, taken: list[str]) -> SinkError:
         expected="names that nothing has",
         found=f"{counted(len(taken), 'files')}, such as {taken[0]}",
         hint="end the other run, which uses a copy of the checkpoint folder: it is for one job",
-    )
-
-
-def earlier_output(what: str, count: int, first: str) -> ReaderNote:
-    """Return the note on output that an earlier run of this job has left: the rows of its input come again."""
-    return ReaderNote(
-        f"{what} of earlier runs of this job, with another checkpoint folder, whose rows may come again",
-        count,
-        first,
-        lost=False,
     )

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from arrowstream.core.checkpoints.context import CheckpointContext
+from arrowstream.core.checkpoints.earlier_output import earlier_output
 from arrowstream.core.notes import ReaderNote
-from arrowstream.io.files.epochs.earlier_runs import earlier_output, mark_of, other_folder, sink_token
+from arrowstream.io.files.epochs.earlier_runs import mark_of, other_folder, sink_token
 
 _SUFFIX: Final = ".epoch"
 

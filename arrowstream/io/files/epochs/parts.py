@@ -9,11 +9,12 @@ from typing import Final
 
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.durable import write_durably
+from arrowstream.core.checkpoints.earlier_output import earlier_output
 from arrowstream.core.checkpoints.missing_output import missing_output
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
-from arrowstream.io.files.epochs.earlier_runs import earlier_output, mark_of, other_folder, sink_token
+from arrowstream.io.files.epochs.earlier_runs import mark_of, other_folder, sink_token
 
 STEM: Final = "part"
 """Beginning of the names of parts, also before they get their final ones."""
