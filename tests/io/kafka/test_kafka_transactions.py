@@ -37,7 +37,7 @@ async def writing(
     """A writer with checkpoints in this folder; it is aborted."""
     sink = Sink.to_kafka(address, topic, value="v", format="raw", **options)
     job = topic or f"job-{uuid.uuid4().hex}"
-    run = replace(context("sink"), checkpoint=CheckpointContext(job, 1, folder))
+    run = replace(context("sink"), checkpoint=CheckpointContext(job, 1, folder, 0))
     writer = sink.open(pl.Schema({"v": pl.String, "to": pl.String}), run)
     assert isinstance(writer, TransactionalWriter)
     try:
