@@ -129,6 +129,14 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         'cast = { dtypes = { n = "Int8" }, strict = false }',
         lambda rows: rows.cast({"n": pl.Int8}, strict=False),
     ),
+    ('unique = "k"', lambda rows: rows.unique("k")),
+    (
+        'unique = { by = ["k", "x"], within = "1h", keep = "last", time = "ts", max_bytes = 100_000, '
+        'on_full = "spill" }',
+        lambda rows: rows.unique(
+            ["k", "x"], within="1h", keep="last", time="ts", max_bytes=100_000, on_full="spill"
+        ),
+    ),
     (
         'join = { table = "in.parquet", on = "k", how = "left", validate = "m:m", suffix = "_2" }',
         lambda rows: rows.join("in.parquet", "k", "left", suffix="_2"),

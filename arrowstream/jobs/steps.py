@@ -28,6 +28,7 @@ from arrowstream.jobs.values import (
 from arrowstream.operators.join import Validate
 from arrowstream.operators.joins.columns import TableHow
 from arrowstream.operators.reduce import Emit
+from arrowstream.operators.unique import Keep
 from arrowstream.operators.window import WindowFull
 from arrowstream.pipeline import Builder
 from arrowstream.policies.handlers import ErrorHandler
@@ -105,6 +106,15 @@ _KEYED: dict[str, Reader] = {
 _REDUCE: dict[str, Reader] = {**_KEYED, "agg": columns, "emit": OneOf(get_args(Emit))}
 _SCAN: dict[str, Reader] = {**_KEYED, "columns": running}
 
+_SPILLED: dict[str, Reader] = {"max_bytes": Value.count, "on_full": OneOf(("error", "spill"))}
+_TIMED: dict[str, Reader] = {"time": Value.text, "late": side_sink}
+_UNIQUE: dict[str, Reader] = {
+    "by": Value.texts,
+    "within": duration,
+    "keep": OneOf(get_args(Keep)),
+    **_TIMED,
+    **_SPILLED,
+}
 _JOIN: dict[str, Reader] = {
     "table": join_table,
     "on": Value.texts,
@@ -131,6 +141,7 @@ STEPS: dict[str, Key] = {
     "window": Key(Arguments(_WINDOW, ("agg",)), _window),
     "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce),
     "scan": Key(Arguments(_SCAN, ("columns",)), _scan),
+    "unique": _call("unique", _UNIQUE),
     "join": Key(Arguments(_JOIN, ("table",)), _join),
     "buffer": _call("buffer", {"capacity": Value.count}),
     "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),

@@ -27,6 +27,7 @@ from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.scan_function import ScanFunction
 from arrowstream.operators.throttle import Throttle
+from arrowstream.operators.unique import Unique
 from arrowstream.operators.window import windows
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.checks.row_local import check
@@ -90,6 +91,10 @@ STEPS: dict[str, Operator] = {
     "scan without keys": Scan.of(check, (), RUNNING),
     "scan function of a frame": ScanFunction(kept, None),
     "scan function of numbers": ScanFunction(added, {"n": 1}),
+    "first rows": Unique(("k",)),
+    "last rows": Unique(("k",), "last"),
+    "first rows within a time": Unique(("k",), "first", 3_000_000, "ts"),
+    "last rows within a time": Unique(("k",), "last", 1_000_000, "ts"),
     "batch": Rebatch(rows=50),
     "throttle": Throttle(rows=3, per="1h"),
     "debounce": Debounce.of("1h", "k"),
@@ -247,6 +252,7 @@ def test_kinds_are_the_steps_own() -> None:
     assert set(kinds.values()) == {
         *("time window", "session window", "count window", "reduce", "scan", "scan function"),
         *("batch", "throttle", "debounce", "event time"),
+        *("first rows", "last rows", "rows within a time"),
     }
 
 
