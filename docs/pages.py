@@ -63,7 +63,7 @@ AGGREGATE: Pages = {
     "scan": (),
 }
 
-CHOOSE: Pages = {"unique": ()}
+CHOOSE: Pages = {"unique": (), "top_k": ()}
 
 JOIN: Pages = {"join": ()}
 

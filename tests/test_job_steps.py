@@ -138,6 +138,14 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         ),
     ),
     (
+        'top_k = { k = 2, by = ["x", "k"], per = "k", reverse = [true, false], emit = "changes" }',
+        lambda rows: rows.top_k(2, by=["x", "k"], per="k", reverse=[True, False], emit="changes"),
+    ),
+    (
+        'top_k = { k = 1, by = "x", per = "ts", reverse = true, time = "ts", max_bytes = 100_000 }',
+        lambda rows: rows.top_k(1, by="x", per="ts", reverse=True, time="ts", max_bytes=100_000),
+    ),
+    (
         'join = { table = "in.parquet", on = "k", how = "left", validate = "m:m", suffix = "_2" }',
         lambda rows: rows.join("in.parquet", "k", "left", suffix="_2"),
     ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from arrowstream.builder.base import GraphBuilder
-from arrowstream.builder.event_columns import needed_column
+from arrowstream.builder.event_columns import column_of_groups, needed_column
 from arrowstream.core.duration import Duration, microseconds
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
@@ -16,6 +16,7 @@ from arrowstream.operators.arguments import parse_keys
 from arrowstream.state.limit import StateLimit
 
 if TYPE_CHECKING:
+    from arrowstream.operators.top_k import TopEmit
     from arrowstream.operators.unique import Keep
 
 
@@ -124,3 +125,113 @@ class ChoosingSteps(GraphBuilder):
             return self._then(Unique(names, keep, limit=limit))
         column = needed_column("unique", "within", time, self.graph)
         return self._then(Unique(names, keep, microseconds(within), column, limit), late=late)
+
+    def top_k(
+        self,
+        k: int,
+        *,
+        by: str | Iterable[str],
+        per: str | Iterable[str] | None = None,
+        reverse: bool | Iterable[bool] = False,
+        emit: TopEmit = "final",
+        time: str | None = None,
+        late: SinkSpec | None = None,
+        max_bytes: int | None = None,
+        on_full: Literal["error", "spill"] = "error",
+    ) -> Self:
+        """Keep the k largest rows, of the whole stream or of each group.
+
+        The order is that of ``polars.DataFrame.top_k``: nulls are smaller than any value, also with `reverse`, and
+        NaN is larger than any number. Of equal rows the ones that came first stay, and come first.
+
+        **When rows come out** depends on `emit`:
+
+        - ``"final"``: the rows of a group once it is complete, largest first. Where one of the columns of `per` is
+          event time, as ``window_start`` is after ``window(...).agg(...)``, a group is complete when the watermark
+          has passed its time: groups come in the order of their time, and within a time in ascending order of their
+          other columns. Else all groups are complete at the end of the stream, and come in the order in which they
+          first came.
+        - ``"updates"``: after each batch all rows of each group whose largest rows have changed.
+        - ``"changes"``: after each batch the rows that have left (``"delete"``) and entered (``"insert"``) the
+          largest rows of their group, in the column ``_change``; see `Changes` below.
+
+        Parameters
+        ----------
+        k
+            The most rows of a group.
+        by
+            The columns that say which rows are the largest; of rows that are equal in the first, the next decides.
+        per
+            The columns whose values make a group; None for one group. Null is a value.
+        reverse
+            Whether the smallest rows are kept; one for all columns of `by`, or one for each.
+        emit
+            When rows come out.
+        time
+            The column in `per` that is event time; found by itself if it is that of ``with_event_time`` or the
+            start of a window. ``window_end`` counts as well where windows have a size.
+        late
+            A sink of late rows, which are those of groups that are complete. Without it they are only counted in
+            the report.
+        max_bytes
+            The most bytes of memory for the rows held; None for no limit.
+        on_full
+            What happens beyond `max_bytes`: ``"error"``, or ``"spill"`` to move rows to files.
+
+        Returns
+        -------
+        Builder
+            A new builder, with this step at the end.
+
+        Raises
+        ------
+        PlanError
+            `k` is below 1, `emit` is unknown, `reverse` does not fit `by`, or `time` is not in `per`.
+        SchemaError
+            A column is missing, or has a name that this step uses itself.
+        StageError
+            While running: state exceeds `max_bytes`, the disk is full, or a row has no event time.
+
+        Notes
+        -----
+        Runs as a stage. With ``emit="final"`` rows are collected, up to a million of them, and sorted together,
+        some 0.3 us a row; holds these and the k largest of each group that is not complete. Otherwise each batch
+        costs a sort of its rows and of those held for its groups.
+
+        With ``emit="updates"`` and ``"changes"`` groups whose time the watermark has passed are forgotten. Without
+        event time in `per` these hold every watermark back, as rows of any time may come out once more.
+
+        Changes: where the rows with ``"delete"`` are taken away from those with ``"insert"``, what is left are
+        the largest rows so far. How many changes there are depends on how the stream is cut into batches. A
+        database follows them with ``Sink.to_database(..., mode="upsert")``, and sums with the sign of each change:
+        ``pl.when(pl.col("_change").is_in(["insert", "update_after"])).then(1).otherwise(-1)``.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> frame = pl.DataFrame({"us": [1, 4, 11, 12], "item": ["a", "b", "a", "b"], "price": [10, 30, 20, 40]})
+        >>> bids = Pipeline.builder().source(Source.from_frame([frame[:3], frame[3:]]).with_event_time("us"))
+        >>> bids.top_k(1, by="price", per="item").select("item", "price").collect_sync().rows()
+        [('a', 20), ('b', 40)]
+        >>> sums = bids.window("10us", on="us", by="item").agg(pl.col("price").sum())
+        >>> sums.top_k(1, by="price", per="window_start").collect_sync().rows()
+        [(0, 10, 'b', 30), (10, 20, 'b', 40)]
+        >>> bids.top_k(1, by="price", emit="changes").select("price", "_change").collect_sync().rows()
+        [(30, 'insert'), (30, 'delete'), (40, 'insert')]
+        """
+        from arrowstream.operators.ranking.order import RowOrder
+        from arrowstream.operators.top_k import TopK
+
+        groups = parse_keys("top_k", per, "per")
+        order = RowOrder.of("top_k", by, reverse=reverse)
+        limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
+        column = column_of_groups("top_k", groups, time, self.graph)
+        if late is not None and column is None:
+            raise PlanError(
+                "top_k(late=...) goes with groups of an event time",
+                expected="the column of event time in per",
+                found=", ".join(groups) or "no per",
+                hint="where all groups are complete at the end of the stream, no row is late",
+            )
+        return self._then(TopK(k, order, groups, column, emit, limit), late=late)

@@ -21,6 +21,7 @@ from arrowstream.jobs.values import (
     columns,
     duration,
     expressions,
+    flags,
     length,
     renames,
     running,
@@ -28,6 +29,7 @@ from arrowstream.jobs.values import (
 from arrowstream.operators.join import Validate
 from arrowstream.operators.joins.columns import TableHow
 from arrowstream.operators.reduce import Emit
+from arrowstream.operators.top_k import TopEmit
 from arrowstream.operators.unique import Keep
 from arrowstream.operators.window import WindowFull
 from arrowstream.pipeline import Builder
@@ -115,6 +117,15 @@ _UNIQUE: dict[str, Reader] = {
     **_TIMED,
     **_SPILLED,
 }
+_TOP_K: dict[str, Reader] = {
+    "k": Value.count,
+    "by": Value.texts,
+    "per": Value.texts,
+    "reverse": flags,
+    "emit": OneOf(get_args(TopEmit)),
+    **_TIMED,
+    **_SPILLED,
+}
 _JOIN: dict[str, Reader] = {
     "table": join_table,
     "on": Value.texts,
@@ -142,6 +153,7 @@ STEPS: dict[str, Key] = {
     "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce),
     "scan": Key(Arguments(_SCAN, ("columns",)), _scan),
     "unique": _call("unique", _UNIQUE),
+    "top_k": _call("top_k", _TOP_K),
     "join": Key(Arguments(_JOIN, ("table",)), _join),
     "buffer": _call("buffer", {"capacity": Value.count}),
     "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
