@@ -22,6 +22,7 @@ _TYPES: dict[str, pl.DataType] = {
     "CHAR": pl.String(),
     "DATE": pl.Date(),
     "TIMESTAMP": pl.Datetime("us"),
+    "TIMESTAMPNTZ": pl.Datetime("us"),
     "DATETIME": pl.Datetime("us"),
     "TIMESTAMP_MS": pl.Datetime("ms"),
     "TIMESTAMP_NS": pl.Datetime("ns"),

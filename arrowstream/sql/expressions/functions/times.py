@@ -79,8 +79,13 @@ def _seconds(time: pl.Expr) -> Typed:
     return number(time.dt.epoch("us").cast(pl.Float64) / 1_000_000.0)
 
 
-def _epoch_in(unit: str, call: Call) -> Typed:
-    return whole(_time(call, call.takes(1)[0]).expr.dt.epoch(unit))  # type: ignore[arg-type]
+def _epoch_us(call: Call) -> Typed:
+    return whole(_time(call, call.takes(1)[0]).expr.dt.epoch("us"))
+
+
+def _epoch_ms(call: Call) -> Typed:
+    """Count milliseconds, rounded as DuckDB does."""
+    return whole((_time(call, call.takes(1)[0]).expr.dt.epoch("us") + 500) // 1_000)
 
 
 def _truncated(call: Call) -> Typed:
@@ -156,8 +161,8 @@ TIMES: dict[str, Function] = {
     **{other: partial(_only, part) for other, part in _OTHER_NAMES.items()},
     "DATE_PART": _part,
     "EPOCH": _epoch,
-    "EPOCH_MS": partial(_epoch_in, "ms"),
-    "EPOCH_US": partial(_epoch_in, "us"),
+    "EPOCH_MS": _epoch_ms,
+    "EPOCH_US": _epoch_us,
     "DATE_TRUNC": _truncated,
     **dict.fromkeys(("DATE_DIFF", "DATEDIFF"), _difference),
     "STRFTIME": _formatted,
