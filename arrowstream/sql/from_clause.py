@@ -51,8 +51,9 @@ class FromClause:
         self._check_names(conditions, items, joins)
         relation = items[0]
         for join, item in zip(joins, items[1:], strict=True):
-            # A condition on the left alone holds before a join as after it.
-            conditions, relation = self._filtered(conditions, relation)
+            # A condition on the left alone holds before a join as after it, if its rows come out as they are.
+            if self._how(join) != "full":
+                conditions, relation = self._filtered(conditions, relation)
             relation, conditions = self._joined(join, relation, item, conditions)
         bound = [bind(self.query, each, relation) for each in conditions]
         return filtered(self.query, relation, bound)

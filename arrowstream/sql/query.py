@@ -162,7 +162,7 @@ class _Queries:
                 expected="UNION ALL",
                 hint="SELECT DISTINCT over a UNION ALL in FROM",
             )
-        left, right = self.read(node.this), self.read(node.expression)
+        left, right = self.read(node.this), self.read(_numbered(node.expression))
         return self._merged(node, left, right)
 
     def _merged(self, node: exp.Expr, left: Relation, right: Relation) -> Relation:
@@ -254,6 +254,15 @@ class _Queries:
                 found=" and ".join(source.label for source in once),
                 hint="write the rows to files first, or the pipeline in Python, where .split(...) parts a stream",
             )
+
+
+def _numbered(node: exp.Expr) -> exp.Expr:
+    """Return a query of UNION ALL with names for its columns, which come from the first one."""
+    if isinstance(node, exp.Select):
+        for number, each in enumerate(node.expressions, 1):
+            if not isinstance(each, exp.Alias) and not each.is_star:
+                each.replace(exp.alias_(each.copy(), f"column {number}", quoted=True))
+    return node
 
 
 _REFUSED: dict[str, tuple[str, str | None]] = {

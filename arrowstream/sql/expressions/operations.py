@@ -77,7 +77,7 @@ def towards_zero(node: exp.Expr, one: Typed, other: Typed) -> Typed:
 
 def negative(query: QueryText, node: exp.Expr, value: Typed) -> Typed:
     """Return the negative of a number."""
-    if value.constant and value.is_number:
+    if value.constant and value.is_number and value.value is not None:
         negated = -value.value
         return Typed(pl.lit(negated), value.dtype, negated, True)
     if not value.is_number and not value.is_null:

@@ -6,6 +6,7 @@ in. Any other join looks rows up in the right side, which is read to its end bef
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -264,7 +265,21 @@ class Join:
         elif self.how == "full":
             times, windows = frozenset(), ()
         joined = Relation(builder, pl.Schema(schema), names, times, windows)
-        return filtered(self.query, joined, remaining)
+        return filtered(self.query, joined, [renamed_columns(each, same) for each in remaining])
+
+
+def renamed_columns(node: exp.Expr, names: Mapping[str, str]) -> exp.Expr:
+    """Return an expression with other physical names for some columns."""
+
+    def changed(part: exp.Expr) -> exp.Expr:
+        if not isinstance(part, exp.Column) or part.name not in names:
+            return part
+        made = exp.Identifier(this=names[part.name], quoted=True)
+        made.meta.update(part.this.meta)
+        return exp.Column(this=made)
+
+    found: exp.Expr = node.transform(changed)
+    return found
 
 
 def filtered(query: QueryText, relation: Relation, conditions: list[exp.Expr]) -> Relation:
