@@ -116,9 +116,7 @@ class QueryError(PlanError):
     ) -> None:
         self.line = line
         self.column = column
-        super().__init__(
-            f"line {line}, column {column}: {what}", expected=expected, found=found, hint=hint
-        )
+        super().__init__(f"line {line}, column {column}: {what}", expected=expected, found=found, hint=hint)
 
 
 class UnknownName(PlanError, AttributeError):

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 Column = tuple[str, str]
 """A name and the kind of its values: int, float, text, bool or time."""
 
-COLUMNS: list[Column] = [("i", "int"), ("j", "int"), ("x", "float"), ("s", "text"), ("b", "bool"), ("ts", "time")]
+COLUMNS: list[Column] = [
+    ("i", "int"),
+    ("j", "int"),
+    ("x", "float"),
+    ("s", "text"),
+    ("b", "bool"),
+    ("ts", "time"),
+]
 
 
 @dataclass(frozen=True)
@@ -203,7 +210,11 @@ class Generator:
         source = source or self._source()
         columns = list(source.columns)
         keys = [self._any(columns, 1) for _ in range(self._random.randint(0, 2))]
-        keys = [(text, kind) for text, kind in keys if kind != "float" and any(name in text for name, _ in columns)]
+        keys = [
+            (text, kind)
+            for text, kind in keys
+            if kind != "float" and any(name in text for name, _ in columns)
+        ]
         items = [*keys, *(self._aggregate(columns) for _ in range(self._random.randint(1, 3)))]
         names = [f"g{number}" for number in range(len(items))]
         select = ", ".join(f"{text} AS {name}" for (text, _), name in zip(items, names, strict=True))
@@ -240,7 +251,13 @@ class Generator:
 
     def _joined(self) -> Query:
         table = self._one(["a", "b"])
-        key = self._one(["t.i = n.k", "t.i + 1 = n.k", "n.k = t.j AND t.i < n.k" if self._random.random() < 0.5 else "t.j = n.k"])
+        key = self._one(
+            [
+                "t.i = n.k",
+                "t.i + 1 = n.k",
+                "n.k = t.j AND t.i < n.k" if self._random.random() < 0.5 else "t.j = n.k",
+            ]
+        )
         how = self._one(["JOIN", "LEFT JOIN", "SEMI JOIN", "ANTI JOIN"]) if "<" not in key else "JOIN"
         inner = [(f"t.{name}", kind) for name, kind in COLUMNS]
         both = [*inner, ("n.k", "int"), ("n.name", "text")] if how in ("JOIN", "LEFT JOIN") else inner

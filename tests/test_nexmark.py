@@ -42,7 +42,10 @@ def stream(frame: pl.DataFrame, name: str, seed: int) -> Builder:
 def tables(disorder: bool) -> steps.Tables:
     made = events(disorder)
     return steps.Tables(
-        stream(made.persons, "person", 1), stream(made.auctions, "auction", 2), stream(made.bids, "bid", 3), SIDE_INPUT
+        stream(made.persons, "person", 1),
+        stream(made.auctions, "auction", 2),
+        stream(made.bids, "bid", 3),
+        SIDE_INPUT,
     )
 
 
@@ -63,5 +66,10 @@ def test_as_steps(name: str, disorder: bool) -> None:
 @pytest.mark.parametrize("name", queries.QUERIES)
 def test_as_sql(name: str, disorder: bool) -> None:
     found = tables(disorder)
-    named = {"person": found.person, "auction": found.auction, "bid": found.bid, "side_input": found.side_input}
+    named = {
+        "person": found.person,
+        "auction": found.auction,
+        "bid": found.bid,
+        "side_input": found.side_input,
+    }
     check(name, Pipeline.sql(queries.QUERIES[name], **named))

@@ -25,16 +25,22 @@ def sql(
     query: Annotated[str, typer.Argument(metavar="FILE.sql", help="The query; '-' for standard input.")],
     table: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=PATH", help="A table of the query: a file, a folder or a glob; repeatable."),
+        typer.Option(
+            metavar="NAME=PATH", help="A table of the query: a file, a folder or a glob; repeatable."
+        ),
     ] = None,
     event_time: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=COLUMN", help="The event time of a table, for windows that close; repeatable."),
+        typer.Option(
+            metavar="NAME=COLUMN", help="The event time of a table, for windows that close; repeatable."
+        ),
     ] = None,
     lateness: Annotated[str, typer.Option(help="By how much event times may be out of order.")] = "0s",
     output: Annotated[str | None, typer.Option(help="Write all rows to this file.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Without --output, print this number of rows.")] = 50,
-    explain: Annotated[bool, typer.Option("--explain", help="Print the query and its plan; run nothing.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the query and its plan; run nothing.")
+    ] = False,
 ) -> None:
     """Run a SQL query over files; print its rows, or write them to a file."""
     with refusing():
@@ -42,7 +48,9 @@ def sql(
         if output is None and explain:
             typer.echo(builder.explain())
             return
-        pipeline = None if output is None else builder.sink(Sink.to_file(output)).build(settings=Settings.load())
+        pipeline = (
+            None if output is None else builder.sink(Sink.to_file(output)).build(settings=Settings.load())
+        )
         if pipeline is not None and explain:
             typer.echo(pipeline.explain())
             return
@@ -86,7 +94,9 @@ def _tables(
     for name, column in _pairs("--event-time", event_times, "bids=ts"):
         source = found.get(name)
         if not isinstance(source, SourceSpec):
-            raise JobError(f"--event-time {name}={column}: no table is called {name}, or it has an event time already")
+            raise JobError(
+                f"--event-time {name}={column}: no table is called {name}, or it has an event time already"
+            )
         found[name] = source.with_event_time(column, lateness=lateness)
     return found
 

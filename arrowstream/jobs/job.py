@@ -140,7 +140,9 @@ class Job:
             file.folder = Path(relative_to)
         assign(file.root, assignments)
         job = with_variables(file.root, variables)
-        job.check_keys(("sql", "pipeline", "source", "steps", "sink", "checkpoint"), required=("source", "sink"))
+        job.check_keys(
+            ("sql", "pipeline", "source", "steps", "sink", "checkpoint"), required=("source", "sink")
+        )
         name = job.maybe("pipeline", _name) or Path(path).stem
         sources = job.need("source")
         asked = job.table().get("sql")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from arrowstream.sql.groups.ranking import checked, limited
 from arrowstream.sql.groups.windows import in_from, is_window
 from arrowstream.sql.joins.conditions import columns_of, conjuncts, physical, resolvable
 from arrowstream.sql.joins.join import How, Join, apart, filtered
@@ -48,15 +49,31 @@ class FromClause:
         items += [self._item(join.this) for join in joins]
         where = node.args.get("where")
         conditions = conjuncts(None if where is None else where.this)
+        items, conditions = self._limited(node, items, conditions)
         self._check_names(conditions, items, joins)
         relation = items[0]
-        for join, item in zip(joins, items[1:], strict=True):
-            # A condition on the left alone holds before a join as after it, if its rows come out as they are.
-            if self._how(join) != "full":
+        hows = [self._how(join) for join in joins]
+        for number, (join, item) in enumerate(zip(joins, items[1:], strict=True)):
+            # A condition holds before a join as after it, unless a FULL JOIN is still to add rows of nulls.
+            later = conditions if "full" in hows[number:] else []
+            if not later:
                 conditions, relation = self._filtered(conditions, relation)
-            relation, conditions = self._joined(join, relation, item, conditions)
+            relation, conditions = self._joined(join, relation, item, [] if later else conditions)
+            conditions = later or conditions
         bound = [bind(self.query, each, relation) for each in conditions]
         return filtered(self.query, relation, bound)
+
+    def _limited(
+        self, node: exp.Expr, items: list[Relation], conditions: list[exp.Expr]
+    ) -> tuple[list[Relation], list[exp.Expr]]:
+        """Return tables with the first rows of those that are numbered, and the other conditions."""
+        made = []
+        for item in items:
+            ranking = item.ranking
+            wanted = ranking is not None and _asks(node, ranking.name)
+            limited_item, conditions = limited(self.query, item, conditions, wanted)
+            made.append(limited_item)
+        return made, conditions
 
     def _check_names(self, conditions: list[exp.Expr], items: list[Relation], joins: list[exp.Expr]) -> None:
         """Raise for a name without a table that several tables of this FROM have."""
@@ -128,7 +145,7 @@ class FromClause:
             case exp.Column() if not first.table:
                 relation = self.table(first, first.name)
             case exp.Subquery():
-                relation = self.subquery(first.this)
+                relation = checked(self.query, self.subquery(first.this))
             case _:
                 raise self.query.error(
                     call,
@@ -192,3 +209,16 @@ class FromClause:
         if side == "FULL" and node.args.get("using"):
             raise self.query.error(node, "FULL JOIN takes ON", expected="ON a.x = b.x", found="USING")
         return "full" if side == "FULL" else "left" if side == "LEFT" else "inner"
+
+
+def _asks(node: exp.Expr, name: str) -> bool:
+    """Return whether a SELECT names a column elsewhere than in WHERE, or all columns."""
+    parts = [
+        *node.expressions,
+        *(node.args.get(clause) for clause in ("group", "having", "qualify", "order")),
+    ]
+    columns = [part for each in parts if each is not None for part in each.find_all(exp.Column, exp.Star)]
+    return any(
+        isinstance(part, exp.Star) or isinstance(part.this, exp.Star) or same(part.name, name)
+        for part in columns
+    )

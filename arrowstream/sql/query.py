@@ -15,12 +15,14 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.pipeline import Builder, Pipeline
+from arrowstream.sql.expressions.reader import Expressions
 from arrowstream.sql.expressions.typed import common, name_of
 from arrowstream.sql.from_clause import FromClause
 from arrowstream.sql.grammar import parse
 from arrowstream.sql.groups.grouping import selected
+from arrowstream.sql.groups.ranking import checked, first_rows, order_of
 from arrowstream.sql.places import QueryText
-from arrowstream.sql.relation import Name, Relation, same
+from arrowstream.sql.relation import Name, Ranking, Relation, bind, same
 from arrowstream.sql.select import select
 
 
@@ -42,7 +44,7 @@ def build(text: str, tables: Mapping[str, Any], name: str = "sql") -> Builder:
         )
     query, node = parse(text)
     builders = {table: _builder(table, given) for table, given in tables.items()}
-    relation = _Queries(query, builders).read(node)
+    relation = checked(query, _Queries(query, builders).read(node))
     return Builder(replace(relation.builder.graph, name=name, query=text))
 
 
@@ -132,25 +134,52 @@ class _Queries:
             raise self._query.error(
                 self._query.clause(offset, "OFFSET"), "OFFSET needs rows in an order", hint="leave it out"
             )
-        if order is not None:
+        if limit is None and order is None:
+            return relation
+        relation = checked(self._query, relation)
+        if limit is None:
             raise self._query.error(
                 self._query.clause(order, "ORDER", "ORDER BY"),
                 "ORDER BY needs all rows at once",
-                expected="rows in the order in which they come",
-                hint="sort the frame of .collect_sync(); ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...) <= k "
-                "finds the first k",
+                expected="ORDER BY with LIMIT, which holds the first rows only",
+                hint="leave it out, and sort the rows where they are used",
             )
-        if limit is None:
-            return relation
         count = limit.expression
         if not isinstance(count, exp.Literal) or not count.name.isdigit():
             raise self._query.error(
                 limit, "LIMIT takes a number", expected="such as LIMIT 10", found=self._query.source(limit)
             )
+        if order is not None:
+            return self._ordered(relation, order, int(count.name))
         number = "row number"
         builder = relation.builder.scan(pl.lit(1, pl.Int64).cum_sum().alias(number))
         builder = builder.filter(pl.col(number) <= int(count.name)).drop(number)
         return replace(relation, builder=builder)
+
+    def _ordered(self, relation: Relation, order: exp.Expr, count: int) -> Relation:
+        """Return the first rows of an order, which is that of the columns of SELECT."""
+        items = [exp.Column(this=exp.Identifier(this=name.physical, quoted=True)) for name in relation.names]
+        written = order.copy()
+        for each in written.expressions:
+            if (
+                isinstance(each.this, exp.Literal)
+                and each.this.name.isdigit()
+                and 1 <= int(each.this.name) <= len(items)
+            ):
+                each.set("this", items[int(each.this.name) - 1].copy())
+        bound = bind(self._query, written, relation)
+        expressions = Expressions(self._query, relation.schema)
+        found = order_of(self._query, expressions, (), bound, list(relation.schema))
+        builder = relation.builder.with_columns(
+            *(value.expr.alias(name) for name, value in found.columns.items())
+        )
+        schema = pl.Schema(
+            {**relation.schema, **{name: value.dtype for name, value in found.columns.items()}}
+        )
+        ranking = Ranking("", 0, (), found.by, found.reverse, tuple(found.columns), order)
+        return first_rows(
+            self._query, replace(relation, builder=builder, schema=schema), ranking, count, wanted=False
+        )
 
     def _union(self, node: exp.Expr) -> Relation:
         if type(node) is not exp.Union or node.args.get("by_name"):
@@ -166,6 +195,7 @@ class _Queries:
         return self._merged(node, left, right)
 
     def _merged(self, node: exp.Expr, left: Relation, right: Relation) -> Relation:
+        left, right = (checked(self._query, side) for side in (left, right))
         if len(left.schema) != len(right.schema):
             raise self._query.error(
                 self._query.clause(node.expression, "UNION"),
@@ -271,14 +301,9 @@ _REFUSED: dict[str, tuple[str, str | None]] = {
         "explode a list before, by .explode(...)",
     ),
     "windows": ("WINDOW is not part of the SQL of pipelines", "write OVER (...) in full"),
-    "qualify": ("QUALIFY is not part of the SQL of pipelines yet", None),
-    "distinct": (
-        "DISTINCT is not part of the SQL of pipelines yet",
-        "GROUP BY all columns gives each row once",
-    ),
     "sample": ("a sample differs from run to run", None),
     "connect": ("CONNECT BY is not part of the SQL of pipelines", None),
     "into": ("INTO writes rows", "rows are written by .sink(...)"),
     "locks": ("FOR UPDATE locks rows", "leave it out"),
 }
-_WORDS = {"distinct": ("DISTINCT",), "qualify": ("QUALIFY",), "windows": ("WINDOW",)}
+_WORDS = {"windows": ("WINDOW",), "into": ("INTO",)}

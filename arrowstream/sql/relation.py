@@ -89,6 +89,33 @@ class PendingWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """The number of each row in its group, which a query asks for before it says how many rows it wants.
+
+    Parameters
+    ----------
+    name
+        The name of the number in the query.
+    position
+        Where it stands among the columns.
+    per, by, reverse
+        As `Builder.top_k` takes them.
+    helpers
+        Physical columns that are there for this only.
+    node
+        The call in the query.
+    """
+
+    name: str
+    position: int
+    per: tuple[str, ...]
+    by: tuple[str, ...]
+    reverse: tuple[bool, ...]
+    helpers: tuple[str, ...]
+    node: exp.Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Relation:
     """Rows that a query reads.
 
@@ -106,6 +133,8 @@ class Relation:
         Physical columns of the bounds of windows.
     pending
         The windows of a function in FROM, whose columns are not computed yet.
+    ranking
+        The numbers of rows that only a bound makes possible.
     """
 
     builder: Builder
@@ -114,6 +143,7 @@ class Relation:
     times: frozenset[str] = frozenset()
     windows: tuple[WindowColumns, ...] = ()
     pending: PendingWindow | None = None
+    ranking: Ranking | None = None
 
     @classmethod
     def of(cls, builder: Builder, schema: pl.Schema) -> Relation:

@@ -22,9 +22,31 @@ LONGEST_AUCTION_S = 20
 
 _EVENTS, _AUCTIONS, _BIDS = 50, 3, 46
 _FIRST_ID, _NEW_AUCTIONS, _NEW_PERSONS = 1_000, 100, 1_000
-_FIRST_NAMES = ("Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter")
+_FIRST_NAMES = (
+    "Peter",
+    "Paul",
+    "Luke",
+    "John",
+    "Saul",
+    "Vicky",
+    "Kate",
+    "Julie",
+    "Sarah",
+    "Deiter",
+    "Walter",
+)
 _LAST_NAMES = ("Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris")
-_CITIES = ("Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle", "Kent")
+_CITIES = (
+    "Phoenix",
+    "Los Angeles",
+    "San Francisco",
+    "Boise",
+    "Portland",
+    "Bend",
+    "Redmond",
+    "Seattle",
+    "Kent",
+)
 _STATES = ("AZ", "CA", "ID", "OR", "WA", "WY")
 _HOT_CHANNELS = ("Google", "Facebook", "Baidu", "Apple")
 
@@ -87,7 +109,8 @@ class Events:
                 "initial_bid": first_bid,
                 "reserve": first_bid + _prices(random, count),
                 "date_time": times,
-                "expires": times + pl.Series(random.integers(1_000_000, LONGEST_AUCTION_S * 1_000_000, count)).cast(
+                "expires": times
+                + pl.Series(random.integers(1_000_000, LONGEST_AUCTION_S * 1_000_000, count)).cast(
                     pl.Duration("us")
                 ),
                 "seller": _FIRST_ID + _recent(random, epoch, _NEW_PERSONS, hot=0.75),
@@ -108,7 +131,8 @@ class Events:
         path = pl.Series(random.integers(0, 1 << 40, count))
         frame = pl.DataFrame(
             {
-                "auction": _FIRST_ID + _recent(random, epoch * _AUCTIONS + _AUCTIONS - 1, _NEW_AUCTIONS, hot=0.5),
+                "auction": _FIRST_ID
+                + _recent(random, epoch * _AUCTIONS + _AUCTIONS - 1, _NEW_AUCTIONS, hot=0.5),
                 "bidder": _FIRST_ID + _recent(random, epoch, _NEW_PERSONS, hot=0.75),
                 "price": _prices(random, count),
                 "channel": names.gather(np.where(hot, channel % 4, channel + 4)),
@@ -125,7 +149,9 @@ class Events:
                 pl.lit("/"),
                 pl.col("path") % 131,
                 pl.lit("/item.htm?query=1"),
-                pl.when(pl.col("path") % 10 > 0).then(pl.concat_str(pl.lit("&channel_id="), "path")).otherwise(pl.lit("")),
+                pl.when(pl.col("path") % 10 > 0)
+                .then(pl.concat_str(pl.lit("&channel_id="), "path"))
+                .otherwise(pl.lit("")),
             ).alias("url")
         )
         columns = ("auction", "bidder", "price", "channel", "url", "date_time", "extra")

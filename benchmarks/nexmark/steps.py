@@ -46,7 +46,9 @@ def q2(tables: Tables) -> Builder:
 
 def q3(tables: Tables) -> Builder:
     """Who sells in a category and in some states."""
-    persons = tables.person.filter(pl.col("state").is_in(["OR", "ID", "CA"])).select("id", "name", "city", "state")
+    persons = tables.person.filter(pl.col("state").is_in(["OR", "ID", "CA"])).select(
+        "id", "name", "city", "state"
+    )
     auctions = tables.auction.filter(pl.col("category") == 10).select("id", "seller")
     return auctions.join(persons, left_on="seller", right_on="id").select("name", "city", "state", "id")
 
@@ -84,7 +86,11 @@ def q8(tables: Tables) -> Builder:
     persons = tables.person.window(_WINDOW, on="date_time", by=["id", "name"]).agg(n=pl.len())
     sellers = tables.auction.window(_WINDOW, on="date_time", by="seller").agg(n=pl.len())
     both = persons.join(
-        sellers.select("seller", "window_start"), left_on="id", right_on="seller", within="0s", time="window_start"
+        sellers.select("seller", "window_start"),
+        left_on="id",
+        right_on="seller",
+        within="0s",
+        time="window_start",
     )
     return both.select("id", "name", starttime="window_start")
 
@@ -128,9 +134,9 @@ def q14(tables: Tables) -> Builder:
     )
     count = pl.col("extra").str.count_matches("c", literal=True).cast(pl.Int64)
     bids = tables.bid.filter((dollars > 1_000_000) & (dollars < 50_000_000))
-    return bids.select("auction", "bidder", dollars, "date_time", "extra", bid_time_type=kind, c_counts=count).select(
-        "auction", "bidder", "price", "bid_time_type", "date_time", "extra", "c_counts"
-    )
+    return bids.select(
+        "auction", "bidder", dollars, "date_time", "extra", bid_time_type=kind, c_counts=count
+    ).select("auction", "bidder", "price", "bid_time_type", "date_time", "extra", "c_counts")
 
 
 def q15(tables: Tables) -> Builder:
@@ -169,7 +175,9 @@ def q19(tables: Tables) -> Builder:
 
 def q20(tables: Tables) -> Builder:
     """Bids with their auction, of one category."""
-    auctions = tables.auction.filter(pl.col("category") == 10).drop("extra").rename({"date_time": "auction_time"})
+    auctions = (
+        tables.auction.filter(pl.col("category") == 10).drop("extra").rename({"date_time": "auction_time"})
+    )
     columns = ("auction", "bidder", "price", "channel", "url", "bid_time", "item_name", "description")
     return (
         tables.bid.rename({"date_time": "bid_time"})
@@ -180,9 +188,14 @@ def q20(tables: Tables) -> Builder:
 
 def q21(tables: Tables) -> Builder:
     """Bids with the id of their channel."""
-    channel, found = pl.col("channel").str.to_lowercase(), pl.col("url").str.extract("(&|^)channel_id=([^&]*)", 2)
+    channel, found = (
+        pl.col("channel").str.to_lowercase(),
+        pl.col("url").str.extract("(&|^)channel_id=([^&]*)", 2),
+    )
     bids = tables.bid.filter((found != "") | channel.is_in(_HOT))
-    number = channel.replace_strict(dict(zip(_HOT, "0123", strict=True)), default=None, return_dtype=pl.String)
+    number = channel.replace_strict(
+        dict(zip(_HOT, "0123", strict=True)), default=None, return_dtype=pl.String
+    )
     return bids.select("auction", "bidder", "price", "channel", channel_id=pl.coalesce(number, found))
 
 
@@ -201,7 +214,11 @@ def _counted(windows: Builder) -> Builder:
 def _days(bids: Builder, by: list[str], **others: pl.Expr) -> Builder:
     columns = bids.select(*by, "price", "bidder", "auction", day=_DAY, minute=_MINUTE)
     columns = columns.with_columns(
-        **{f"{rank}_{of}": pl.when(where).then(of) for rank, where in _RANKS.items() for of in ("bidder", "auction")}
+        **{
+            f"{rank}_{of}": pl.when(where).then(of)
+            for rank, where in _RANKS.items()
+            for of in ("bidder", "auction")
+        }
     )
     ranks = {f"{name}_bids": condition.cast(pl.Int64).sum() for name, condition in _RANKS.items()}
     counts: dict[str, pl.Expr] = {}
@@ -210,7 +227,9 @@ def _days(bids: Builder, by: list[str], **others: pl.Expr) -> Builder:
         for rank in _RANKS:
             column = pl.col(f"{rank}_{of}")
             # Rows of other ranks are null, which counts as one more value.
-            counts[f"{rank}_{of}s"] = column.n_unique().cast(pl.Int64) - (column.null_count() > 0).cast(pl.Int64)
+            counts[f"{rank}_{of}s"] = column.n_unique().cast(pl.Int64) - (column.null_count() > 0).cast(
+                pl.Int64
+            )
     return columns.reduce(by=[*by, "day"], **others, total_bids=pl.len().cast(pl.Int64), **ranks, **counts)
 
 

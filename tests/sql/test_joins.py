@@ -8,7 +8,9 @@ from sql_oracle import check
 from sql_streams import events, stream
 
 A, B = events(1), events(2)
-NAMES = pl.DataFrame({"k": [0, 1, 1, 3, None], "name": ["zero", "one", "uno", "three", "none"], "v": [0, 1, 3, 3, 5]})
+NAMES = pl.DataFrame(
+    {"k": [0, 1, 1, 3, None], "name": ["zero", "one", "uno", "three", "none"], "v": [0, 1, 3, 3, 5]}
+)
 TEN = "INTERVAL '10 seconds'"
 
 
@@ -21,7 +23,10 @@ CASES = {
     "inner": ("SELECT a.k, a.v, n.name FROM a JOIN n ON a.k = n.k", None),
     "all columns": ("SELECT a.*, n.name FROM a JOIN n ON a.k = n.k WHERE a.v > 0 AND n.name <> 'uno'", None),
     "left": ("SELECT a.k, n.k AS nk, n.name, n.v FROM a LEFT JOIN n ON a.k = n.k", None),
-    "left with a condition": ("SELECT a.k, n.k AS nk, n.name FROM a LEFT JOIN n ON a.k = n.k AND n.v > 2", None),
+    "left with a condition": (
+        "SELECT a.k, n.k AS nk, n.name FROM a LEFT JOIN n ON a.k = n.k AND n.v > 2",
+        None,
+    ),
     "semi": ("SELECT * FROM a SEMI JOIN n ON a.k = n.k AND n.v > 1 WHERE a.v > 3", None),
     "anti": ("SELECT a.k, v FROM a ANTI JOIN n USING (k)", None),
     "using": ("SELECT k, name, a.v FROM a JOIN n USING (k)", None),
@@ -32,11 +37,20 @@ CASES = {
     "the same key twice": ("SELECT a.v, name FROM a JOIN n ON a.k = n.k AND a.k = n.v", None),
     "nulls are not equal": ("SELECT a.k, name FROM a JOIN n ON NULLIF(a.k, 3) = n.k", None),
     "other types": ("SELECT a.k, name FROM a JOIN n ON CAST(a.k AS DOUBLE) = n.k", None),
-    "three": ("SELECT a.v, x.name, y.name AS other FROM a JOIN n x ON a.k = x.k LEFT JOIN n y ON a.v = y.v", None),
+    "three": (
+        "SELECT a.v, x.name, y.name AS other FROM a JOIN n x ON a.k = x.k LEFT JOIN n y ON a.v = y.v",
+        None,
+    ),
     "a table on the left": ("SELECT n.name, a.v FROM n JOIN a ON n.k = a.k AND a.v > 10", None),
-    "grouped": ("SELECT name, count(*) AS n, sum(a.v) AS s FROM a JOIN n ON a.k = n.k GROUP BY name HAVING count(*) > 3", None),
+    "grouped": (
+        "SELECT name, count(*) AS n, sum(a.v) AS s FROM a JOIN n ON a.k = n.k GROUP BY name HAVING count(*) > 3",
+        None,
+    ),
     "a stream with itself": ("SELECT x.v, y.v AS w FROM a x JOIN a y ON x.k = y.k AND x.v = y.v + 1", None),
-    "a filtered table": ("SELECT a.v, m.name FROM a JOIN (SELECT k, name FROM n WHERE v > 2) AS m ON m.k = a.k", None),
+    "a filtered table": (
+        "SELECT a.v, m.name FROM a JOIN (SELECT k, name FROM n WHERE v > 2) AS m ON m.k = a.k",
+        None,
+    ),
     # Streams.
     "within": (
         "SELECT a.k, a.v, b.v AS w FROM a JOIN b ON a.k = b.k "
@@ -131,8 +145,14 @@ CASES = {
         "SELECT ts, 2 FROM b) GROUP BY TUMBLE(ts, INTERVAL '10' SECOND)",
         f"SELECT time_bucket({TEN}, ts) AS st, sum(n) AS n FROM (SELECT ts, 1 AS n FROM a UNION ALL SELECT ts, 2 FROM b) GROUP BY ALL",
     ),
-    "a union of types": ("SELECT k AS x FROM a UNION ALL SELECT v / 2 FROM b UNION ALL SELECT 1 FROM b", None),
-    "names of any case": ("SELECT A.K, V AS W FROM A JOIN N ON A.k = N.K", "SELECT a.k AS k, a.v AS W FROM a JOIN n ON a.k = n.k"),
+    "a union of types": (
+        "SELECT k AS x FROM a UNION ALL SELECT v / 2 FROM b UNION ALL SELECT 1 FROM b",
+        None,
+    ),
+    "names of any case": (
+        "SELECT A.K, V AS W FROM A JOIN N ON A.k = N.K",
+        "SELECT a.k AS k, a.v AS W FROM a JOIN n ON a.k = n.k",
+    ),
 }
 
 
@@ -144,7 +164,9 @@ def test_as_duckdb(name: str) -> None:
     assert check(query, tables, {"a": A, "b": B, "n": NAMES}, other)
 
 
-@pytest.mark.parametrize("name", ["within", "streams, left", "rows of windows", "windows by key", "rows and their window"])
+@pytest.mark.parametrize(
+    "name", ["within", "streams, left", "rows of windows", "windows by key", "rows and their window"]
+)
 def test_without_event_time(name: str) -> None:
     """Without watermarks no row is late, and all rows are held."""
     query, other = CASES[name]

@@ -24,11 +24,14 @@ def rows(seed: int, count: int = 60) -> pl.DataFrame:
             "x": random.integers(-8, 8, count) / 4,
             "s": pl.Series(["a", "", "ab", "Ab%", "é", "bcb", "A"]).gather(random.integers(0, 7, count)),
             "b": random.random(count) < 0.5,
-            "ts": pl.Series(1_767_225_600_000_000 + np.sort(random.integers(0, 240, count)) * 250_000).cast(pl.Datetime("us")),
+            "ts": pl.Series(1_767_225_600_000_000 + np.sort(random.integers(0, 240, count)) * 250_000).cast(
+                pl.Datetime("us")
+            ),
         }
     )
     return frame.with_columns(
-        pl.when(pl.Series(random.random(count) > 0.15)).then(name).alias(name) for name in ("i", "j", "x", "s", "b")
+        pl.when(pl.Series(random.random(count) > 0.15)).then(name).alias(name)
+        for name in ("i", "j", "x", "s", "b")
     )
 
 

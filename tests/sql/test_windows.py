@@ -108,7 +108,10 @@ CASES = {
         "FROM t GROUP BY k",
         None,
     ),
-    "no key": ("SELECT count(*) AS n, count(v) AS c, sum(v) AS s, min(v) AS m, count(DISTINCT v) AS d FROM t", None),
+    "no key": (
+        "SELECT count(*) AS n, count(v) AS c, sum(v) AS s, min(v) AS m, count(DISTINCT v) AS d FROM t",
+        None,
+    ),
     "no key and no row": (
         "SELECT count(*) AS n, count(v) AS c, sum(v) AS s, min(ts) AS m, avg(v) AS a, count(DISTINCT v) AS d, "
         "count(*) FILTER (WHERE v IS NULL) AS f, bool_and(v > 0) AS b, 1 AS one FROM t WHERE v > 900",
@@ -131,7 +134,9 @@ def test_as_duckdb(name: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["ms", "ns"])
-@pytest.mark.parametrize("name", ["hop in from", "rows with each of their windows", "windows of sessions", "times"])
+@pytest.mark.parametrize(
+    "name", ["hop in from", "rows with each of their windows", "windows of sessions", "times"]
+)
 def test_times_of_another_unit(name: str, unit: str) -> None:
     query, other = CASES[name]
     rows = ROWS.with_columns(pl.col("ts").cast(pl.Datetime(unit)))  # type: ignore[arg-type]
