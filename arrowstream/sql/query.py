@@ -137,7 +137,7 @@ class _Queries:
         if limit is None and order is None:
             return relation
         relation = checked(self._query, relation)
-        if limit is None:
+        if limit is None and order is not None:
             raise self._query.error(
                 self._query.clause(order, "ORDER", "ORDER BY"),
                 "ORDER BY needs all rows at once",

@@ -168,9 +168,9 @@ def limited(
 
 
 def _is_number(column: exp.Expr, relation: Relation, ranking: Ranking) -> bool:
-    tables = {name.table for name in relation.names}
+    tables, table = {name.table for name in relation.names}, column.args.get("table")
     return same(column.name, ranking.name) and (
-        not column.table or any(same(column.table, table) for table in tables)
+        table is None or any(same(table.name, each) for each in tables)
     )
 
 
