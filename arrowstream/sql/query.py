@@ -20,7 +20,7 @@ from arrowstream.sql.expressions.typed import common, name_of
 from arrowstream.sql.from_clause import FromClause
 from arrowstream.sql.grammar import parse
 from arrowstream.sql.groups.grouping import selected
-from arrowstream.sql.groups.ranking import checked, first_rows, order_of
+from arrowstream.sql.groups.ranking import checked, counted, first_rows, order_of
 from arrowstream.sql.places import QueryText
 from arrowstream.sql.relation import Name, Ranking, Relation, bind, same
 from arrowstream.sql.select import select
@@ -152,8 +152,7 @@ class _Queries:
         if order is not None:
             return self._ordered(relation, order, int(count.name))
         number = "row number"
-        builder = relation.builder.scan(pl.lit(1, pl.Int64).cum_sum().alias(number))
-        builder = builder.filter(pl.col(number) <= int(count.name)).drop(number)
+        builder = counted(relation.builder, number).filter(pl.col(number) <= int(count.name)).drop(number)
         return replace(relation, builder=builder)
 
     def _ordered(self, relation: Relation, order: exp.Expr, count: int) -> Relation:

@@ -31,7 +31,7 @@ QUERIES: dict[str, str] = {
         SELECT category, avg(final) AS mean
         FROM (SELECT max(B.price) AS final, A.id, A.category {_WINNING} GROUP BY A.id, A.category)
         GROUP BY category""",
-    "q5": f"""
+    "q5": """
         WITH counts AS (
             SELECT auction, time_bucket(INTERVAL '2 seconds', date_time) - i * INTERVAL '2 seconds' AS start,
                 count(*) AS num

@@ -1,7 +1,7 @@
 """The queries as SQL for `Pipeline.sql`, over the tables `person`, `auction`, `bid` and `side_input`.
 
-They are those of the suite for Flink, read as follows. Processing time is not the same in two runs, so q12 takes event
-time for it. An auction lasts 20 s at most, which q4 and q9 say, so that bids that can no longer win leave the memory.
+They are those of the suite for Flink, read as follows. Processing time is not the same in two runs, so q12 takes
+event time for it. An auction lasts 20 s at most, which q4 and q9 say, so that bids that can no longer win leave the memory.
 Where several rows come first, the earlier one does. q6 takes a mean over the last ten rows of a seller, which needs
 rows in an order: SQL of pipelines has none, and `steps` has it in Python.
 """
@@ -79,6 +79,12 @@ QUERIES: dict[str, str] = {
             FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(date_time), INTERVAL '10' SECOND))
             GROUP BY seller, window_start, window_end
         ) A ON P.id = A.seller AND P.starttime = A.starttime AND P.endtime = A.endtime""",
+    "q9": f"""
+        SELECT id, bidder, price, date_time
+        FROM (
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY id ORDER BY price DESC, date_time ASC) AS rownum FROM ({_WINNING}) W
+        )
+        WHERE rownum <= 1""",
     "q10": """
         SELECT auction, bidder, price, date_time, extra,
             DATE_FORMAT(date_time, 'yyyy-MM-dd') AS dt, DATE_FORMAT(date_time, 'HH:mm') AS hm
@@ -115,6 +121,14 @@ QUERIES: dict[str, str] = {
         SELECT auction, DATE_FORMAT(date_time, 'yyyy-MM-dd') AS day, count(*) AS total_bids, {_RANKS},
             min(price) AS min_price, max(price) AS max_price, avg(price) AS avg_price, sum(price) AS sum_price
         FROM bid GROUP BY auction, DATE_FORMAT(date_time, 'yyyy-MM-dd')""",
+    "q18": """
+        SELECT auction, bidder, price, channel, url, date_time, extra
+        FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC) AS rank_number FROM bid)
+        WHERE rank_number <= 1""",
+    "q19": """
+        SELECT auction, bidder, price, channel, date_time
+        FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC, date_time ASC) AS rank_number FROM bid)
+        WHERE rank_number <= 10""",
     "q20": """
         SELECT B.auction, B.bidder, B.price, B.channel, B.url, B.date_time AS bid_time,
             A.item_name, A.description, A.initial_bid, A.reserve, A.date_time AS auction_time, A.expires,

@@ -159,7 +159,7 @@ def q17(tables: Tables) -> Builder:
         "sum_price": _PRICE.sum(),
     }
     ranks = {f"{name}_bids": condition.cast(pl.Int64).sum() for name, condition in _RANKS.items()}
-    return bids.reduce(by=["auction", "day"], total_bids=pl.len().cast(pl.Int64), **ranks, **prices)
+    return bids.group_by("auction", "day").agg(total_bids=pl.len().cast(pl.Int64), **ranks, **prices)
 
 
 def q18(tables: Tables) -> Builder:
@@ -170,7 +170,7 @@ def q18(tables: Tables) -> Builder:
 def q19(tables: Tables) -> Builder:
     """The ten highest bids on each auction."""
     bids = tables.bid.select("auction", "bidder", "price", "channel", "date_time")
-    return bids.top_k(10, by=[_PRICE, -pl.col("date_time").dt.epoch("us")], per="auction")
+    return bids.top_k(10, by=["price", "date_time"], reverse=[False, True], per="auction")
 
 
 def q20(tables: Tables) -> Builder:
@@ -230,7 +230,7 @@ def _days(bids: Builder, by: list[str], **others: pl.Expr) -> Builder:
             counts[f"{rank}_{of}s"] = column.n_unique().cast(pl.Int64) - (column.null_count() > 0).cast(
                 pl.Int64
             )
-    return columns.reduce(by=[*by, "day"], **others, total_bids=pl.len().cast(pl.Int64), **ranks, **counts)
+    return columns.group_by(*by, "day").agg(**others, total_bids=pl.len().cast(pl.Int64), **ranks, **counts)
 
 
 def _bids_in_time(tables: Tables) -> Builder:
@@ -244,7 +244,7 @@ def _bids_in_time(tables: Tables) -> Builder:
 
 def _winning(tables: Tables) -> Builder:
     bids = _bids_in_time(tables).drop("date_time").rename({"bid_time": "date_time"})
-    return bids.top_k(1, by=[_PRICE, -pl.col("date_time").dt.epoch("us")], per="id")
+    return bids.top_k(1, by=["price", "date_time"], reverse=[False, True], per="id")
 
 
 QUERIES: dict[str, Callable[[Tables], Builder]] = {

@@ -109,4 +109,4 @@ def test_limit_gives_some_rows(count: int, rows: int) -> None:
 
 def test_an_empty_stream_has_no_first_rows() -> None:
     none = pl.DataFrame(schema=A.schema)
-    assert Pipeline.sql("SELECT k FROM a ORDER BY v LIMIT 3", a=none).collect_sync().height == 0
+    assert Pipeline.sql("SELECT k, v FROM a ORDER BY v LIMIT 3", a=none).collect_sync().height == 0

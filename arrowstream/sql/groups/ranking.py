@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 from sqlglot import exp
 
+from arrowstream.pipeline import Builder
 from arrowstream.sql.expressions.reader import Expressions
 from arrowstream.sql.expressions.typed import Typed
 from arrowstream.sql.places import QueryText
@@ -199,7 +200,7 @@ def first_rows(query: QueryText, relation: Relation, ranking: Ranking, count: in
         if count == 1:
             builder = builder.with_columns(pl.lit(1, pl.Int64).alias(number))
         else:
-            builder = builder.scan(pl.lit(1, pl.Int64).cum_sum().alias(number), by=ranking.per or None)
+            builder = counted(builder, number, ranking.per)
         schema[number] = pl.Int64()
         at = ranking.position
         names = (*names[:at], Name(names[0].table if names else None, ranking.name, number), *names[at:])
@@ -220,6 +221,15 @@ def first_rows(query: QueryText, relation: Relation, ranking: Ranking, count: in
         windows=windows,
         ranking=None,
     )
+
+
+def counted(builder: Builder, number: str, per: Sequence[str] = ()) -> Builder:
+    """Return rows with a column that counts them, from 1 on."""
+    one = f"{number} one"
+    counts = builder.with_columns(pl.lit(1, pl.Int64).alias(one)).scan(
+        pl.col(one).cum_sum().alias(number), by=per or None
+    )
+    return counts.drop(one)
 
 
 def checked(query: QueryText, relation: Relation) -> Relation:
