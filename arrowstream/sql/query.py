@@ -134,16 +134,16 @@ class _Queries:
             raise self._query.error(
                 self._query.clause(offset, "OFFSET"), "OFFSET needs rows in an order", hint="leave it out"
             )
-        if limit is None and order is None:
-            return relation
-        relation = checked(self._query, relation)
-        if limit is None and order is not None:
+        if limit is None:
+            if order is None:
+                return relation
             raise self._query.error(
                 self._query.clause(order, "ORDER", "ORDER BY"),
                 "ORDER BY needs all rows at once",
                 expected="ORDER BY with LIMIT, which holds the first rows only",
                 hint="leave it out, and sort the rows where they are used",
             )
+        relation = checked(self._query, relation)
         count = limit.expression
         if not isinstance(count, exp.Literal) or not count.name.isdigit():
             raise self._query.error(
