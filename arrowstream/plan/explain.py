@@ -25,7 +25,7 @@ from arrowstream.plan.policies import Policies
 
 
 def explain(graph: Graph, plan: Plan | None) -> str:
-    """Return a pipeline as text, after its SQL if it has any, with what runs with checkpoints guarantee if it has sinks of its own.
+    """Return a pipeline as text, with its SQL, and what runs with checkpoints guarantee if it has sinks of its own.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def _q6(tables: Tables) -> pl.LazyFrame:
 def _q7(tables: Tables) -> pl.LazyFrame:
     bids = tables.bid.select(*_BID, start=_START)
     highest = bids.group_by("start").agg(most=_PRICE.max())
-    best = bids.join(highest, on="start").filter(_PRICE == pl.col("most"))
+    best = bids.join(highest, on="start").filter(pl.col("most") == _PRICE)
     return best.select("auction", "price", "bidder", "date_time", "extra")
 
 

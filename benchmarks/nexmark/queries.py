@@ -1,8 +1,8 @@
 """The queries as SQL for `Pipeline.sql`, over the tables `person`, `auction`, `bid` and `side_input`.
 
 They are those of the suite for Flink, read as follows. Processing time is not the same in two runs, so q12 takes
-event time for it. An auction lasts 20 s at most, which q4 and q9 say, so that bids that can no longer win leave the memory.
-Where several rows come first, the earlier one does. q6 takes a mean over the last ten rows of a seller, which needs
+event time for it. An auction lasts 20 s at most, which q4 and q9 say, so that bids that can no longer win leave the
+memory. Where several rows come first, the earlier one does. q6 takes a mean over the last ten rows of a seller, which needs
 rows in an order: SQL of pipelines has none, and `steps` has it in Python.
 """
 
@@ -82,7 +82,8 @@ QUERIES: dict[str, str] = {
     "q9": f"""
         SELECT id, bidder, price, date_time
         FROM (
-            SELECT *, ROW_NUMBER() OVER (PARTITION BY id ORDER BY price DESC, date_time ASC) AS rownum FROM ({_WINNING}) W
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY id ORDER BY price DESC, date_time ASC) AS rownum
+            FROM ({_WINNING}) W
         )
         WHERE rownum <= 1""",
     "q10": """
@@ -123,11 +124,17 @@ QUERIES: dict[str, str] = {
         FROM bid GROUP BY auction, DATE_FORMAT(date_time, 'yyyy-MM-dd')""",
     "q18": """
         SELECT auction, bidder, price, channel, url, date_time, extra
-        FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC) AS rank_number FROM bid)
+        FROM (
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC) AS rank_number
+            FROM bid
+        )
         WHERE rank_number <= 1""",
     "q19": """
         SELECT auction, bidder, price, channel, date_time
-        FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC, date_time ASC) AS rank_number FROM bid)
+        FROM (
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC, date_time ASC) AS rank_number
+            FROM bid
+        )
         WHERE rank_number <= 10""",
     "q20": """
         SELECT B.auction, B.bidder, B.price, B.channel, B.url, B.date_time AS bid_time,

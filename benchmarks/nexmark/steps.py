@@ -76,7 +76,7 @@ def q6(tables: Tables) -> Builder:
 
 def q7(tables: Tables) -> Builder:
     """The highest bids of a window."""
-    highest = pl.col(*_BID).filter(_PRICE == _PRICE.max())
+    highest = pl.col(*_BID).filter(_PRICE.eq(_PRICE.max()))
     found = tables.bid.select(*_BID, at="date_time").window(_WINDOW, on="at").agg(highest).explode(*_BID)
     return found.select("auction", "price", "bidder", "date_time", "extra")
 
