@@ -2,8 +2,8 @@
 
 They are those of the suite for Flink, read as follows. Processing time is not the same in two runs, so q12 takes
 event time for it. An auction lasts 20 s at most, which q4 and q9 say, so that bids that can no longer win leave the
-memory. Where several rows come first, the earlier one does. q6 takes a mean over the last ten rows of a seller, which needs
-rows in an order: SQL of pipelines has none, and `steps` has it in Python.
+memory. Where several rows come first, the earlier one does. q6 takes a mean over the last ten rows of a seller, which
+needs rows in an order: SQL of pipelines has none, and `steps` has it in Python.
 """
 
 from __future__ import annotations

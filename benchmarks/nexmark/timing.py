@@ -6,6 +6,7 @@ added up, and must agree; `tests/test_nexmark.py` compares every row. A query th
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -81,8 +82,7 @@ def _figures(name: str, files: dict[str, Path], scale: Scale) -> list[Figure]:
 
 
 def _read_by(name: str) -> list[str]:
-    words = by_duckdb.QUERIES[name].split()
-    return [stream for stream in _STREAMS if stream in words or f"{stream})" in words]
+    return [stream for stream in _STREAMS if re.search(rf"(FROM|JOIN) {stream}\b", by_duckdb.QUERIES[name])]
 
 
 def _seconds(work: Callable[[], object]) -> float:
