@@ -96,7 +96,7 @@ def keys_of(query: QueryText, node: exp.Expr, relation: Relation, items: Sequenc
     if group is None:
         return []
     for clause in ("grouping_sets", "rollup", "cube", "totals", "all"):
-        if group.args.get(clause):
+        if group.args.get(clause) or any(each.key == clause.replace("_", "") for each in group.expressions):
             raise query.error(
                 group,
                 f"GROUP BY has no {clause.replace('_', ' ').upper()} here",

@@ -63,6 +63,8 @@ class QueryText:
 
     def _start(self, node: exp.Expr) -> int:
         """Return the first character of a part; of the smallest part around it that has a known place, if need be."""
+        if "start" in node.meta:
+            return int(node.meta["start"])
         around: exp.Expr | None = node
         while around is not None:
             first = min(
@@ -75,8 +77,6 @@ class QueryText:
 
     def _call(self, node: exp.Expr, first: int) -> int:
         """Return where a call begins whose first argument stands at `first`."""
-        names = {node.name.upper()} if isinstance(node, exp.Anonymous) else set()
-        if isinstance(node, exp.Func | exp.Cast):
-            names |= {node.sql_name(), "CASE"} if isinstance(node, exp.Case) else {node.sql_name()}
+        names = {node.sql_name()} if isinstance(node, exp.Func) else set()
         begins = (each.start for each in self._tokens if each.start < first and each.text.upper() in names)
         return max(begins, default=first)

@@ -103,7 +103,7 @@ class _Queries:
         match node:
             case exp.Select():
                 return self._select(node)
-            case exp.Union():
+            case exp.SetOperation():
                 return self._union(node)
             case exp.Subquery():
                 return self.read(node.this)
