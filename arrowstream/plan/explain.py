@@ -27,7 +27,7 @@ from arrowstream.plan.policies import Policies
 
 
 def explain(graph: Graph, plan: Plan | None) -> str:
-    """Return a pipeline as text, with what runs with checkpoints guarantee if it has sinks of its own.
+    """Return a pipeline as text, with its SQL, and what runs with checkpoints guarantee if it has sinks of its own.
 
     Parameters
     ----------
@@ -36,11 +36,18 @@ def explain(graph: Graph, plan: Plan | None) -> str:
     plan
         Its plan; None while the schema of its source is not known.
     """
-    text = explain_graph(graph) if plan is None else explain_plan(plan)
+    text = _query(graph) + (explain_graph(graph) if plan is None else explain_plan(plan))
     if any(isinstance(sink, CollectSink) for sink in graph.sinks):
         return text
     first, *rest = guarantees(graph.sources, graph.sinks)
     return "\n".join([text, f"  with checkpoints: {first}", *_indented(rest, 4)])
+
+
+def _query(graph: Graph) -> str:
+    """Return the SQL that a pipeline comes from, as lines before its plan."""
+    if graph.query is None:
+        return ""
+    return "\n".join(["query", *_indented(graph.query.strip("\n").split("\n"), 2), ""])
 
 
 def explain_plan(plan: Plan) -> str:

@@ -22,11 +22,14 @@ from arrowstream.operators.aggregation import folded_groups
 from arrowstream.operators.base import AsyncProcess, Operator, Process
 from arrowstream.operators.debounce import Debounce
 from arrowstream.operators.process import ProcessorStep
+from arrowstream.operators.ranking.order import RowOrder
 from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.scan_function import ScanFunction
 from arrowstream.operators.throttle import Throttle
+from arrowstream.operators.top_k import TopK
+from arrowstream.operators.unique import Unique
 from arrowstream.operators.window import windows
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.checks.row_local import check
@@ -71,6 +74,7 @@ RUNNING = {
     "plain": X.ewm_mean(alpha=0.5, adjust=False, ignore_nulls=True),
     "total": X.cast(pl.Decimal(20, 2)).cum_sum(),
 }
+LARGEST = RowOrder.of("top_k", ["x", "s"], reverse=False)
 STEPS: dict[str, Operator] = {
     "time window": windows(lambda made: made, size="2s", every="1s", on="ts", by="k").agg(X.sum(), S.last()),
     "time window in files": windows(lambda made: made, size="2s", on="ts", by="k", **SPILL).agg(
@@ -90,6 +94,15 @@ STEPS: dict[str, Operator] = {
     "scan without keys": Scan.of(check, (), RUNNING),
     "scan function of a frame": ScanFunction(kept, None),
     "scan function of numbers": ScanFunction(added, {"n": 1}),
+    "largest rows": TopK(2, LARGEST, ("k",)),
+    "largest rows in files": TopK(2, LARGEST, ("k",), limit=StateLimit(**SPILL)),
+    "largest rows of a time": TopK(2, LARGEST, ("ts", "k"), "ts"),
+    "largest rows so far": TopK(2, LARGEST, ("k",), emit="changes"),
+    "largest rows without keys": TopK(2, LARGEST, emit="updates"),
+    "first rows": Unique(("k",)),
+    "last rows": Unique(("k",), "last"),
+    "first rows within a time": Unique(("k",), "first", 3_000_000, "ts"),
+    "last rows within a time": Unique(("k",), "last", 1_000_000, "ts"),
     "batch": Rebatch(rows=50),
     "throttle": Throttle(rows=3, per="1h"),
     "debounce": Debounce.of("1h", "k"),
@@ -144,7 +157,7 @@ KEYED = [
     name
     for name in STEPS
     if name != "event time" and not name.endswith("without keys") and not name.startswith("scan function")
-    if name not in ("batch", "throttle", "time window in files")
+    if name not in ("batch", "throttle", "time window in files", "largest rows in files")
 ]
 
 
@@ -247,6 +260,7 @@ def test_kinds_are_the_steps_own() -> None:
     assert set(kinds.values()) == {
         *("time window", "session window", "count window", "reduce", "scan", "scan function"),
         *("batch", "throttle", "debounce", "event time"),
+        *("first rows", "last rows", "rows within a time", "complete groups", "largest rows"),
     }
 
 

@@ -23,7 +23,7 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
-from arrowstream.operators.windows.pane_store import PaneStore
+from arrowstream.operators.windows.pane_store import Aggregates, PaneStore
 from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.operators.windows.spacing import Spacing
@@ -134,7 +134,9 @@ class _TimeWindows(Process):
         self._per_size, self._per_every = grid.per_size, grid.per_every
         self._pane_of_row = grid.panes()
         self._memory = memory
-        self._store = PaneStore(operator.by, aggregation, self._pane_of_row, self._memory)
+        self._store = PaneStore(
+            operator.by, Aggregates(operator.by, aggregation), self._pane_of_row, self._memory
+        )
         self._late = LateRows(schema)
         self._timeless = TimelessRows(operator.null_times, time, self._late)
         self._next_row = 0
