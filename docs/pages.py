@@ -65,7 +65,7 @@ AGGREGATE: Pages = {
 
 CHOOSE: Pages = {"unique": (), "top_k": ()}
 
-JOIN: Pages = {"join": ()}
+JOIN: Pages = {"join": (), "join_asof": ()}
 
 FLOW: Pages = {
     "buffer": (),

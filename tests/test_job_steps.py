@@ -153,6 +153,17 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         'join = { table = { kind = "file", path = "in.parquet" }, left_on = "k", right_on = "n", how = "semi" }',
         lambda rows: rows.join("in.parquet", left_on="k", right_on="n", how="semi"),
     ),
+    (
+        'join_asof = { table = "in.parquet", on = "ts", by = "k", strategy = "forward", tolerance = "1s", '
+        'how = "inner" }',
+        lambda rows: rows.join_asof(
+            "in.parquet", on="ts", by="k", strategy="forward", tolerance="1s", how="inner"
+        ),
+    ),
+    (
+        'join_asof = { table = "in.parquet", left_on = "ts", right_on = "ts", by_left = "k", by_right = ["k"] }',
+        lambda rows: rows.join_asof("in.parquet", left_on="ts", right_on="ts", by_left="k", by_right=["k"]),
+    ),
     ('filter = "x > 1"\ntimeout = "5s"', lambda rows: rows.filter(X > 1).timeout("5s")),
     (
         'filter = "x > 1"\ntimeout = { duration = 5, on_timeout = "skip" }',

@@ -27,6 +27,7 @@ from arrowstream.jobs.values import (
     running,
 )
 from arrowstream.operators.join import Validate
+from arrowstream.operators.joins.asof import AsofHow, Strategy
 from arrowstream.operators.joins.columns import TableHow
 from arrowstream.operators.reduce import Emit
 from arrowstream.operators.top_k import TopEmit
@@ -70,6 +71,10 @@ def _scan(builder: Builder, found: dict[str, Any]) -> Builder:
 
 def _join(builder: Builder, found: dict[str, Any]) -> Builder:
     return builder.join(found.pop("table"), **found)
+
+
+def _join_asof(builder: Builder, found: dict[str, Any]) -> Builder:
+    return builder.join_asof(found.pop("table"), **found)
 
 
 def _call(name: str, readers: Mapping[str, Reader]) -> Key:
@@ -137,6 +142,20 @@ _JOIN: dict[str, Reader] = {
     "validate": OneOf(get_args(Validate)),
     "refresh": duration,
 }
+_JOIN_ASOF: dict[str, Reader] = {
+    "table": join_table,
+    "on": Value.text,
+    "left_on": Value.text,
+    "right_on": Value.text,
+    "by": Value.texts,
+    "by_left": Value.texts,
+    "by_right": Value.texts,
+    "strategy": OneOf(get_args(Strategy)),
+    "tolerance": duration,
+    "how": OneOf(get_args(AsofHow)),
+    "suffix": Value.text,
+    "refresh": duration,
+}
 
 STEPS: dict[str, Key] = {
     "filter": Key(expressions, lambda builder, found: builder.filter(*found)),
@@ -155,6 +174,7 @@ STEPS: dict[str, Key] = {
     "unique": _call("unique", _UNIQUE),
     "top_k": _call("top_k", _TOP_K),
     "join": Key(Arguments(_JOIN, ("table",)), _join),
+    "join_asof": Key(Arguments(_JOIN_ASOF, ("table",)), _join_asof),
     "buffer": _call("buffer", {"capacity": Value.count}),
     "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
     "debounce": _call("debounce", {"quiet": duration, "by": Value.texts}),
