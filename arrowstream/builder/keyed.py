@@ -45,6 +45,10 @@ class KeyedSteps(GraphBuilder):
         the stream was cut into batches; the last update of every key does not, and is the row that ``"end"`` gives.
         Put ``batch(rows=...)`` before it to have updates at known rows.
 
+        With ``emit="changes"`` they have a last column ``_change``: ``"insert"`` for the first row of a key; for a
+        row that replaces another ``"update_before"`` with the values it had, then ``"update_after"``; nothing for
+        one that stays as it was. See the guide on [changes](../guide/changes.md).
+
         Parameters
         ----------
         exprs
