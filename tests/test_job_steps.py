@@ -146,6 +146,14 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         lambda rows: rows.top_k(1, by="x", per="ts", reverse=True, time="ts", max_bytes=100_000),
     ),
     (
+        'sort = { by = ["k", "x"], per = "ts", descending = [true, false], nulls_last = true, time = "ts" }',
+        lambda rows: rows.sort(["k", "x"], per="ts", descending=[True, False], nulls_last=True, time="ts"),
+    ),
+    (
+        'over = { per = "k", columns = { most = "max(x)" }, max_bytes = 1_000_000, on_full = "spill" }',
+        lambda rows: rows.over("k", most=X.max(), max_bytes=1_000_000, on_full="spill"),
+    ),
+    (
         'join = { table = "in.parquet", on = "k", how = "left", validate = "m:m", suffix = "_2" }',
         lambda rows: rows.join("in.parquet", "k", "left", suffix="_2"),
     ),

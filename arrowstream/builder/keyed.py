@@ -278,8 +278,8 @@ class KeyedSteps(GraphBuilder):
         >>> builder.batch(rows=2).scan(number, state={"next": 1}).collect_sync().rows()
         [(1, 'a'), (2, 'b'), (3, 'c')]
         """
+        from arrowstream.operators.functions.scan_function import ScanFunction, is_scan_function
         from arrowstream.operators.scan import Scan
-        from arrowstream.operators.scan_function import ScanFunction, is_scan_function
         from arrowstream.state.limit import StateLimit
 
         limit = StateLimit(max_keys, max_bytes, on_full)

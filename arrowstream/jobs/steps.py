@@ -69,6 +69,10 @@ def _scan(builder: Builder, found: dict[str, Any]) -> Builder:
     return builder.scan(*exprs, **found)
 
 
+def _over(builder: Builder, found: dict[str, Any]) -> Builder:
+    return builder.over(found.pop("per"), *found.pop("columns"), **found)
+
+
 def _join(builder: Builder, found: dict[str, Any]) -> Builder:
     return builder.join(found.pop("table"), **found)
 
@@ -131,6 +135,15 @@ _TOP_K: dict[str, Reader] = {
     **_TIMED,
     **_SPILLED,
 }
+_SORT: dict[str, Reader] = {
+    "by": Value.texts,
+    "per": Value.texts,
+    "descending": flags,
+    "nulls_last": flags,
+    **_TIMED,
+    **_SPILLED,
+}
+_OVER: dict[str, Reader] = {"per": Value.texts, "columns": columns, **_TIMED, **_SPILLED}
 _JOIN: dict[str, Reader] = {
     "table": join_table,
     "on": Value.texts,
@@ -173,6 +186,8 @@ STEPS: dict[str, Key] = {
     "scan": Key(Arguments(_SCAN, ("columns",)), _scan),
     "unique": _call("unique", _UNIQUE),
     "top_k": _call("top_k", _TOP_K),
+    "sort": _call("sort", _SORT),
+    "over": Key(Arguments(_OVER, ("per", "columns")), _over),
     "join": Key(Arguments(_JOIN, ("table",)), _join),
     "join_asof": Key(Arguments(_JOIN_ASOF, ("table",)), _join_asof),
     "buffer": _call("buffer", {"capacity": Value.count}),
