@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
 from arrowstream.core.hints import did_you_mean
-from arrowstream.core.rows.changes import changes_schema, replaced
+from arrowstream.core.rows.changes import changes_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text, expression_text
@@ -20,6 +20,7 @@ from arrowstream.operators.aggregation.folded_groups import FoldedGroups
 from arrowstream.operators.aggregation.keyed_groups import KeyedGroups
 from arrowstream.operators.aggregation.mergeable import numbered
 from arrowstream.operators.aggregation.once import aggregation_of
+from arrowstream.operators.aggregation.replaced_rows import replaced
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import flatten, key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process

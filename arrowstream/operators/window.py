@@ -173,7 +173,7 @@ def _no_rows(argument: str) -> Operator:
         f"window({argument}=...).rows() is not possible",
         expected="windows of a size, without by and max_bytes: .rows() holds no row",
         found=f"{argument}=...",
-        hint='the steps after .rows() take keys and limits, as in .top_k(3, by="x", per=["window_start", "k"])',
+        hint="give keys and limits to the steps after it",
     )
 
 
