@@ -63,6 +63,8 @@ AGGREGATE: Pages = {
     "scan": (),
 }
 
+CHOOSE: Pages = {"unique": (), "top_k": ()}
+
 JOIN: Pages = {"join": ()}
 
 FLOW: Pages = {
@@ -93,6 +95,7 @@ ERRORS: Pages = {
 GROUPS: dict[str, Pages] = {
     "Transform": TRANSFORM,
     "Aggregate": AGGREGATE,
+    "Choose rows": CHOOSE,
     "Join": JOIN,
     "Flow control": FLOW,
     "Error handling": ERRORS,

@@ -129,6 +129,22 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         'cast = { dtypes = { n = "Int8" }, strict = false }',
         lambda rows: rows.cast({"n": pl.Int8}, strict=False),
     ),
+    ('unique = "k"', lambda rows: rows.unique("k")),
+    (
+        'unique = { by = ["k", "x"], within = "1h", keep = "last", time = "ts", max_bytes = 100_000, '
+        'on_full = "spill" }',
+        lambda rows: rows.unique(
+            ["k", "x"], within="1h", keep="last", time="ts", max_bytes=100_000, on_full="spill"
+        ),
+    ),
+    (
+        'top_k = { k = 2, by = ["x", "k"], per = "k", reverse = [true, false], emit = "changes" }',
+        lambda rows: rows.top_k(2, by=["x", "k"], per="k", reverse=[True, False], emit="changes"),
+    ),
+    (
+        'top_k = { k = 1, by = "x", per = "ts", reverse = true, time = "ts", max_bytes = 100_000 }',
+        lambda rows: rows.top_k(1, by="x", per="ts", reverse=True, time="ts", max_bytes=100_000),
+    ),
     (
         'join = { table = "in.parquet", on = "k", how = "left", validate = "m:m", suffix = "_2" }',
         lambda rows: rows.join("in.parquet", "k", "left", suffix="_2"),

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, Self, cast
 import polars as pl
 
 from arrowstream.builder.base import GraphBuilder
+from arrowstream.builder.event_columns import event_column
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
@@ -23,7 +24,6 @@ from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.stream_columns import StreamHow
 from arrowstream.operators.joins.tables import FrameTable, JoinTable
 from arrowstream.operators.joins.within import Within
-from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.composites.inputs import checked_inputs
 from arrowstream.plan.composites.multi_input import MultiInput
 from arrowstream.plan.graph import Graph
@@ -277,7 +277,7 @@ def _only(what: str, **given: object) -> None:
 def _times(time: str | tuple[str, str] | None, *graphs: Graph) -> tuple[str, str]:
     """Return the columns of event time of both streams."""
     if time is None:
-        found = [_event_time(graph) for graph in graphs]
+        found = [event_column(graph) for graph in graphs]
         if None in found:
             raise PlanError(
                 "join(within=...) needs a column of event times of both streams",
@@ -291,12 +291,6 @@ def _times(time: str | tuple[str, str] | None, *graphs: Graph) -> tuple[str, str
             "join(time=...) takes one name or two", expected='"ts", or ("ts", "sent_at")', found=repr(time)
         )
     return both
-
-
-def _event_time(graph: Graph) -> str | None:
-    """Return the column that the last `with_event_time` of a stream names."""
-    times = [step.operator.column for step in graph.steps if isinstance(step.operator, Watermarks)]
-    return times[-1] if times else None
 
 
 def _source(other: Any) -> SourceSpec | EventTimeSource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from arrowstream.builder.choosing import ChoosingSteps
 from arrowstream.builder.columns import ColumnSteps
 from arrowstream.builder.event_time import EventTimeSteps
 from arrowstream.builder.flow import FlowSteps
@@ -14,5 +15,14 @@ from arrowstream.builder.processors import ProcessorSteps
 
 
 @dataclass(frozen=True, slots=True)
-class Steps(ColumnSteps, FunctionSteps, ProcessorSteps, EventTimeSteps, KeyedSteps, JoinSteps, FlowSteps):
+class Steps(
+    ColumnSteps,
+    FunctionSteps,
+    ProcessorSteps,
+    EventTimeSteps,
+    KeyedSteps,
+    ChoosingSteps,
+    JoinSteps,
+    FlowSteps,
+):
     """The steps of the builder, one method each."""

@@ -233,6 +233,7 @@ _READERS: dict[Reader, Callable[[], Schema]] = {
     values.length: lambda: _DURATION,
     values.expression: lambda: _TEXT,
     values.expressions: lambda: _TEXTS,
+    values.flags: lambda: {"anyOf": [_FLAG, {"type": "array", "items": _FLAG}]},
     values.columns: lambda: {"anyOf": [*_TEXTS["anyOf"], _BY_NAME]},
     values.types: lambda: _BY_NAME,
     values.renames: lambda: _BY_NAME,

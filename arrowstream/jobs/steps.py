@@ -21,6 +21,7 @@ from arrowstream.jobs.values import (
     columns,
     duration,
     expressions,
+    flags,
     length,
     renames,
     running,
@@ -28,7 +29,10 @@ from arrowstream.jobs.values import (
 from arrowstream.operators.join import Validate
 from arrowstream.operators.joins.columns import TableHow
 from arrowstream.operators.reduce import Emit
+from arrowstream.operators.top_k import TopEmit
+from arrowstream.operators.unique import Keep
 from arrowstream.operators.window import WindowFull
+from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.pipeline import Builder
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.state.limit import OnFull
@@ -92,6 +96,7 @@ _WINDOW: dict[str, Reader] = {
     "by": Value.texts,
     "allowed_lateness": duration,
     "late": side_sink,
+    "null_times": OneOf(get_args(NullTimes)),
     "max_bytes": Value.count,
     "on_full": OneOf(get_args(WindowFull)),
     "agg": columns,
@@ -105,6 +110,24 @@ _KEYED: dict[str, Reader] = {
 _REDUCE: dict[str, Reader] = {**_KEYED, "agg": columns, "emit": OneOf(get_args(Emit))}
 _SCAN: dict[str, Reader] = {**_KEYED, "columns": running}
 
+_SPILLED: dict[str, Reader] = {"max_bytes": Value.count, "on_full": OneOf(("error", "spill"))}
+_TIMED: dict[str, Reader] = {"time": Value.text, "late": side_sink}
+_UNIQUE: dict[str, Reader] = {
+    "by": Value.texts,
+    "within": duration,
+    "keep": OneOf(get_args(Keep)),
+    **_TIMED,
+    **_SPILLED,
+}
+_TOP_K: dict[str, Reader] = {
+    "k": Value.count,
+    "by": Value.texts,
+    "per": Value.texts,
+    "reverse": flags,
+    "emit": OneOf(get_args(TopEmit)),
+    **_TIMED,
+    **_SPILLED,
+}
 _JOIN: dict[str, Reader] = {
     "table": join_table,
     "on": Value.texts,
@@ -131,6 +154,8 @@ STEPS: dict[str, Key] = {
     "window": Key(Arguments(_WINDOW, ("agg",)), _window),
     "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce),
     "scan": Key(Arguments(_SCAN, ("columns",)), _scan),
+    "unique": _call("unique", _UNIQUE),
+    "top_k": _call("top_k", _TOP_K),
     "join": Key(Arguments(_JOIN, ("table",)), _join),
     "buffer": _call("buffer", {"capacity": Value.count}),
     "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),

@@ -97,6 +97,13 @@ def columns(value: Value) -> list[pl.Expr]:
     return [named_expression(item) for item in value.items()]
 
 
+def flags(value: Value) -> list[bool] | bool:
+    """Read a boolean, or an array of them."""
+    if isinstance(value.found, list):
+        return [item.flag() for item in value.items()]
+    return value.flag()
+
+
 _TOTALS = ("cum_sum", "cum_prod", "cum_min", "cum_max", "cum_count", "forward_fill")
 _SHIFTS = ("shift", "diff")
 _ROLLING = ("rolling_sum", "rolling_mean", "rolling_min", "rolling_max", "rolling_var", "rolling_std")

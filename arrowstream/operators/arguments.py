@@ -176,7 +176,7 @@ def parse_keys(step: str, by: Any, argument: str = "by", *, repeated: bool = Fal
     return names
 
 
-def key_schema(step: str, by: tuple[str, ...], schema: pl.Schema) -> pl.Schema:
+def key_schema(step: str, by: tuple[str, ...], schema: pl.Schema, argument: str = "by") -> pl.Schema:
     """Return the schema of the key columns, after checking them.
 
     Raises
@@ -189,14 +189,14 @@ def key_schema(step: str, by: tuple[str, ...], schema: pl.Schema) -> pl.Schema:
     for name in by:
         if name not in schema:
             raise SchemaError(
-                f"{step}(by=...) names a column that is not there",
+                f"{step}({argument}=...) names a column that is not there",
                 expected=f"one of the columns {', '.join(schema.names())}",
                 found=name,
                 hint=did_you_mean(name, schema),
             )
         if schema[name].is_nested() or schema[name] == pl.Object:
             raise PlanError(
-                f"{step}(by=...) names a column of a type that cannot be a key",
+                f"{step}({argument}=...) names a column of a type that cannot be a key",
                 expected="numbers, text, binary, booleans, dates, times, categories",
                 found=f"{name}: {schema[name]}",
                 hint="take its parts out into columns first, as with unnest(...)",

@@ -8,6 +8,8 @@ import polars as pl
 
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
+from arrowstream.operators.windows.session_window import SessionWindow
+from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.graph import Graph, Step
 from arrowstream.plan.guarantee import guarantees
@@ -77,6 +79,12 @@ def _source(start: Input) -> Iterator[str]:
     yield f"  -> {_columns(start.schema)}"
 
 
+def _takes_timeless(stage: Stage) -> bool:
+    """Return whether rows without an event time are late rows of a stage, whatever the watermark."""
+    operator = stage.operator if isinstance(stage, OperatorStage) else None
+    return isinstance(operator, TimeWindow | SessionWindow) and operator.null_times == "late"
+
+
 def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
     """Describe stages; `marked` is True if watermarks may come in."""
     for stage in stages:
@@ -88,7 +96,7 @@ def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
             yield from _indented(stage.placement.explain().splitlines(), 2)
         if isinstance(stage, SegmentStage | OperatorStage | InputsStage):
             yield from _policies(stage.policies)
-            if stage.policies.late is not None and not marked:
+            if stage.policies.late is not None and not marked and not _takes_timeless(stage):
                 yield "    no watermark: no row is ever late; put with_event_time(...) before it"
         marked = marked or _marks_time(stage)
         if stage.output is not None:

@@ -22,11 +22,14 @@ from arrowstream.operators.aggregation import folded_groups
 from arrowstream.operators.base import AsyncProcess, Operator, Process
 from arrowstream.operators.debounce import Debounce
 from arrowstream.operators.process import ProcessorStep
+from arrowstream.operators.ranking.order import RowOrder
 from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
 from arrowstream.operators.scan_function import ScanFunction
 from arrowstream.operators.throttle import Throttle
+from arrowstream.operators.top_k import TopK
+from arrowstream.operators.unique import Unique
 from arrowstream.operators.window import windows
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.checks.row_local import check
@@ -34,7 +37,7 @@ from arrowstream.state import key_index, snapshot
 from arrowstream.state.limit import StateLimit
 from arrowstream.state.row_queue import with_marks
 from arrowstream.state.snapshot import SnapshotFormat, shard_of
-from arrowstream.state.snapshots import sharded_rows, snapshot_batches
+from arrowstream.state.snapshots import key_ranges, sharded_rows, snapshot_batches
 from arrowstream.state.snapshots.snapshot_batches import SnapshotBatches
 
 X, S = pl.col("x"), pl.col("s")
@@ -71,6 +74,7 @@ RUNNING = {
     "plain": X.ewm_mean(alpha=0.5, adjust=False, ignore_nulls=True),
     "total": X.cast(pl.Decimal(20, 2)).cum_sum(),
 }
+LARGEST = RowOrder.of("top_k", ["x", "s"], reverse=False)
 STEPS: dict[str, Operator] = {
     "time window": windows(lambda made: made, size="2s", every="1s", on="ts", by="k").agg(X.sum(), S.last()),
     "time window in files": windows(lambda made: made, size="2s", on="ts", by="k", **SPILL).agg(
@@ -90,6 +94,15 @@ STEPS: dict[str, Operator] = {
     "scan without keys": Scan.of(check, (), RUNNING),
     "scan function of a frame": ScanFunction(kept, None),
     "scan function of numbers": ScanFunction(added, {"n": 1}),
+    "largest rows": TopK(2, LARGEST, ("k",)),
+    "largest rows in files": TopK(2, LARGEST, ("k",), limit=StateLimit(**SPILL)),
+    "largest rows of a time": TopK(2, LARGEST, ("ts", "k"), "ts"),
+    "largest rows so far": TopK(2, LARGEST, ("k",), emit="changes"),
+    "largest rows without keys": TopK(2, LARGEST, emit="updates"),
+    "first rows": Unique(("k",)),
+    "last rows": Unique(("k",), "last"),
+    "first rows within a time": Unique(("k",), "first", 3_000_000, "ts"),
+    "last rows within a time": Unique(("k",), "last", 1_000_000, "ts"),
     "batch": Rebatch(rows=50),
     "throttle": Throttle(rows=3, per="1h"),
     "debounce": Debounce.of("1h", "k"),
@@ -144,7 +157,7 @@ KEYED = [
     name
     for name in STEPS
     if name != "event time" and not name.endswith("without keys") and not name.startswith("scan function")
-    if name not in ("batch", "throttle", "time window in files")
+    if name not in ("batch", "throttle", "time window in files", "largest rows in files")
 ]
 
 
@@ -156,7 +169,7 @@ def test_shards_that_come_in_any_order_restore_the_same_state(
     name: str, order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some rows at a time make many parts of each shard."""
-    for module in (sharded_rows, folded_groups, key_index):
+    for module in (sharded_rows, key_ranges, folded_groups, key_index):
         monkeypatch.setattr(module, "PIECE", 4)
     marks = [] if name == "count window" else [1_500_000]
     before, after = [ROWS[:10], ROWS[10:31], *marks], [ROWS[31:45], 3_000_000, ROWS[45:]]
@@ -180,7 +193,7 @@ def test_what_comes_after_a_snapshot_does_not_change_it(
     name: str, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From when it is apart from the state: at once, or where few rows are taken ahead, when it has been read."""
-    for module in (sharded_rows, folded_groups, key_index):
+    for module in (sharded_rows, key_ranges, folded_groups, key_index):
         monkeypatch.setattr(module, "PIECE", 4)
     monkeypatch.setattr(snapshot_batches, "HELD_BYTES", held)
     marks = [] if name == "count window" else [1_500_000]
@@ -247,6 +260,7 @@ def test_kinds_are_the_steps_own() -> None:
     assert set(kinds.values()) == {
         *("time window", "session window", "count window", "reduce", "scan", "scan function"),
         *("batch", "throttle", "debounce", "event time"),
+        *("first rows", "last rows", "rows within a time", "complete groups", "largest rows"),
     }
 
 
@@ -257,6 +271,7 @@ def test_a_large_state_comes_in_small_pieces_which_are_made_one_by_one(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "PIECE_BYTES", 1 << 18)
+    monkeypatch.setattr(key_ranges, "VALUE_BYTES", 1 << 18)
     step = {"batch": Rebatch(rows=1_000_000)}.get(name, STEPS[name])
     process = step.start(MANY.schema, context())
     assert isinstance(process, Process)

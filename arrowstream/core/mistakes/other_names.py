@@ -26,7 +26,9 @@ BUILDER = {
     ),
     **dict.fromkeys(("sort", "sort_by", "order_by", "reverse", "tail"), _LAST),
     **dict.fromkeys(("union", "concat", "vstack", "extend"), _MERGE),
-    **dict.fromkeys(("unique", "distinct"), "use .reduce(pl.len(), by=...), a row for each key"),
+    **dict.fromkeys(
+        ("distinct", "drop_duplicates", "dedup", "deduplicate"), 'use .unique("k"), or within="1h"'
+    ),
     **dict.fromkeys(
         (
             f"{verb}_{format}"

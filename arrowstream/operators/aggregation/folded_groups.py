@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
+from arrowstream.core.batch import Batch
 from arrowstream.expressions.among_others import among_others
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.folded_column import SlotColumn
@@ -14,6 +15,7 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_store import Touched
+from arrowstream.state.snapshots.key_ranges import KeyRanges, RangeRows
 
 _LEAST = 1024
 """The initial number of slots of a column."""
@@ -50,6 +52,9 @@ class FoldedGroups:
         self._one = aggregation.init_row[1:]
         self._names = [expr.meta.output_name() for expr in self._one]
         self._index = KeyIndex(keys, max_keys, memory=memory) if keys else None
+        self._ranges = None
+        if self._index is not None:
+            self._ranges = KeyRanges(self._index, self.keys, memory)
         self._touched = Touched(memory)
         self._used = 0
 
@@ -76,6 +81,13 @@ class FoldedGroups:
             state = [column.get(np.arange(start, stop)) for column in self._columns]
             keys = self._index.keys(start, stop).get_columns() if self._index is not None else []
             yield pl.DataFrame([*state, *keys])
+
+    def saved(self) -> Iterator[Batch | RangeRows]:
+        """Yield all state for a snapshot."""
+        return map(Batch, self.frames()) if self._ranges is None else self._ranges.saved(self._state)
+
+    def _state(self, slots: Array) -> pl.DataFrame:
+        return pl.DataFrame([column.get(slots) for column in self._columns])
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
         """Add the frames, or slices of them, that `frames` gave."""

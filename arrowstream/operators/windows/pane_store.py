@@ -7,7 +7,7 @@ sixteen times a sixteenth of them. The buffer then becomes one run and joins the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from typing import Protocol
 
 import polars as pl
 
@@ -29,8 +29,22 @@ _CUTS = 4
 """Copies that cutting panes off may cost per buffered row, on average, before the buffer is grouped."""
 
 
-class PaneStore:
-    """Partial aggregates by pane and keys.
+class Grouping(Protocol):
+    """What groups keep of rows."""
+
+    @property
+    def reads(self) -> Iterable[str]:
+        """The columns that it needs of rows, besides the keys."""
+
+    def reduced(self, rows: Sequence[Rows]) -> pl.DataFrame:
+        """Return the state of rows, sorted by pane."""
+
+    def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
+        """Return the combined state of parts, sorted by pane."""
+
+
+class Aggregates(Grouping):
+    """Partial aggregates, a row for each pane and key.
 
     Parameters
     ----------
@@ -38,27 +52,60 @@ class PaneStore:
         The key columns.
     aggregation
         The aggregation that each group keeps the state of.
+    """
+
+    __slots__ = ("_aggregation", "_keys")
+
+    def __init__(self, keys: Sequence[str], aggregation: Aggregation) -> None:
+        self._keys = tuple(keys)
+        self._aggregation = aggregation
+
+    @property
+    def reads(self) -> Iterable[str]:
+        return self._aggregation.reads
+
+    def reduced(self, rows: Sequence[Rows]) -> pl.DataFrame:
+        return self._grouped(rows, self._aggregation.init, self._aggregation.init_row)
+
+    def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
+        values = [pl.col(expr.meta.output_name()) for expr in self._aggregation.init_row]
+        return self._grouped(parts, self._aggregation.combine, values)
+
+    def _grouped(
+        self, parts: Sequence[Rows], exprs: Sequence[pl.Expr], values: Sequence[pl.Expr]
+    ) -> pl.DataFrame:
+        update = self._aggregation.update
+        groups = dense_groups(parts, self._keys, values, update) if update else None
+        return by_pane(parts, self._keys, exprs, self._aggregation.any_order) if groups is None else groups
+
+
+class PaneStore:
+    """The state of groups by pane and keys.
+
+    Parameters
+    ----------
+    keys
+        The key columns.
+    grouping
+        What each group keeps.
     pane
         The expression of a row's pane, Int64.
     memory
         The memory that holds rows and groups.
     """
 
-    def __init__(
-        self, keys: Sequence[str], aggregation: Aggregation, pane: pl.Expr, memory: StateMemory
-    ) -> None:
-        self._keys = tuple(keys)
-        self._aggregation = aggregation
+    def __init__(self, keys: Sequence[str], grouping: Grouping, pane: pl.Expr, memory: StateMemory) -> None:
+        self._grouping = grouping
         self._pane = pane.alias(PANE)
-        self._columns = list(dict.fromkeys((*keys, *aggregation.reads)))
+        self._columns = list(dict.fromkeys((*keys, *grouping.reads)))
         self._memory = memory
         self._aside: list[Rows] = []
         self._aside_rows = 0
         self._aside_bytes = 0
         self._cuts = 0.0
         """Row copies that cutting the buffered rows has cost so far."""
-        # Not a bound method: a reference cycle would keep files open until the garbage collector runs.
-        self._runs = RunStore(partial(_merged, aggregation, self._keys), self._keys, memory)
+        # Not a method of the store: a reference cycle would keep files open until the garbage collector runs.
+        self._runs = RunStore(grouping.merged, keys, memory)
 
     def statistics(self) -> PaneStatistics:
         """Return the number of buffered frames and the sizes of the runs."""
@@ -134,7 +181,7 @@ class PaneStore:
 
     def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
         """Return the combined state, one row for each pane and key, sorted by pane."""
-        return _merged(self._aggregation, self._keys, parts)
+        return self._grouping.merged(parts)
 
     def _group_all(self) -> None:
         """Group the buffered rows into a run."""
@@ -171,22 +218,4 @@ class PaneStore:
         return parts
 
     def _reduced(self, rows: list[Rows]) -> Run:
-        one, first = self._aggregation.init_row, self._aggregation.init
-        return Run.of(with_own_text(_grouped(self._aggregation, self._keys, rows, first, one)))
-
-
-def _merged(aggregation: Aggregation, keys: Sequence[str], parts: Sequence[Rows]) -> pl.DataFrame:
-    """Return the combined state, one row for each pane and key, sorted by pane."""
-    values = [pl.col(expr.meta.output_name()) for expr in aggregation.init_row]
-    return _grouped(aggregation, keys, parts, aggregation.combine, values)
-
-
-def _grouped(
-    aggregation: Aggregation,
-    keys: Sequence[str],
-    parts: Sequence[Rows],
-    exprs: Sequence[pl.Expr],
-    values: Sequence[pl.Expr],
-) -> pl.DataFrame:
-    groups = dense_groups(parts, keys, values, aggregation.update) if aggregation.update else None
-    return by_pane(parts, keys, exprs, aggregation.any_order) if groups is None else groups
+        return Run.of(with_own_text(self._grouping.reduced(rows)))

@@ -1,0 +1,106 @@
+"""`top_k`: the largest rows of each group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
+
+import polars as pl
+
+from arrowstream.core.checks import check_whole
+from arrowstream.core.hints import did_you_mean
+from arrowstream.core.rows.changes import changes_schema
+from arrowstream.core.step_context import StepContext
+from arrowstream.errors import PlanError
+from arrowstream.expressions.text import columns_text
+from arrowstream.operators.aggregation.reserved_names import check_names
+from arrowstream.operators.arguments import key_schema
+from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.ranking.complete_groups import CompleteGroups, Grouped
+from arrowstream.operators.ranking.largest import Largest
+from arrowstream.operators.ranking.order import RowOrder
+from arrowstream.operators.ranking.running_largest import RunningLargest
+from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.state.limit import NO_LIMIT, StateLimit
+
+TopEmit = Literal["final", "updates", "changes"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopK(Operator):
+    """The k largest rows of each group; see `Builder.top_k`.
+
+    Parameters
+    ----------
+    k
+        The most rows of a group.
+    order
+        The order of rows, whose first ones are the largest.
+    per
+        The columns whose values make a group.
+    time
+        The column of event time, whose value is part of the group; None if groups are complete at the end.
+    emit
+        When rows come out.
+    limit
+        The limit on the state.
+
+    Raises
+    ------
+    PlanError
+        `k` is below 1, `emit` is unknown, or groups are to be evicted.
+    """
+
+    name: ClassVar[str] = "top_k"
+    k: int
+    order: RowOrder
+    per: tuple[str, ...] = ()
+    time: str | None = None
+    emit: TopEmit = "final"
+    limit: StateLimit = NO_LIMIT
+
+    def __post_init__(self) -> None:
+        check_whole("top_k(k)", self.k)
+        if self.emit not in get_args(TopEmit):
+            raise PlanError(
+                "top_k(emit=...) is unknown",
+                expected=" or ".join(map(repr, get_args(TopEmit))),
+                found=repr(self.emit),
+                hint=did_you_mean(str(self.emit), get_args(TopEmit)),
+            )
+        if self.limit.on_full == "evict":
+            raise PlanError(
+                'top_k(on_full="evict") would give groups that lack rows', expected="'error' or 'spill'"
+            )
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        check_names(self.name, schema)
+        self.order.check(self.name, schema)
+        self._grouped(schema)
+        return changes_schema(self.name, schema) if self.emit == "changes" else schema
+
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        grouped, memory = self._grouped(schema), self.limit.memory(context)
+        if self.emit == "final":
+            largest = Largest(self.k, self.order, schema, grouped.within)
+            return CompleteGroups(grouped, largest, memory)
+        return RunningLargest(grouped, self.k, self.order, self.emit == "changes", memory)
+
+    @property
+    def identity(self) -> str:
+        return replace(self, limit=self.limit.lasting).describe()
+
+    def describe(self) -> str:
+        per = f", per=[{columns_text(self.per)}]" if self.per else ""
+        emit = "at the end of the stream" if self.time is None else f"once the watermark passes {self.time}"
+        if self.emit != "final":
+            emit = f"emit={self.emit}"
+        return f"top_k({self.k}, by=[{self.order.describe()}]{per}, {emit}{self.limit.describe()})"
+
+    def _grouped(self, schema: pl.Schema) -> Grouped:
+        keys = key_schema(self.name, self.per, schema, "per")
+        time = None
+        if self.time is not None:
+            time = EventTime.of("top_k()", self.time, schema)
+            keys = pl.Schema({self.time: schema[self.time], **keys})
+        return Grouped(schema, keys, time, "top_k()")
