@@ -62,7 +62,10 @@ class Generator:
 
     def _constant(self, kind: str) -> str:
         if self._random.random() < 0.1:
-            return f"CAST(NULL AS {dict(int='BIGINT', float='DOUBLE', text='VARCHAR', bool='BOOLEAN', time='TIMESTAMP')[kind]})"
+            return (
+                f"CAST(NULL AS "
+                f"{dict(int='BIGINT', float='DOUBLE', text='VARCHAR', bool='BOOLEAN', time='TIMESTAMP')[kind]})"
+            )
         return {
             "int": str(self._random.randint(-5, 9)),
             "float": self._one(["0e0", "15e-1", "-25e-1", "1e2"]),
@@ -236,10 +239,16 @@ class Generator:
             start = f"time_bucket(INTERVAL '{seconds} seconds', ts)"
             length = f"INTERVAL '{seconds}' SECOND"
             if self._random.random() < 0.5:
-                ours = f"SELECT TUMBLE_START(ts, {length}) AS st, {select} FROM {table}{where} GROUP BY TUMBLE(ts, {length}){by}"
+                ours = (
+                    f"SELECT TUMBLE_START(ts, {length}) AS st, {select} FROM {table}{where} GROUP BY "
+                    f"TUMBLE(ts, {length}){by}"
+                )
             else:
                 rows = f"TABLE(TUMBLE(TABLE {table}, DESCRIPTOR(ts), {length}))"
-                ours = f"SELECT window_start AS st, {select} FROM {rows}{where} GROUP BY window_start, window_end{by}"
+                ours = (
+                    f"SELECT window_start AS st, {select} FROM {rows}{where} GROUP BY window_start, "
+                    f"window_end{by}"
+                )
             return Query(ours, f"SELECT {start} AS st, {select} FROM {table}{where} GROUP BY 1{by}", columns)
         every, count = self._one([(2, 5), (10, 2), (5, 3)])
         start = f"time_bucket(INTERVAL '{every} seconds', ts) - h * INTERVAL '{every} seconds'"

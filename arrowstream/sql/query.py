@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import polars as pl
@@ -233,11 +234,8 @@ class _Queries:
         cte = self._common.get(name.lower())
         if cte is not None:
             # It sees those before it, and itself only as a table.
-            outer, before = self._common, {}
-            for each, found in outer.items():
-                if found is cte:
-                    break
-                before[each] = found
+            outer = self._common
+            before = dict(takewhile(lambda item: item[1] is not cte, outer.items()))
             self._common = before
             try:
                 return self.read(cte.this)

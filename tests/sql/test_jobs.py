@@ -115,7 +115,8 @@ def test_the_command_explains() -> None:
 
 def test_the_command_knows_event_time() -> None:
     Path("w.sql").write_text(
-        "SELECT TUMBLE_START(at, INTERVAL '2' SECOND) AS st, sum(price) AS total FROM bids GROUP BY TUMBLE(at, INTERVAL '2' SECOND)"
+        "SELECT TUMBLE_START(at, INTERVAL '2' SECOND) AS st, sum(price) AS total FROM bids GROUP BY "
+        "TUMBLE(at, INTERVAL '2' SECOND)"
     )
     times = ("--event-time", "bids=at", "--lateness", "5s")
     code, out, _ = invoke("sql", "w.sql", "--table", "bids=in.parquet", *times, "--explain")
