@@ -19,6 +19,9 @@ COLUMNS: list[Column] = [
 ]
 
 
+_TYPES = {"int": "BIGINT", "float": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP"}
+
+
 @dataclass(frozen=True)
 class Query:
     """A query in both forms, with the columns that it gives."""
@@ -62,10 +65,7 @@ class Generator:
 
     def _constant(self, kind: str) -> str:
         if self._random.random() < 0.1:
-            return (
-                f"CAST(NULL AS "
-                f"{dict(int='BIGINT', float='DOUBLE', text='VARCHAR', bool='BOOLEAN', time='TIMESTAMP')[kind]})"
-            )
+            return f"CAST(NULL AS {_TYPES[kind]})"
         return {
             "int": str(self._random.randint(-5, 9)),
             "float": self._one(["0e0", "15e-1", "-25e-1", "1e2"]),
