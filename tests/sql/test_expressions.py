@@ -45,18 +45,19 @@ ROWS = pl.DataFrame(
 )
 
 SAME = """
-i + j | i - j | i * j | i / j | i // j | i % j | i // 2 | i % 2 | i // -2 | i % -2 | -i | - i + 1 | 2 * (i + 1)
-small - 200 | small / 2 | 1 + 2 | 7 % 2 | 10000000000 + i | x + y | x - y | x * y | x / y | x + i | i / 2
-x / 0e0 | 1e3 | -x | i * 5e-1 | i = j | i <> j | i < j | i <= j | i > j | i >= j | x = y | x < y | x >= y
-x = x | i = x | small = 127 | small > 300 | i != 7 | s = u | s < u | s <> 'cccc' | b = TRUE | b = (i > 0)
-d = DATE '2026-01-01' | d < '2026-03-02' | ts > TIMESTAMP '2026-01-01 00:00:00' | ts >= '2026-01-01' | ts = d
-d < ts | i = '7' | x > '0.5' | i IS DISTINCT FROM j | i IS NOT DISTINCT FROM NULL | i = NULL | NULL = NULL
-x IS DISTINCT FROM y | i IS NULL | i IS NOT NULL | b IS TRUE | b IS NOT TRUE | b IS FALSE | b IS NOT FALSE
-NOT b | b IS NULL | b AND i > 0 | b OR i > 0 | NOT (b AND i > 0) | b AND NULL | b OR NULL | TRUE AND b
-i > 0 AND j > 0 AND x > 0 OR b | i BETWEEN 0 AND 10 | i NOT BETWEEN 0 AND 10 | i BETWEEN j AND 10
-s BETWEEN 'a' AND 'b' | ts BETWEEN '2000-01-01' AND '2025-01-01' | i IN (7, 0, 3) | i NOT IN (7, 0, 3)
-i IN (7, NULL) | i NOT IN (7, NULL) | i IN (j, 7) | s IN ('cccc', '') | s NOT IN ('cccc') | x IN (2.5e0, 1e0)
-i IN (NULL) | d IN (DATE '2026-01-01', '2024-02-29') | small IN (1, 300) | s IN (u, 'a')
+i + j | i - j | i * j | i / j | i // j | i % j | i // 2 | i % 2 | i % 2 = 0 | (i % j) <> 0 | MOD(i, 2) = 0
+i % 2 = 1 | MOD(i, 2) <> 0 | i // -2 | i % -2 | -i | - i + 1 | 2 * (i + 1) | small - 200 | small / 2 | 1 + 2
+7 % 2 | 10000000000 + i | x + y | x - y | x * y | x / y | x + i | i / 2 | x / 0e0 | 1e3 | -x | i * 5e-1 | i = j
+i <> j | i < j | i <= j | i > j | i >= j | x = y | x < y | x >= y | x = x | i = x | small = 127 | small > 300
+i != 7 | s = u | s < u | s <> 'cccc' | b = TRUE | b = (i > 0) | d = DATE '2026-01-01' | d < '2026-03-02'
+ts > TIMESTAMP '2026-01-01 00:00:00' | ts >= '2026-01-01' | ts = d | d < ts | i = '7' | x > '0.5'
+i IS DISTINCT FROM j | i IS NOT DISTINCT FROM NULL | i = NULL | NULL = NULL | x IS DISTINCT FROM y | i IS NULL
+i IS NOT NULL | b IS TRUE | b IS NOT TRUE | b IS FALSE | b IS NOT FALSE | NOT b | b IS NULL | b AND i > 0
+b OR i > 0 | NOT (b AND i > 0) | b AND NULL | b OR NULL | TRUE AND b | i > 0 AND j > 0 AND x > 0 OR b
+i BETWEEN 0 AND 10 | i NOT BETWEEN 0 AND 10 | i BETWEEN j AND 10 | s BETWEEN 'a' AND 'b'
+ts BETWEEN '2000-01-01' AND '2025-01-01' | i IN (7, 0, 3) | i NOT IN (7, 0, 3) | i IN (7, NULL)
+i NOT IN (7, NULL) | i IN (j, 7) | s IN ('cccc', '') | s NOT IN ('cccc') | x IN (2.5e0, 1e0) | i IN (NULL)
+d IN (DATE '2026-01-01', '2024-02-29') | small IN (1, 300) | s IN (u, 'a')
 CASE WHEN i > 0 THEN 'p' WHEN i < 0 THEN 'n' ELSE '0' END | CASE WHEN b THEN 1 END
 CASE i WHEN 7 THEN 'a' WHEN j THEN 'b' END | CASE WHEN b THEN i ELSE x END | CASE WHEN b THEN NULL ELSE d END
 CASE WHEN b THEN small ELSE 1000 END | IF(b, i, j) | COALESCE(i, j) | COALESCE(z, i, 1) | IFNULL(x, y)

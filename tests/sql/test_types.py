@@ -10,7 +10,7 @@ import pytest
 from sql_oracle import check
 from sqlglot import exp
 
-from arrowstream import Pipeline
+from arrowstream import Pipeline, Source
 from arrowstream.sql.places import QueryText
 
 ROWS = pl.DataFrame(
@@ -134,3 +134,20 @@ def test_a_table_is_a_path_or_a_frame(tmp_path: Path) -> None:
 
 def test_a_part_without_a_place_is_at_the_beginning() -> None:
     assert QueryText("SELECT", []).error(exp.Null(), "wrong").column == 1
+
+
+def test_only_columns_that_are_named_are_read(tmp_path: Path) -> None:
+    PLAIN.write_parquet(tmp_path / "t.parquet")
+    source = Source.from_file(tmp_path / "t.parquet").with_event_time("us")
+    text = Pipeline.sql("SELECT s FROM t WHERE K > 1", t=source).explain()
+    assert "-> s: String, us: Datetime(time_unit='us', time_zone=None), k: Int64" in text.split("stage")[0]
+    assert Pipeline.sql("SELECT count(*) AS n FROM t", t=PLAIN).collect_sync().item() == 3
+    for query in (
+        "SELECT * FROM t",
+        "SELECT q.* FROM (SELECT t.* FROM t JOIN u USING (k)) q",
+        "SELECT * FROM u JOIN t USING (k)",
+    ):
+        assert Pipeline.sql(query, t=PLAIN, u=PLAIN.select("k")).collect_sync().width == PLAIN.width
+    windows = "SELECT * FROM TUMBLE(t, DESCRIPTOR(us), INTERVAL '1' DAY)"
+    rows = PLAIN.drop_nulls("us")
+    assert Pipeline.sql(windows, t=rows).collect_sync().width == PLAIN.width + 2
