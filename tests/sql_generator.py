@@ -41,7 +41,15 @@ class Generator:
         """Any query."""
         kinds: list[Callable[[], Query]] = [
             *(self._plain, self._plain, self._grouped, self._grouped, self._windowed, self._windowed),
-            *(self._joined, self._streams, self._union, self._nested, self._nested),
+            *(
+                self._joined,
+                self._streams,
+                self._union,
+                self._nested,
+                self._nested,
+                self._ranked,
+                self._distinct,
+            ),
         ]
         return self._one(kinds)()
 
@@ -284,6 +292,33 @@ class Generator:
         columns = left if how in ("SEMI JOIN", "ANTI JOIN") else left + right
         return self._plain(Query(*(f"a AS l {how} b AS r ON l.i = r.i AND {bound}",) * 2, tuple(columns)))
 
+    def _ranked(self) -> Query:
+        """The first rows, of an order in which only rows that are the same have the same place."""
+        table, kind = self._one(["a", "b"]), self._one(["int", "text", "bool", "time"])
+        by = self._expression(self._one(["int", "float", "text", "time"]), COLUMNS, 1)
+        partition = self._one(["", f"PARTITION BY {self._expression(kind, COLUMNS, 1)} "])
+        nulls = self._one(["", " NULLS FIRST", " NULLS LAST"])
+        order = ", ".join([f"{by}{self._one(['', ' DESC'])}{nulls}", *(name for name, _ in COLUMNS)])
+        number = f"ROW_NUMBER() OVER ({partition}ORDER BY {order})"
+        bound = f"<= {self._random.randint(1, 4)}"
+        if self._random.random() < 0.3:
+            text = f"SELECT i, s, ts FROM {table}{self._where(COLUMNS)} QUALIFY {number} {bound}"
+            return Query(text, text, (("i", "int"), ("s", "text"), ("ts", "time")))
+        rows = f"(SELECT *, {number} AS rn FROM {table}{self._where(COLUMNS)}) AS q WHERE rn {bound}"
+        columns = self._one(["i, rn, s", "rn + i AS r, s", "s, i"])
+        text = f"SELECT {columns} FROM {rows}"
+        return Query(
+            text, text, tuple((name.split()[-1], "int") for name in columns.split(", ") if name != "s")
+        )
+
+    def _distinct(self) -> Query:
+        inner = self._one([self._plain, self._grouped, self._union])()
+        names = ", ".join(name for name, _ in inner.columns)
+        return Query(
+            *(f"SELECT DISTINCT {names} FROM ({text}) AS q" for text in (inner.ours, inner.theirs)),
+            inner.columns,
+        )
+
     def _union(self) -> Query:
         first = self._one([self._plain, self._grouped])()
         items = [self._expression(kind, COLUMNS, 1) for _, kind in first.columns]
@@ -291,6 +326,8 @@ class Generator:
         return Query(f"{first.ours} UNION ALL {other}", f"{first.theirs} UNION ALL {other}", first.columns)
 
     def _nested(self) -> Query:
-        inner = self._one([self._plain, self._windowed, self._union, self._grouped, self._joined])()
+        inner = self._one(
+            [self._plain, self._windowed, self._union, self._grouped, self._joined, self._ranked]
+        )()
         sources = (f"({inner.ours}) AS q", f"({inner.theirs}) AS q")
         return self._one([self._plain, self._grouped])(Query(*sources, inner.columns))
