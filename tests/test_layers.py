@@ -92,6 +92,7 @@ OUTSIDE_OF = {
             "durable_files",
             "history",
             "location",
+            "owner",
             "rows",
             "target",
             "types",

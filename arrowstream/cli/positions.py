@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from arrowstream.core.plural import counted
 from arrowstream.core.snapshot_store import JsonValue, SourcePosition
 from arrowstream.io.files.reading.progress import Progress
+from arrowstream.io.kafka.partition_name import Partition, offsets_of, partition_of
 
 
 def readable(position: SourcePosition) -> dict[str, JsonValue]:
@@ -29,6 +31,8 @@ def readable(position: SourcePosition) -> dict[str, JsonValue]:
 def described(position: SourcePosition) -> str:
     """Return a position in one line."""
     found: dict[str, Any] = readable(position)
+    if isinstance(offsets := found.get("offsets"), dict) and all(map(partition_of, offsets)):
+        return _offsets(offsets_of(position))
     if "files_read" not in found:
         return json.dumps(found)
     newest = "" if found["newest_file"] is None else f", newest {found['newest_file']}"
@@ -42,3 +46,13 @@ def described(position: SourcePosition) -> str:
     after = f" after row {row:,}" if row else ""
     more = f" and {counted(len(others), 'files')} next to it" if others else ""
     return f"{text}; {counted(rows, 'rows')}{after} of {first}{more}"
+
+
+def _offsets(offsets: Mapping[Partition, int]) -> str:
+    """Return the next offset of each partition, by topic."""
+    if not offsets:
+        return "no partitions yet"
+    topics: dict[str, list[str]] = {}
+    for (topic, number), offset in sorted(offsets.items()):
+        topics.setdefault(topic, []).append(f"partition {number} offset {offset:,}")
+    return "; ".join(f"topic {topic}: {', '.join(found)}" for topic, found in topics.items())

@@ -22,12 +22,15 @@ class ReaderNote:
         The first occurrence: file, row, and what was found there.
     lost
         Whether rows or values were changed or left out; False if all of them are in the output.
+    failed
+        Whether these are rows that their source counts as failed, too.
     """
 
     what: str
     count: int
     first: str
     lost: bool = True
+    failed: bool = False
 
     def __str__(self) -> str:
         """Format the note as one line of a report.

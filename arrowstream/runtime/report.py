@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
@@ -106,7 +106,13 @@ class RunReport:
         >>> RunReport("p", 9, 1, 0.5, stages).losses
         'lost: 2 rows came late to window'
         """
-        lost = [phrase for stage in self.stages for phrase in stage.losses]
+        # A note says more of the failed rows of a source than its count; sources come first.
+        noted_rows = sum(note.count for note in self.notes if note.failed)
+        lost: list[str] = []
+        for stage in self.stages:
+            known = min(noted_rows, stage.failed_rows - stage.dead_letter_rows)
+            noted_rows -= known
+            lost += replace(stage, failed_rows=stage.failed_rows - known).losses
         lost += [str(note) for note in self.notes if note.lost]
         noted = [str(note) for note in self.notes if not note.lost]
         parts = [f"{word}: {'; '.join(found)}" for word, found in (("lost", lost), ("noted", noted)) if found]

@@ -59,6 +59,23 @@ def test_json(state: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("offsets", "words"),
+    [
+        ({}, "no partitions yet"),
+        ({"flights[0]": 1234567}, "topic flights: partition 0 offset 1,234,567"),
+        (
+            {"b[10]": 1, "b[9]": 2, "a[0]": 0},
+            "topic a: partition 0 offset 0; topic b: partition 9 offset 2, partition 10 offset 1",
+        ),
+        ({"no partition": 1}, '{"version": 1, "offsets": {"no partition": 1}}'),
+    ],
+)
+def test_positions_of_topics_are_words(offsets: dict[str, int], words: str) -> None:
+    position: dict[str, Any] = {"version": 1, "offsets": dict(offsets)}
+    assert described(position) == words and readable(position) == position
+
+
+@pytest.mark.parametrize(
     ("batches", "words", "values"),
     [
         (0, "0 files read", {"files_read": 0, "newest_file": None, "reading": []}),
@@ -98,7 +115,7 @@ def test_positions_within_files_are_words() -> None:
         "bad_rows": 0,
     }
     assert described(position) == "0 files read; 20 rows after row 1,000 of /in/1 and 2 files next to it"
-    assert described({"version": 1, "offsets": {"t[0]": 7}}) == '{"version": 1, "offsets": {"t[0]": 7}}'
+    assert described({"version": 1, "row": 7}) == '{"version": 1, "row": 7}'
 
 
 def test_old_epochs_are_removed_but_never_the_newest(state: Path) -> None:

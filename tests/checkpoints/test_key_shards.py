@@ -23,6 +23,7 @@ from arrowstream.operators.base import Process
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
 from arrowstream.plan.checks.row_local import check
+from arrowstream.state.limit import StateLimit
 from arrowstream.state.snapshot import SnapshotFormat, shard_of
 from arrowstream.state.snapshots import key_ranges
 from arrowstream.state.snapshots.key_shards import SHARDS, shards_of
@@ -328,3 +329,20 @@ def test_small_shards_share_a_file_and_are_listed(tmp_path: Path) -> None:
         assert "the saved state of state is damaged" in invoke("checkpoints", str(tmp_path))[1]
         file.write_bytes(content)
     assert invoke("checkpoints", str(tmp_path))[0] == 0
+
+
+def test_keys_that_may_be_evicted_are_cut_each_time() -> None:
+    """Their order by age changes, and with it all rows."""
+    keys = keys_to(40)
+    limit = StateLimit(max_keys=15, on_full="evict")
+    first, second = (
+        Scan.of(check, (pl.col("x").cum_sum(),), {}, by="k", limit=limit).start(keys.schema, context())
+        for _ in range(2)
+    )
+    assert isinstance(first, Process) and isinstance(second, Process)
+    feed(first, [keys])
+    assert sum(batch.num_rows for batch in first.snapshot()) == 15
+    second.restore(first.snapshot())
+    for one, other in zip(finished(first, keys[25:]), finished(second, keys[25:]), strict=True):
+        assert_frame_equal(one, other)
+    assert finished(first, keys[39:])[0]["x"].to_list() == [3 * 39]

@@ -351,6 +351,7 @@ def test_skipped_rows_are_counted_and_the_first_one_is_named(tmp_path: Path) -> 
     assert f"2 rows left out as bad, first in row 2 (line 3) of {file}: column 'a': 'x' is no Int64" in str(
         report
     )
+    assert report.losses is not None and "failed in source" not in report.losses  # said once
 
 
 def test_values_of_late_keys_are_counted_among_good_rows_only(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_what_could_not_be_made_durable_is_never_trusted_again(monkeypatch: pyte
 
 
 def test_rows_that_are_lost_on_the_way_into_a_file_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def panics(sink: StreamingSink, rows: pl.DataFrame) -> None:
+    def panics(sink: StreamingSink, rows: pl.DataFrame, *, is_trimmed: bool) -> None:
         raise MemoryError("no room")
 
     monkeypatch.setattr(StreamingSink, "append", panics)

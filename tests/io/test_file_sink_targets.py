@@ -238,8 +238,9 @@ def test_a_run_whose_reader_goes_away_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(stream_file, "READER_WAIT_S", 0.05)
     os.mkfifo(tmp_path / "pipe.csv")
     handle = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
-    writer = FileSink.of(tmp_path / "pipe.csv").open(ROWS.schema, context())
-    writer.write(Batch(ROWS))
+    rows = pl.DataFrame({"x": range(200_000)})  # more than a pipe holds
+    writer = FileSink.of(tmp_path / "pipe.csv").open(rows.schema, context())
+    writer.write(Batch(rows))
     os.close(handle)
     keep = os.open(tmp_path / "pipe.csv", os.O_RDONLY | os.O_NONBLOCK)
     os.close(keep)

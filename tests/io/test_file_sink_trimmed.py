@@ -37,21 +37,60 @@ def test_rows_that_need_most_of_their_memory_are_not_copied() -> None:
         assert all(content(kept[name]) == content(rows[name]) for name in rows.columns if name != "x")
 
 
+def test_short_texts_cut_out_of_long_ones_keep_none_of_them() -> None:
+    parts = ROWS.select(pl.col("long").str.slice(5, 6), pl.col("nulls").str.slice(0, 12))
+    rows = pl.concat([parts[3:], parts], rechunk=False)
+    views = pl.concat([parts, ROWS.select("long", "nulls")])[: parts.height]
+    for few in (rows, views):
+        kept = trimmed(few)
+        assert kept.equals(few)
+        assert kept.n_chunks() == few.n_chunks()
+        assert content(kept["long"]) == content(kept["nulls"]) == set()
+
+
 def test_batches_of_one_block_share_its_memory() -> None:
     parts = pl.concat([ROWS[start : start + 8_000] for start in range(0, 40_000, 8_000)], rechunk=False)
     assert parts.n_chunks() == 5
     assert content(trimmed(parts)["long"]) == content(ROWS["long"])
 
 
-def test_rows_wait_for_a_file_without_the_texts_that_were_left_out(tmp_path, monkeypatch) -> None:
-    waiting = []
+@pytest.fixture
+def waiting(monkeypatch) -> list[pl.DataFrame]:
+    """The frames that wait for an encoder."""
+    frames: list[pl.DataFrame] = []
     put = FrameQueue.put
 
     def noted(queue, frame, nbytes, interrupted):
-        waiting.append(frame)
+        frames.append(frame)
         put(queue, frame, nbytes, interrupted)
 
     monkeypatch.setattr(FrameQueue, "put", noted)
+    return frames
+
+
+def test_slices_of_what_was_read_are_not_copied(tmp_path, waiting) -> None:
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    ROWS.write_parquet(source)
+    read = Source.from_file(source, batch_rows=5_000)
+    Pipeline.builder().source(read).sink(Sink.to_file(target)).build().run_sync()
+    assert pl.read_parquet(target).equals(ROWS)
+    assert [frame.height for frame in waiting] == [5_000] * 8
+    assert len({frozenset(content(frame["long"])) for frame in waiting}) == 1
+
+
+def test_slices_of_what_a_filter_in_the_read_has_left_keep_only_their_texts(tmp_path, waiting) -> None:
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    ROWS.write_parquet(source)
+    read = Pipeline.builder().source(Source.from_file(source, batch_rows=2_000)).filter(pl.col("x") % 4 == 0)
+    read.sink(Sink.to_file(target)).build().run_sync()
+    chosen = ROWS[::4]
+    assert pl.read_parquet(target).equals(chosen)
+    needed = int(chosen["long"].str.len_bytes().sum())
+    kept = {part for frame in waiting for part in content(frame["long"])}
+    assert sum(size for _, size in kept) <= needed + needed // 4
+
+
+def test_rows_wait_for_a_file_without_the_texts_that_were_left_out(tmp_path, waiting) -> None:
     target = tmp_path / "out.parquet"
     rows = Pipeline.builder().source(Source.from_frame(ROWS)).filter(pl.col("x") % 2 == 0)
     rows.sink(Sink.to_file(target)).build().run_sync()

@@ -535,7 +535,8 @@ def test_only_a_folder_of_checkpoints_or_an_empty_one_is_taken(
         (tmp_path / f"data/{number}.csv").write_text("x\n1\n")
     (tmp_path / "file").write_text("")
     for name, message in {
-        "data": r"(?s)holds other things than checkpoints.*found: 5 files and folders, such as 0.csv, 1.csv, 2.csv",
+        "data": r"(?s)holds other things than checkpoints.*found: 5 files and folders, such as 0.csv, 1.csv, 2.csv"
+        r".*hint: give the checkpoints a folder of their own, such as .*/data-state$",
         "file": r"(?s)file is not a folder.*hint: choose another name",
     }.items():
         with pytest.raises(CheckpointError, match=message):

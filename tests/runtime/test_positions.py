@@ -351,3 +351,19 @@ def test_a_close_that_is_cancelled_is_no_failure_of_the_source() -> None:
             await closing
 
     asyncio.run(main())
+
+
+def test_the_form_of_a_frame_does_not_matter() -> None:
+    """Of a long one in many batches, some rows of many of them are compared."""
+    parts = [Batch(part) for part in MANY.iter_slices(7)]
+    arrow = [Batch(to_record(part)) for part in MANY.iter_slices(11)]
+    mixed = [Batch(MANY[:9]), *(Batch(to_record(part)) for part in MANY[9:].iter_slices(600))]
+    expected = dict(FramePosition([Batch(MANY)], 4_321))
+    assert all(dict(FramePosition(batches, 4_321)) == expected for batches in (parts, arrow, mixed))
+    assert dict(FramePosition(parts, 4_320)) != expected
+
+
+def test_positions_of_one_reader_are_compared_by_their_rows() -> None:
+    batches = [Batch(MANY)]
+    assert FramePosition(batches, 5) == FramePosition(batches, 5) != FramePosition(batches, 6)
+    assert FramePosition(batches, 5) == FramePosition([Batch(MANY[:9])], 5) == dict(FramePosition(batches, 5))

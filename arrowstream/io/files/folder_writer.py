@@ -20,6 +20,7 @@ from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.growing_file import GrowingFile, write_file
 from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded, encoded_files
+from arrowstream.io.files.reading.frame_slices import SlicedFrame
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import MANY, Staging, synced
 from arrowstream.io.files.staging.rolling_folder import RollingFolder
@@ -156,7 +157,7 @@ class FolderWriter(FileWriter):
     def _on_finished(self, sink: StreamingSink) -> None:
         self._complete.append(self._named.pop(sink))
 
-    def _take(self, rows: pl.DataFrame) -> None:
+    def _take(self, rows: pl.DataFrame, whole: SlicedFrame | None) -> None:
         if not rows.height:
             return
         if not self._partitions.columns:

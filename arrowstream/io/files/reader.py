@@ -19,6 +19,7 @@ from arrowstream.io.files.hive_columns import needed_files
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Piece, ReadAhead
 from arrowstream.io.files.reading.file_table import FileTable
+from arrowstream.io.files.reading.frame_slices import FrameSlice, SlicedFrame
 from arrowstream.io.files.reading.pieces import FilePieces
 from arrowstream.io.files.reading.progress import Progress, Start
 from arrowstream.io.files.schema import CHECKED_AT_BUILD
@@ -171,6 +172,7 @@ class FileReader(BlockingReader):
         size = max(1, -(-frame.height // parts))
         dropped = self._progress.drop(frame.height)
         shared = dropped * looked_at // max(frame.height, 1)
+        whole = SlicedFrame(frame)
         for offset in range(dropped, max(frame.height, dropped + 1), size):
             part = frame.slice(offset, size)
             if piece.places is not None:
@@ -179,7 +181,9 @@ class FileReader(BlockingReader):
             else:
                 start, stop = (offset, offset + part.height) if kept else (0, looked_at)
                 position = Position(str(piece.path), self._row + start, self._row + stop)
-            batch = Batch(part, position)
+            batch = (
+                Batch(part, position) if part.height == frame.height else FrameSlice(part, position, whole)
+            )
             share = min(offset + size, frame.height) * looked_at // max(frame.height, 1) - shared
             self._batches.append((batch, share))
             shared += share

@@ -13,6 +13,7 @@ from arrowstream.errors import SinkError
 from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.output.streaming_sink import StreamingSink, broken
+from arrowstream.io.files.reading.frame_slices import FrameSlice, SlicedFrame
 from arrowstream.io.files.staging.base import Publication
 from arrowstream.io.writer import BlockingWriter, Handle
 
@@ -39,7 +40,7 @@ class FileWriter(BlockingWriter):
     def write(self, batch: Batch) -> None:
         self._check()
         try:
-            self._take(batch.polars())
+            self._take(batch.polars(), batch.whole if isinstance(batch, FrameSlice) else None)
         except BaseException as failure:
             self._broken = failure
             raise
@@ -62,8 +63,16 @@ class FileWriter(BlockingWriter):
         self._publication.discard()
 
     @abstractmethod
-    def _take(self, rows: pl.DataFrame) -> None:
-        """Add rows to the files."""
+    def _take(self, rows: pl.DataFrame, whole: SlicedFrame | None) -> None:
+        """Add rows to the files.
+
+        Parameters
+        ----------
+        rows
+            The rows.
+        whole
+            The frame that they are a slice of; None if they are no slice, or if that is not known.
+        """
 
     @abstractmethod
     def _end(self) -> None:
@@ -122,9 +131,9 @@ class SingleFileWriter(FileWriter):
         super().__init__(publication)
         self._sinks.append(StreamingSink(file, encoder, unit_rows))
 
-    def _take(self, rows: pl.DataFrame) -> None:
+    def _take(self, rows: pl.DataFrame, whole: SlicedFrame | None) -> None:
         if rows.height:
-            self._sinks[0].append(rows)
+            self._sinks[0].append(rows, is_trimmed=whole is not None and whole.is_trimmed)
 
     def _end(self) -> None:
         for sink in list(self._sinks):

@@ -138,8 +138,8 @@ class LakeWriter(BlockingWriter, Generic[File]):
                 f"{self._table} has rows of epochs after {epoch}, which would come again",
                 expected=f"an epoch of at most {epoch}",
                 found=f"epoch {shown} of {app!r} in the log of the table",
-                hint="run with the checkpoint folder of the run that wrote them, or give the pipeline another "
-                "name, which lets rows be written again",
+                hint="run with the checkpoint folder of the run that wrote them; with a new folder all rows are "
+                "written again, so remove those of this job first",
             )
         return shown
 

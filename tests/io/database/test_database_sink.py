@@ -332,3 +332,22 @@ def test_two_sinks_of_one_file_are_refused() -> None:
     steps = Pipeline.builder().source(Source.from_frame(ROWS)).sink(Sink.fanout(sinks))
     with pytest.raises(PlanError, match="two sinks write to the same place"):
         steps.build()
+
+
+def test_two_first_runs_at_the_same_time(database: Database) -> None:
+    """Of two that have found no table, the second one to make it says so."""
+    one, other = (opened(database.sink()) for _ in range(2))
+    one.write(batch(1))
+    one.commit(one.prepare(0))
+    one.close()
+    with pytest.raises(SinkError, match=r"another run has made the table .*t meanwhile") as caught:
+        other.write(batch(2))
+    other.abort()
+    assert caught.value.hint is not None and caught.value.hint.startswith("run again")
+    write(batch(2).polars(), database.sink())
+    assert database.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+
+
+def test_a_table_that_cannot_be_made_is_another_error(sqlite: Database) -> None:
+    with pytest.raises(SinkError, match="object name reserved for internal use"):
+        write(ROWS, sqlite.sink("sqlite_t"))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.errors import ArrowstreamError
+from arrowstream.errors import ArrowstreamError, SinkError
 from arrowstream.io.database.address import DatabaseAddress
 from arrowstream.io.database.identifiers import TableName, quoted_list
 from arrowstream.io.database.systems.column_types import ColumnTypes
@@ -145,11 +145,28 @@ class Database(ABC):
         return
 
     def create(self, table: TableName, columns: Mapping[str, str], key: Sequence[str]) -> None:
-        """Create a table; `key` is its primary key, if it is not empty."""
+        """Create a table in the open transaction; `key` is its primary key, if it is not empty.
+
+        Raises
+        ------
+        SinkError
+            Another run has made the table since this one looked for it.
+        """
         parts = [f"{quoted_list([name])} {type}" for name, type in columns.items()]
         if key:
             parts.append(f"PRIMARY KEY ({quoted_list(key)})")
-        self.execute(f"CREATE TABLE {table.sql} ({', '.join(parts)})")
+        try:
+            with self.savepoint():
+                self.execute(f"CREATE TABLE {table.sql} ({', '.join(parts)})")
+        except self.failures as error:
+            if self.columns(table) is None:
+                raise
+            raise SinkError(
+                f"another run has made the table {table.label} meanwhile",
+                expected="no table of this name, as when this run began",
+                found=str(error),
+                hint="run again: the table is there now, and rows are added to those of the other run",
+            ) from error
 
     def begin(self) -> None:
         """Open a transaction."""

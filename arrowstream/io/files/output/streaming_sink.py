@@ -55,10 +55,19 @@ class StreamingSink:
         """Number of bytes of the file so far, without those of rows that wait; of its rows, if all of them wait."""
         return self._taken if self._encoder.holds_rows else self._file.nbytes
 
-    def append(self, frame: pl.DataFrame) -> None:
-        """Add rows; wait while the encoder is busy with others, but not if it cannot write."""
+    def append(self, frame: pl.DataFrame, *, is_trimmed: bool = False) -> None:
+        """Add rows; wait while the encoder is busy with others, but not if it cannot write.
+
+        Parameters
+        ----------
+        frame
+            The rows.
+        is_trimmed
+            True if they keep no memory that nobody else needs.
+        """
         self._start()
-        frame = trimmed(frame)
+        if not is_trimmed:
+            frame = trimmed(frame)
         nbytes = frame_bytes(frame)
         self._queue.put(frame, nbytes, self._takes_nothing)
         self._taken += nbytes

@@ -64,6 +64,6 @@ class LeftOut:
         before = next((note for note in self.notes if note.what == what), None)
         others = (note for note in self.notes if note.what != what)
         if before is None:
-            self.notes = (*others, ReaderNote(what, count, first()))
+            self.notes = (*others, ReaderNote(what, count, first(), failed=what == BAD))
         else:
             self.notes = (*others, replace(before, count=before.count + count))
