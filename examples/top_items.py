@@ -61,6 +61,7 @@ def main() -> None:
     """Write the orders, then run the query over them."""
     write_orders()
     items().write_parquet("orders/items.parquet")
+    Path(TOP).parent.mkdir(exist_ok=True)
     orders = Source.from_file(ORDERS).with_event_time("at", lateness="10s")
     pipeline = (
         Pipeline.sql(QUERY, orders=orders, items=items()).sink(Sink.to_file(TOP, overwrite=True)).build()

@@ -19,6 +19,9 @@ COLUMNS: list[Column] = [
 ]
 
 
+_TYPES = {"int": "BIGINT", "float": "DOUBLE", "text": "VARCHAR", "bool": "BOOLEAN", "time": "TIMESTAMP"}
+
+
 @dataclass(frozen=True)
 class Query:
     """A query in both forms, with the columns that it gives."""
@@ -38,7 +41,15 @@ class Generator:
         """Any query."""
         kinds: list[Callable[[], Query]] = [
             *(self._plain, self._plain, self._grouped, self._grouped, self._windowed, self._windowed),
-            *(self._joined, self._streams, self._union, self._nested, self._nested),
+            *(
+                self._joined,
+                self._streams,
+                self._union,
+                self._nested,
+                self._nested,
+                self._ranked,
+                self._distinct,
+            ),
         ]
         return self._one(kinds)()
 
@@ -62,7 +73,7 @@ class Generator:
 
     def _constant(self, kind: str) -> str:
         if self._random.random() < 0.1:
-            return f"CAST(NULL AS {dict(int='BIGINT', float='DOUBLE', text='VARCHAR', bool='BOOLEAN', time='TIMESTAMP')[kind]})"
+            return f"CAST(NULL AS {_TYPES[kind]})"
         return {
             "int": str(self._random.randint(-5, 9)),
             "float": self._one(["0e0", "15e-1", "-25e-1", "1e2"]),
@@ -236,10 +247,16 @@ class Generator:
             start = f"time_bucket(INTERVAL '{seconds} seconds', ts)"
             length = f"INTERVAL '{seconds}' SECOND"
             if self._random.random() < 0.5:
-                ours = f"SELECT TUMBLE_START(ts, {length}) AS st, {select} FROM {table}{where} GROUP BY TUMBLE(ts, {length}){by}"
+                ours = (
+                    f"SELECT TUMBLE_START(ts, {length}) AS st, {select} FROM {table}{where} GROUP BY "
+                    f"TUMBLE(ts, {length}){by}"
+                )
             else:
                 rows = f"TABLE(TUMBLE(TABLE {table}, DESCRIPTOR(ts), {length}))"
-                ours = f"SELECT window_start AS st, {select} FROM {rows}{where} GROUP BY window_start, window_end{by}"
+                ours = (
+                    f"SELECT window_start AS st, {select} FROM {rows}{where} GROUP BY window_start, "
+                    f"window_end{by}"
+                )
             return Query(ours, f"SELECT {start} AS st, {select} FROM {table}{where} GROUP BY 1{by}", columns)
         every, count = self._one([(2, 5), (10, 2), (5, 3)])
         start = f"time_bucket(INTERVAL '{every} seconds', ts) - h * INTERVAL '{every} seconds'"
@@ -275,6 +292,33 @@ class Generator:
         columns = left if how in ("SEMI JOIN", "ANTI JOIN") else left + right
         return self._plain(Query(*(f"a AS l {how} b AS r ON l.i = r.i AND {bound}",) * 2, tuple(columns)))
 
+    def _ranked(self) -> Query:
+        """The first rows, of an order in which only rows that are the same have the same place."""
+        table, kind = self._one(["a", "b"]), self._one(["int", "text", "bool", "time"])
+        by = self._expression(self._one(["int", "float", "text", "time"]), COLUMNS, 1)
+        partition = self._one(["", f"PARTITION BY {self._expression(kind, COLUMNS, 1)} "])
+        nulls = self._one(["", " NULLS FIRST", " NULLS LAST"])
+        order = ", ".join([f"{by}{self._one(['', ' DESC'])}{nulls}", *(name for name, _ in COLUMNS)])
+        number = f"ROW_NUMBER() OVER ({partition}ORDER BY {order})"
+        bound = f"<= {self._random.randint(1, 4)}"
+        if self._random.random() < 0.3:
+            text = f"SELECT i, s, ts FROM {table}{self._where(COLUMNS)} QUALIFY {number} {bound}"
+            return Query(text, text, (("i", "int"), ("s", "text"), ("ts", "time")))
+        rows = f"(SELECT *, {number} AS rn FROM {table}{self._where(COLUMNS)}) AS q WHERE rn {bound}"
+        columns = self._one(["i, rn, s", "rn + i AS r, s", "s, i"])
+        text = f"SELECT {columns} FROM {rows}"
+        return Query(
+            text, text, tuple((name.split()[-1], "int") for name in columns.split(", ") if name != "s")
+        )
+
+    def _distinct(self) -> Query:
+        inner = self._one([self._plain, self._grouped, self._union])()
+        names = ", ".join(name for name, _ in inner.columns)
+        return Query(
+            *(f"SELECT DISTINCT {names} FROM ({text}) AS q" for text in (inner.ours, inner.theirs)),
+            inner.columns,
+        )
+
     def _union(self) -> Query:
         first = self._one([self._plain, self._grouped])()
         items = [self._expression(kind, COLUMNS, 1) for _, kind in first.columns]
@@ -282,6 +326,8 @@ class Generator:
         return Query(f"{first.ours} UNION ALL {other}", f"{first.theirs} UNION ALL {other}", first.columns)
 
     def _nested(self) -> Query:
-        inner = self._one([self._plain, self._windowed, self._union, self._grouped, self._joined])()
+        inner = self._one(
+            [self._plain, self._windowed, self._union, self._grouped, self._joined, self._ranked]
+        )()
         sources = (f"({inner.ours}) AS q", f"({inner.theirs}) AS q")
         return self._one([self._plain, self._grouped])(Query(*sources, inner.columns))

@@ -10,6 +10,7 @@ import pytest
 from sql_oracle import by_duckdb, multiset
 
 from arrowstream import Builder, Pipeline, Source
+from arrowstream.io.memory.frame_source import FrameSource
 from benchmarks.nexmark import by_duckdb as duck
 from benchmarks.nexmark import queries, steps
 from benchmarks.nexmark.generator import LATENESS_S, Events
@@ -31,22 +32,17 @@ def expected(name: str) -> pl.DataFrame:
     return by_duckdb(duck.QUERIES[name], frames)
 
 
-def stream(frame: pl.DataFrame, name: str, seed: int) -> Builder:
+def stream(frame: pl.DataFrame, seed: int) -> FrameSource:
     """The rows cut anywhere."""
     ends = np.sort(np.random.default_rng(seed).integers(0, frame.height, 12))
     cuts = [frame[int(a) : int(b)] for a, b in zip([0, *ends], [*ends, frame.height], strict=True)]
-    source = Source.from_frame(cuts).with_event_time("date_time", lateness=LATENESS_S)
-    return Pipeline.builder(name).source(source)
+    return Source.from_frame(cuts)
 
 
-def tables(disorder: bool) -> steps.Tables:
+def streams(disorder: bool) -> dict[str, FrameSource]:
     made = events(disorder)
-    return steps.Tables(
-        stream(made.persons, "person", 1),
-        stream(made.auctions, "auction", 2),
-        stream(made.bids, "bid", 3),
-        SIDE_INPUT,
-    )
+    frames = {"person": made.persons, "auction": made.auctions, "bid": made.bids}
+    return {name: stream(frame, seed) for seed, (name, frame) in enumerate(frames.items())}
 
 
 def check(name: str, builder: Builder) -> None:
@@ -59,17 +55,15 @@ def check(name: str, builder: Builder) -> None:
 @pytest.mark.parametrize("disorder", [False, True], ids=["in-order", "disorder"])
 @pytest.mark.parametrize("name", steps.QUERIES)
 def test_as_steps(name: str, disorder: bool) -> None:
-    check(name, steps.QUERIES[name](tables(disorder)))
+    builders = {each: Pipeline.builder(each).source(source) for each, source in streams(disorder).items()}
+    check(name, steps.QUERIES[name](steps.Tables(**builders, side_input=SIDE_INPUT)))
 
 
 @pytest.mark.parametrize("disorder", [False, True], ids=["in-order", "disorder"])
 @pytest.mark.parametrize("name", queries.QUERIES)
 def test_as_sql(name: str, disorder: bool) -> None:
-    found = tables(disorder)
-    named = {
-        "person": found.person,
-        "auction": found.auction,
-        "bid": found.bid,
-        "side_input": found.side_input,
+    sources = {
+        each: source.with_event_time("date_time", lateness=LATENESS_S)
+        for each, source in streams(disorder).items()
     }
-    check(name, Pipeline.sql(queries.QUERIES[name], **named))
+    check(name, Pipeline.sql(queries.QUERIES[name], **sources, side_input=SIDE_INPUT))

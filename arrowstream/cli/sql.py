@@ -10,13 +10,12 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from arrowstream.cli.options import FAILED, code_of, refusing
+from arrowstream.cli.options import FAILED, refusing
 from arrowstream.config.settings import Settings
 from arrowstream.connectors.sink import Sink
 from arrowstream.connectors.source import Source
-from arrowstream.errors import ArrowstreamError, JobError, PlanError
+from arrowstream.errors import ArrowstreamError, JobError
 from arrowstream.io.source import EventTimeSource, SourceSpec
-from arrowstream.jobs.job_errors import one_line
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.terminal import print_report
 
@@ -45,6 +44,7 @@ def sql(
     """Run a SQL query over files; print its rows, or write them to a file."""
     with refusing():
         builder = Pipeline.sql(_text(query), **_tables(table or (), event_time or (), lateness))
+        builder.schema()
         if output is None and explain:
             typer.echo(builder.explain())
             return
@@ -59,9 +59,6 @@ def sql(
             print_report(pipeline.run_sync(signals=True), stderr=True)
         else:
             _print(builder, rows)
-    except PlanError as error:
-        typer.echo(one_line(error), err=True)
-        raise typer.Exit(code_of(error)) from None
     except ArrowstreamError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None

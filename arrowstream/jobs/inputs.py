@@ -78,12 +78,11 @@ def query(value: Value, sources: Value, name: str) -> Iterator[JobPrefix]:
         A key or a value is wrong, a source has no name or that of another, or the query is wrong.
     """
     tables: dict[str, Builder] = {}
-    for given, line in _lines(sources, None):
-        place = line[0].value
+    for item, (given, line) in zip(sources.items(), _lines(sources, None), strict=True):
         if given is None:
-            raise place.error("needs 'name', by which 'sql' reads it")
+            raise item.error("needs 'name', by which 'sql' reads it")
         if given in tables:
-            raise place.error(f"two sources have the name {given!r}")
+            raise item.error(f"two sources have the name {given!r}")
         yield from line
         tables[given] = line[-1].builder
     with located(value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.pipeline import Builder, Pipeline
+from arrowstream.sql.columns_used import columns_used, only
 from arrowstream.sql.expressions.reader import Expressions
 from arrowstream.sql.expressions.typed import common, name_of
 from arrowstream.sql.from_clause import FromClause
@@ -44,7 +46,7 @@ def build(text: str, tables: Mapping[str, Any], name: str = "sql") -> Builder:
         )
     query, node = parse(text)
     builders = {table: _builder(table, given) for table, given in tables.items()}
-    relation = checked(query, _Queries(query, builders).read(node))
+    relation = checked(query, _Queries(query, node, builders).read(node))
     return Builder(replace(relation.builder.graph, name=name, query=text))
 
 
@@ -74,14 +76,17 @@ class _Queries:
     ----------
     query
         The text.
+    node
+        The whole query.
     tables
         Builders by name.
     """
 
-    def __init__(self, query: QueryText, tables: Mapping[str, Builder]) -> None:
+    def __init__(self, query: QueryText, node: exp.Expr, tables: Mapping[str, Builder]) -> None:
         self._query = query
         self._tables = tables
         self._read: set[str] = set()
+        self._names, self._whole = columns_used(node)
         self._common: dict[str, exp.Expr] = {}
 
     def read(self, node: exp.Expr) -> Relation:
@@ -233,11 +238,8 @@ class _Queries:
         cte = self._common.get(name.lower())
         if cte is not None:
             # It sees those before it, and itself only as a table.
-            outer, before = self._common, {}
-            for each, found in outer.items():
-                if found is cte:
-                    break
-                before[each] = found
+            outer = self._common
+            before = dict(takewhile(lambda item: item[1] is not cte, outer.items()))
             self._common = before
             try:
                 return self.read(cte.this)
@@ -270,7 +272,15 @@ class _Queries:
                 found=" and ".join(source.label for source in builder.graph.sources),
                 hint="give its source a schema=",
             )
-        return Relation.of(builder, schema)
+        if table.lower() in self._whole:
+            return Relation.of(builder, schema)
+        kept = [name for name in schema if name.lower() in self._names]
+        builder = only(builder, schema, kept)
+        found = builder.schema()
+        assert found is not None, "a choice of columns leaves their types known"
+        return replace(
+            Relation.of(builder, found), left_out=tuple(name for name in schema if name not in found)
+        )
 
     def _check_twice(self, node: exp.Expr, table: str, builder: Builder) -> None:
         """Raise if a table is read again whose rows can be read once only."""

@@ -135,6 +135,8 @@ class Relation:
         The windows of a function in FROM, whose columns are not computed yet.
     ranking
         The numbers of rows that only a bound makes possible.
+    left_out
+        Columns of the table that no part of the query names, for hints.
     """
 
     builder: Builder
@@ -144,6 +146,7 @@ class Relation:
     windows: tuple[WindowColumns, ...] = ()
     pending: PendingWindow | None = None
     ranking: Ranking | None = None
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, builder: Builder, schema: pl.Schema) -> Relation:
@@ -244,7 +247,7 @@ def find(query: QueryText, node: exp.Column, relation: Relation) -> Name:
             found=f"{table}.{node.name}",
             hint=did_you_mean(table, tables),
         )
-    names = [name.column for name in among]
+    names = [*(name.column for name in among), *relation.left_out]
     raise query.error(
         node,
         f"no column is called {node.name}",

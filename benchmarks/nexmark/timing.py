@@ -96,26 +96,18 @@ def _sink(target: Path) -> AnySink:
 
 
 def tables(files: dict[str, Path]) -> steps.Tables:
-    """The streams as builders with event time."""
-    person, auction, bid = (_stream(name, files[name]) for name in _STREAMS)
+    """The streams as builders."""
+    person, auction, bid = (Pipeline.builder(name).source(Source.from_file(files[name])) for name in _STREAMS)
     return steps.Tables(person, auction, bid, SIDE_INPUT)
 
 
 def in_sql(name: str, files: dict[str, Path]) -> Builder:
     """The query in SQL."""
-    found = tables(files)
-    named = {
-        "person": found.person,
-        "auction": found.auction,
-        "bid": found.bid,
-        "side_input": found.side_input,
+    sources = {
+        each: Source.from_file(files[each]).with_event_time("date_time", lateness=LATENESS_S)
+        for each in _STREAMS
     }
-    return Pipeline.sql(queries.QUERIES[name], **named)
-
-
-def _stream(name: str, path: Path) -> Builder:
-    source = Source.from_file(path).with_event_time("date_time", lateness=LATENESS_S)
-    return Pipeline.builder(name).source(source)
+    return Pipeline.sql(queries.QUERIES[name], **sources, side_input=SIDE_INPUT)
 
 
 def _by_polars(name: str, files: dict[str, Path], target: Path) -> None:

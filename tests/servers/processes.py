@@ -54,7 +54,9 @@ def is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with suppress(OSError):  # that of another process which has ended, and whose parent has not asked for it yet
+    with suppress(
+        OSError
+    ):  # that of another process which has ended, and whose parent has not asked for it yet
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True
 

@@ -31,12 +31,14 @@ CASES = {
         None,
     ),
     "by expressions": (
-        "SELECT s, v FROM (SELECT k + v AS s, v, ROW_NUMBER() OVER (PARTITION BY k % 2 ORDER BY abs(v), ts, k, v) AS rn FROM a) "
+        "SELECT s, v FROM (SELECT k + v AS s, v, ROW_NUMBER() OVER (PARTITION BY k % 2 ORDER BY abs(v), ts, "
+        "k, v) AS rn FROM a) "
         "WHERE rn <= 2",
         None,
     ),
     "nulls first": (
-        "SELECT ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v NULLS FIRST, ts) AS rn FROM a) WHERE rn = 1",
+        "SELECT ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v NULLS FIRST, ts) AS rn FROM "
+        "a) WHERE rn = 1",
         None,
     ),
     "qualify": (f"SELECT k, v, ts FROM a WHERE v < 40 QUALIFY {NUMBER} <= 2", None),
@@ -46,25 +48,31 @@ CASES = {
         None,
     ),
     "of windows": (
-        "SELECT st, k, n FROM (SELECT window_start AS st, k, count(*) AS n, ROW_NUMBER() OVER (PARTITION BY window_start, window_end "
+        "SELECT st, k, n FROM (SELECT window_start AS st, k, count(*) AS n, ROW_NUMBER() OVER (PARTITION BY "
+        "window_start, window_end "
         f"ORDER BY count(*) DESC, k) AS rn FROM {TUMBLE} GROUP BY window_start, window_end, k) WHERE rn <= 2",
         f"SELECT st, k, n FROM (SELECT {START} AS st, k, count(*) AS n FROM a GROUP BY ALL) "
         "QUALIFY ROW_NUMBER() OVER (PARTITION BY st ORDER BY n DESC, k) <= 2",
     ),
     "of windows, in a query around them": (
-        "SELECT st, k FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY st ORDER BY n DESC, k) AS rn FROM (SELECT window_start AS st, "
+        "SELECT st, k FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY st ORDER BY n DESC, k) AS rn FROM "
+        "(SELECT window_start AS st, "
         f"k, count(*) AS n FROM {TUMBLE} GROUP BY window_start, window_end, k)) WHERE rn = 1",
         f"SELECT st, k FROM (SELECT {START} AS st, k, count(*) AS n FROM a GROUP BY ALL) "
         "QUALIFY ROW_NUMBER() OVER (PARTITION BY st ORDER BY n DESC, k) = 1",
     ),
     "of rows of windows": (
-        f"SELECT window_start, v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY v DESC, ts, k) AS rn FROM {TUMBLE}) "
+        f"SELECT window_start, v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY v "
+        f"DESC, ts, k) AS rn FROM {TUMBLE}) "
         "WHERE rn <= 2",
-        f"SELECT {START} AS window_start, v FROM a QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start ORDER BY v DESC, ts, k) <= 2",
+        f"SELECT {START} AS window_start, v FROM a QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start "
+        f"ORDER BY v DESC, ts, k) <= 2",
     ),
     "of a join": (
-        "SELECT ak, av, bv FROM (SELECT a.k AS ak, a.v AS av, b.v AS bv, ROW_NUMBER() OVER (PARTITION BY a.k ORDER BY b.v DESC, a.v, "
-        "a.ts, b.ts) AS rn FROM a JOIN b ON a.k = b.k AND a.ts BETWEEN b.ts AND b.ts + INTERVAL '2' SECOND) WHERE rn = 1",
+        "SELECT ak, av, bv FROM (SELECT a.k AS ak, a.v AS av, b.v AS bv, ROW_NUMBER() OVER (PARTITION BY "
+        "a.k ORDER BY b.v DESC, a.v, "
+        "a.ts, b.ts) AS rn FROM a JOIN b ON a.k = b.k AND a.ts BETWEEN b.ts AND b.ts + INTERVAL '2' SECOND) "
+        "WHERE rn = 1",
         None,
     ),
     "joined": (

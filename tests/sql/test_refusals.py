@@ -37,6 +37,7 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("SELECT k\nFROM t WHERE (k", (2, 15), "the query is not SQL"),
     ("SELECT 'x", (1, 1), "the query is not SQL"),
     ("", (1, 1), "a query is one SELECT"),
+    ("SELECT k FROM TUMBLE(TABLE t", (1, 28), "the query is not SQL"),
     ("SELECT k FROM t; SELECT k FROM t", (1, 1), "2 statements"),
     ("INSERT INTO t SELECT k FROM t", (1, 13), "INSERT is no query"),
     ("SELECT 1", (1, 8), "a SELECT reads from something"),
@@ -92,6 +93,7 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("SELECT -s AS n FROM t", (1, 9), "- is for numbers"),
     ("SELECT k + INTERVAL '1' DAY AS n FROM t", (1, 8), "an INTERVAL is added to a time"),
     ("SELECT ts + INTERVAL '1' FORTNIGHT AS n FROM t", (1, 22), "the interval cannot be read"),
+    ("SELECT ts + INTERVAL '0.1' MICROSECOND AS n FROM t", (1, 22), "the interval cannot be read"),
     ("SELECT INTERVAL '1' DAY AS n FROM t", (1, 17), "an INTERVAL is added to a time"),
     ("SELECT 99999999999999999999 AS n FROM t", (1, 8), "a whole number is too large"),
     ("SELECT NULL AS n FROM t", (1, 16), "a column of NULL has no type"),
@@ -168,7 +170,8 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
         "these windows are known only once rows are grouped",
     ),
     (
-        "SELECT k, count(*) AS n FROM SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '1' SECOND) GROUP BY window_start, k",
+        "SELECT k, count(*) AS n FROM SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '1' SECOND) "
+        "GROUP BY window_start, k",
         (1, 108),
         "GROUP BY window_start, window_end, k",
     ),
@@ -227,6 +230,11 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
         "SELECT ROW_NUMBER() OVER (ORDER BY k) AS n, ROW_NUMBER() OVER (ORDER BY s) AS m FROM t",
         (1, 45),
         "a SELECT numbers rows in one way",
+    ),
+    (
+        "SELECT k FROM (SELECT k, ROW_NUMBER() OVER (ORDER BY k) AS n FROM t) WHERE n <= k",
+        (1, 26),
+        "needs a bound",
     ),
     ("SELECT k FROM t QUALIFY k > 2", (1, 25), "QUALIFY limits the number of rows"),
     ("SELECT DISTINCT ON (k) k FROM t", (1, 21), "DISTINCT ON keeps the first row of an order"),

@@ -7,6 +7,8 @@ import pytest
 from sql_oracle import check
 from sql_streams import events, stream
 
+from arrowstream import Pipeline
+
 ROWS = events(1)
 TEN = "INTERVAL '10 seconds'"
 START = f"time_bucket({TEN}, ts)"
@@ -27,15 +29,18 @@ def sessions(seconds: int) -> str:
 
 CASES = {
     "tumble in from": (
-        f"SELECT k, window_start, window_end, sum(v) AS s, count(*) AS n FROM {TUMBLE} GROUP BY k, window_start, window_end",
-        f"SELECT k, {START} AS window_start, {START} + {TEN} AS window_end, sum(v) AS s, count(*) AS n FROM t GROUP BY ALL",
+        f"SELECT k, window_start, window_end, sum(v) AS s, count(*) AS n FROM {TUMBLE} GROUP BY k, "
+        f"window_start, window_end",
+        f"SELECT k, {START} AS window_start, {START} + {TEN} AS window_end, sum(v) AS s, count(*) AS n FROM "
+        f"t GROUP BY ALL",
     ),
     "one bound, an expression as key, an alias": (
         f"SELECT w.k % 2 AS odd, max(w.v) + 1 AS m FROM {TUMBLE} AS w GROUP BY w.k % 2, w.window_end",
         f"SELECT odd, m FROM (SELECT k % 2 AS odd, {START} AS b, max(v) + 1 AS m FROM t GROUP BY ALL)",
     ),
     "without the words TABLE": (
-        "SELECT window_end, min(v) AS m FROM TUMBLE(t, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_start, window_end",
+        "SELECT window_end, min(v) AS m FROM TUMBLE(t, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY "
+        "window_start, window_end",
         f"SELECT {START} + {TEN} AS window_end, min(v) AS m FROM t GROUP BY ALL",
     ),
     "tumble of a subquery, grouped by nothing else, without functions": (
@@ -44,9 +49,11 @@ CASES = {
         f"SELECT k FROM (SELECT DISTINCT k, {START} FROM t WHERE v > 0)",
     ),
     "tumble in group by": (
-        "SELECT k, TUMBLE_START(ts, INTERVAL '10' SECOND) AS s, TUMBLE_END(ts, INTERVAL '10' SECOND) AS e, avg(v) AS m "
+        "SELECT k, TUMBLE_START(ts, INTERVAL '10' SECOND) AS s, TUMBLE_END(ts, INTERVAL '10' SECOND) AS e, "
+        "avg(v) AS m "
         "FROM t GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), k HAVING count(v) > 3 AND k <> 2",
-        f"SELECT k, {START} AS s, {START} + {TEN} AS e, avg(v) AS m FROM t GROUP BY ALL HAVING count(v) > 3 AND k <> 2",
+        f"SELECT k, {START} AS s, {START} + {TEN} AS e, avg(v) AS m FROM t GROUP BY ALL HAVING count(v) > 3 "
+        f"AND k <> 2",
     ),
     "hop in from": (
         f"SELECT window_start, max(v) AS m FROM {HOP} WHERE k < 3 GROUP BY window_start, window_end",
@@ -59,52 +66,81 @@ CASES = {
     ),
     "sessions in from": (
         "SELECT k, window_start, window_end, count(*) AS n "
-        "FROM TABLE(SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '2' SECOND)) GROUP BY k, window_start, window_end",
-        f"SELECT k, min(ts) AS window_start, max(ts) + INTERVAL '2 seconds' AS window_end, count(*) AS n FROM {sessions(2)} "
+        "FROM TABLE(SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '2' SECOND)) GROUP BY k, "
+        "window_start, window_end",
+        f"SELECT k, min(ts) AS window_start, max(ts) + INTERVAL '2 seconds' AS window_end, count(*) AS n "
+        f"FROM {sessions(2)} "
         "GROUP BY k, number",
     ),
     "sessions in group by": (
-        "SELECT SESSION_START(ts, INTERVAL '1' SECOND) AS s, SESSION_END(ts, INTERVAL '1' SECOND) AS e, k, sum(v) AS n "
+        "SELECT SESSION_START(ts, INTERVAL '1' SECOND) AS s, SESSION_END(ts, INTERVAL '1' SECOND) AS e, k, "
+        "sum(v) AS n "
         "FROM t GROUP BY SESSION(ts, INTERVAL '1' SECOND), k",
-        f"SELECT min(ts) AS s, max(ts) + INTERVAL '1 seconds' AS e, k, sum(v) AS n FROM {sessions(1)} GROUP BY k, number",
+        f"SELECT min(ts) AS s, max(ts) + INTERVAL '1 seconds' AS e, k, sum(v) AS n FROM {sessions(1)} GROUP "
+        f"BY k, number",
     ),
     "months": (
-        "SELECT TUMBLE_START(ts, INTERVAL '1' MONTH) AS s, count(*) AS n FROM t GROUP BY TUMBLE(ts, INTERVAL '1' MONTH)",
+        "SELECT TUMBLE_START(ts, INTERVAL '1' MONTH) AS s, count(*) AS n FROM t GROUP BY TUMBLE(ts, "
+        "INTERVAL '1' MONTH)",
         "SELECT date_trunc('month', ts) AS s, count(*) AS n FROM t GROUP BY ALL",
     ),
     "windows of windows": (
         "SELECT st, max(n) AS most FROM (SELECT k, count(*) AS n, window_start AS st, window_end AS e FROM "
         f"{HOP} GROUP BY k, window_start, window_end) GROUP BY st, e",
-        f"SELECT st, max(n) AS most FROM (SELECT k, count(*) AS n, {HOPS} AS st FROM t, range(5) r(i) GROUP BY ALL) GROUP BY st",
+        f"SELECT st, max(n) AS most FROM (SELECT k, count(*) AS n, {HOPS} AS st FROM t, range(5) r(i) GROUP "
+        f"BY ALL) GROUP BY st",
     ),
     "windows of sessions": (
         "SELECT st, sum(n) AS n FROM (SELECT k, count(*) AS n, SESSION_START(ts, INTERVAL '2' SECOND) AS st FROM t "
         "GROUP BY SESSION(ts, INTERVAL '2' SECOND), k) GROUP BY st",
-        f"SELECT st, sum(n) AS n FROM (SELECT count(*) AS n, min(ts) AS st FROM {sessions(2)} GROUP BY k, number) GROUP BY st",
+        f"SELECT st, sum(n) AS n FROM (SELECT count(*) AS n, min(ts) AS st FROM {sessions(2)} GROUP BY k, "
+        f"number) GROUP BY st",
     ),
     "windows of windows by their ends": (
-        f"SELECT e, count(*) AS n FROM (SELECT k, window_end AS e FROM {TUMBLE} GROUP BY k, window_start, window_end) GROUP BY e",
+        f"SELECT e, count(*) AS n FROM (SELECT k, window_end AS e FROM {TUMBLE} GROUP BY k, window_start, "
+        f"window_end) GROUP BY e",
         f"SELECT {START} + {TEN} AS e, count(DISTINCT k) AS n FROM t GROUP BY ALL",
     ),
     "larger windows of windows": (
-        "SELECT TUMBLE_START(st, INTERVAL '1' MINUTE) AS minute, sum(n) AS n FROM (SELECT count(*) AS n, window_start AS st "
+        "SELECT TUMBLE_START(st, INTERVAL '1' MINUTE) AS minute, sum(n) AS n FROM (SELECT count(*) AS n, "
+        "window_start AS st "
         f"FROM {TUMBLE} GROUP BY window_start, window_end) GROUP BY TUMBLE(st, INTERVAL '1' MINUTE)",
         "SELECT date_trunc('minute', ts) AS minute, count(*) AS n FROM t GROUP BY ALL",
     ),
     "rows with their window": (
-        f"SELECT window_start, window_end, k, v FROM {TUMBLE} WHERE v > 0 AND window_start > TIMESTAMP '2026-01-01 00:00:30'",
+        f"SELECT window_start, window_end, k, v FROM {TUMBLE} WHERE v > 0 AND window_start > TIMESTAMP "
+        f"'2026-01-01 00:00:30'",
         f"SELECT * FROM (SELECT {START} AS window_start, {START} + {TEN} AS window_end, k, v FROM t WHERE v > 0) "
         "WHERE window_start > TIMESTAMP '2026-01-01 00:00:30'",
     ),
     "rows with each of their windows": (
-        "SELECT window_start, k, v FROM TABLE(HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '2' SECOND, INTERVAL '5' SECOND))",
+        "SELECT window_start, k, v FROM TABLE(HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '2' SECOND, INTERVAL "
+        "'5' SECOND))",
         f"SELECT {HOPS} AS window_start, k, v FROM t, range(3) r(i) WHERE {HOPS} + INTERVAL '5 seconds' > ts",
+    ),
+    "windows without their bounds": (
+        f"SELECT k, count(*) AS n FROM {TUMBLE} GROUP BY k",
+        "SELECT k, count(*) AS n FROM t GROUP BY k",
+    ),
+    "windows of times of windows": (
+        "SELECT TUMBLE_END(e, INTERVAL '1' MINUTE) AS m, count(*) AS n FROM (SELECT window_start AS st, "
+        "window_end AS e, k "
+        f"FROM {TUMBLE} GROUP BY window_start, window_end, k) GROUP BY TUMBLE(e, INTERVAL '1' MINUTE)",
+        "SELECT date_trunc('minute', e) + INTERVAL '1 minute' AS m, count(*) AS n FROM "
+        f"(SELECT DISTINCT {START} + {TEN} AS e, k FROM t) GROUP BY ALL",
+    ),
+    "sessions of two columns": (
+        "SELECT k, odd, window_start, count(*) AS n FROM SESSION((SELECT k, v % 2 AS odd, ts FROM t WHERE v > 0) "
+        "PARTITION BY k, odd, DESCRIPTOR(ts), INTERVAL '1' DAY) GROUP BY k, odd, window_start, window_end",
+        "SELECT k, v % 2 AS odd, min(ts) AS window_start, count(*) AS n FROM t WHERE v > 0 GROUP BY k, v % 2",
     ),
     "times": ("SELECT ts, count(*) AS n, k + 1 AS l FROM t GROUP BY ts, k", None),
     "the whole stream": (
-        "SELECT k, count(DISTINCT v) AS d, sum(DISTINCT v) AS sd, avg(DISTINCT v) AS ad, count(*) FILTER (WHERE v > 0) AS p, "
+        "SELECT k, count(DISTINCT v) AS d, sum(DISTINCT v) AS sd, avg(DISTINCT v) AS ad, count(*) FILTER "
+        "(WHERE v > 0) AS p, "
         "sum(v) FILTER (WHERE v > 900) AS none, bool_or(v > 40) AS o, bool_and(v > -40) AS a, median(v) AS m, "
-        "stddev(v) AS d1, stddev_pop(v) AS d2, variance(v) AS d3, var_pop(v) AS d4, min(ts) AS f, max(ts) - INTERVAL '1' DAY AS l "
+        "stddev(v) AS d1, stddev_pop(v) AS d2, variance(v) AS d3, var_pop(v) AS d4, min(ts) AS f, max(ts) - "
+        "INTERVAL '1' DAY AS l "
         "FROM t GROUP BY k",
         None,
     ),
@@ -147,5 +183,22 @@ def test_days() -> None:
     rows = ROWS.with_columns((pl.col("ts").dt.date() + pl.duration(days="k")).alias("ts"))
     query = "SELECT ts, count(*) AS n FROM t GROUP BY ts"
     assert check(query, {"t": rows}, {"t": rows}) == 5
-    query = "SELECT TUMBLE_START(ts, INTERVAL '1' DAY) AS ts, count(*) AS n FROM t GROUP BY TUMBLE(ts, INTERVAL '1' DAY)"
+    query = (
+        "SELECT TUMBLE_START(ts, INTERVAL '1' DAY) AS ts, count(*) AS n FROM t GROUP BY TUMBLE(ts, "
+        "INTERVAL '1' DAY)"
+    )
     check(query, {"t": rows}, {"t": rows}, "SELECT ts, count(*) AS n FROM t GROUP BY ts")
+
+
+def test_builders_keep_what_they_know_of_time() -> None:
+    """Rows of windows are in windows again; groups at the end have no event time."""
+    windows = stream(ROWS, 5).window("10s", on="ts", by="k").agg(n=pl.len().cast(pl.Int64))
+    query = "SELECT window_start, max(n) AS n FROM w GROUP BY window_start"
+    other = (
+        f"SELECT {START} AS window_start, max(n) AS n FROM (SELECT {START} AS ts, count(*) AS n FROM t "
+        f"GROUP BY k, {START}) GROUP BY 1"
+    )
+    check(query, {"w": windows}, {"t": ROWS}, other)
+    assert "window(" in Pipeline.sql(query, w=windows).explain().split("stage window")[-1]
+    groups = stream(ROWS, 5).reduce(by="ts", n=pl.len())
+    assert "stage reduce" in Pipeline.sql("SELECT ts, sum(n) AS n FROM w GROUP BY ts", w=groups).explain()

@@ -49,6 +49,8 @@ def operands(query: QueryText, node: exp.Expr, one: Typed, other: Typed) -> tupl
     one, other = _converted(query, node, one, other), _converted(query, node, other, one)
     if one.is_number and other.is_number:
         return _numbers(one, other)
+    if _with_decimal(one, other) or _with_decimal(other, one):
+        return _decimals(one, other)
     dtype = common(one.dtype, other.dtype)
     if dtype is None or isinstance(dtype, pl.List | pl.Struct | pl.Array):
         raise query.error(
@@ -72,6 +74,19 @@ def _numbers(one: Typed, other: Typed) -> tuple[Typed, Typed]:
     dtype = common(one.dtype, other.dtype)
     assert dtype is not None
     # UInt64 against a signed type: a value that BIGINT does not hold ends the run.
+    return one.cast(dtype), other.cast(dtype)
+
+
+def _with_decimal(one: Typed, other: Typed) -> bool:
+    return one.dtype.is_decimal() and (other.is_number or other.dtype.is_decimal())
+
+
+def _decimals(one: Typed, other: Typed) -> tuple[Typed, Typed]:
+    """Return a DECIMAL and another number: as DOUBLE if that is one, else with the digits of both."""
+    if one.is_float or other.is_float:
+        return one.cast(pl.Float64()), other.cast(pl.Float64())
+    scale = max(each.dtype.scale for each in (one, other) if isinstance(each.dtype, pl.Decimal))
+    dtype = pl.Decimal(38, scale)
     return one.cast(dtype), other.cast(dtype)
 
 

@@ -121,8 +121,6 @@ def interval(query: QueryText, node: exp.Expr) -> tuple[int, int]:
             if exact != int(exact):
                 raise ValueError
             microseconds += sign * int(exact)
-        if not words:
-            raise ValueError
     except (ValueError, KeyError, InvalidOperation):
         raise query.error(
             node,

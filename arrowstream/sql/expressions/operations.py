@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
-
 import polars as pl
 from sqlglot import exp
 
@@ -139,8 +137,3 @@ def _refused(query: QueryText, node: exp.Expr, one: Typed, other: Typed) -> Exce
         found=f"{name_of(one.dtype)} and {name_of(other.dtype)}, in {query.source(node)}",
         hint=hint,
     )
-
-
-def product(parts: list[pl.Expr]) -> pl.Expr:
-    """Return the conjunction of conditions."""
-    return reduce(lambda one, other: one & other, parts)

@@ -143,7 +143,25 @@ def _not(self: Expressions, node: exp.Expr) -> Typed:
 
 
 def _compare(self: Expressions, node: exp.Expr) -> Typed:
+    if isinstance(node, exp.EQ | exp.NEQ) and (multiple := _multiple(self, node)) is not None:
+        return multiple
     return compared(self.query, node, type(node), self.read(node.this), self.read(node.expression))
+
+
+def _multiple(self: Expressions, node: exp.Expr) -> Typed | None:
+    """Return ``x % n = 0``, for which the sign of the remainder does not matter; None for other comparisons."""
+    one, zero = node.this.unnest(), node.expression
+    if not isinstance(zero, exp.Literal) or zero.is_string or zero.name != "0":
+        return None
+    is_mod = isinstance(one, exp.Anonymous) and one.name == "MOD" and len(one.expressions) == 2
+    if one in self.known or not (isinstance(one, exp.Mod) or is_mod):
+        return None
+    parts = one.expressions if is_mod else [one.this, one.expression]
+    value, by = (self.read(part) for part in parts)
+    if not value.is_integer or not by.is_integer:
+        return None
+    rest = value.cast(pl.Int64()).expr % by.cast(pl.Int64()).expr
+    return Typed(rest == 0 if isinstance(node, exp.EQ) else rest != 0, pl.Boolean())
 
 
 def _between(self: Expressions, node: exp.Expr) -> Typed:

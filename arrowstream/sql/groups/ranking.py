@@ -204,8 +204,7 @@ def first_rows(query: QueryText, relation: Relation, ranking: Ranking, count: in
         schema[number] = pl.Int64()
         at = ranking.position
         names = (*names[:at], Name(names[0].table if names else None, ranking.name, number), *names[at:])
-    if ranking.helpers:
-        builder = builder.drop(*ranking.helpers)
+    builder = builder.drop(*ranking.helpers)
     schema = {name: dtype for name, dtype in schema.items() if name not in ranking.helpers}
     kept = {name: name for name in schema}
     times, windows = relation.kept(kept)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import polars as pl
 from sqlglot import exp
 
 from arrowstream.errors import QueryError
@@ -108,9 +107,3 @@ def key_pair(node: exp.Expr, sides: Sequence[set[str]]) -> tuple[exp.Expr, exp.E
     if ones <= sides[0] and others <= sides[1]:
         return one, other
     return (other, one) if ones <= sides[1] and others <= sides[0] else None
-
-
-def unused_columns(schema: pl.Schema, names: Iterable[str]) -> list[str]:
-    """Return the columns that are not among `names`."""
-    kept = set(names)
-    return [name for name in schema if name not in kept]

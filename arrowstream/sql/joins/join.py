@@ -118,7 +118,7 @@ class Join:
     def _remaining(self, conditions: Conditions) -> list[exp.Expr]:
         """Return conditions on both sides that are checked for pairs, and make keys of the equations among them."""
         remaining = list(conditions.both)
-        for bound, causes in conditions.bounds.values():
+        for _, causes in conditions.bounds.values():
             for cause in causes:
                 if isinstance(cause, exp.EQ):
                     pair = (cause.this, cause.expression)
@@ -126,7 +126,6 @@ class Join:
                     conditions.keys.append(pair if left_first else (pair[1], pair[0]))
                 else:
                     remaining.append(cause)
-            del bound
         return remaining
 
     def _looked_up(self, conditions: Conditions) -> Relation:
