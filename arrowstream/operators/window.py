@@ -22,7 +22,6 @@ from arrowstream.operators.windows.session_window import SessionWindow
 from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times
-from arrowstream.state.limit import StateLimit
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 Built = TypeVar("Built")
@@ -145,7 +144,6 @@ def windows(
         late, nulls = allowed_lateness or None, None if null_times == "error" else null_times
         _without("rows", every=every, offset=offset, timezone=timezone, on=on, allowed_lateness=late)
         _without("rows", null_times=nulls)
-        return Windows(then, lambda exprs: CountWindow(rows, keys, exprs, limit))
         return Windows(then, lambda exprs: CountWindow(rows, keys, exprs, limit), partial(_no_rows, "rows"))
     if not isinstance(on, str):
         raise PlanError(
@@ -159,13 +157,8 @@ def windows(
         _without("session", every=every, offset=offset, timezone=timezone)
         gap_us = window_duration("session", session)
         return Windows(
-            then, lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit, null_times)
-        )
-    assert size is not None
-    spacing = Spacing.of(size, every, offset, timezone)
-    return Windows(then, lambda exprs: TimeWindow(spacing, on, keys, lateness, exprs, limit, null_times))
             then,
-            lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit),
+            lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit, null_times),
             partial(_no_rows, "session"),
         )
     assert size is not None
@@ -176,7 +169,9 @@ def windows(
             _no_rows("by" if keys else "max_bytes")
         return RowWindows(spacing, on, lateness)
 
-    return Windows(then, lambda exprs: TimeWindow(spacing, on, keys, lateness, exprs, limit), of_rows)
+    return Windows(
+        then, lambda exprs: TimeWindow(spacing, on, keys, lateness, exprs, limit, null_times), of_rows
+    )
 
 
 def _no_rows(argument: str) -> Operator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -88,7 +88,7 @@ class FoldedGroups:
     def _keys(self, rows: pl.DataFrame, places: Array) -> list[pl.Series]:
         return [rows[name].gather(places) for name in self.keys]
 
-    def _state(self, slots: Array, keys: list[pl.Series]) -> pl.DataFrame:
+    def _state(self, slots: Array, keys: Sequence[pl.Series] = ()) -> pl.DataFrame:
         return pl.DataFrame([*(column.get(slots) for column in self._columns), *keys])
 
     def _single(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -105,9 +105,6 @@ class FoldedGroups:
     def saved(self) -> Iterator[Batch | RangeRows]:
         """Yield all state for a snapshot."""
         return map(Batch, self.frames()) if self._ranges is None else self._ranges.saved(self._state)
-
-    def _state(self, slots: Array) -> pl.DataFrame:
-        return pl.DataFrame([column.get(slots) for column in self._columns])
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
         """Add the frames, or slices of them, that `frames` gave."""

@@ -352,6 +352,8 @@ def test_two_first_runs_at_the_same_time(database: Database) -> None:
 def test_a_table_that_cannot_be_made_is_another_error(sqlite: Database) -> None:
     with pytest.raises(SinkError, match="object name reserved for internal use"):
         write(ROWS, sqlite.sink("sqlite_t"))
+
+
 CHANGED = pl.DataFrame(
     {
         "id": [1, 2, 3, 1, 1, 3, 2, 4, 4],
