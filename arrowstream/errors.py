@@ -5,6 +5,7 @@
     ArrowstreamError
     ├── SchemaError           names or types do not fit                     (build, or first batch)
     ├── PlanError             the pipeline cannot be built as written       (build)
+    │   ├── QueryError        a SQL query is wrong: line, column, what to write instead
     │   ├── UnknownName       an object or class has nothing of this name   (also an AttributeError)
     │   │   └── NoSuchStep    a builder has nothing of this name
     │   └── WrongCall         a call has no such argument, or lacks one     (also a TypeError)
@@ -90,6 +91,32 @@ class SchemaError(ArrowstreamError):
 
 class PlanError(ArrowstreamError):
     """The pipeline cannot be built as written."""
+
+
+class QueryError(PlanError):
+    """A SQL query cannot be read, or cannot run as a pipeline; the message starts with its line and column.
+
+    Parameters
+    ----------
+    what, expected, found, hint
+        As for every error.
+    line, column
+        Where in the query the clause is that the error is about, counted from 1.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        line: int,
+        column: int,
+        expected: str | None = None,
+        found: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.line = line
+        self.column = column
+        super().__init__(f"line {line}, column {column}: {what}", expected=expected, found=found, hint=hint)
 
 
 class UnknownName(PlanError, AttributeError):

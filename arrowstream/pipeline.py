@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import polars as pl
 
 from arrowstream.backends.registry import backends
+from arrowstream.builder.from_query import FromQuery
 from arrowstream.builder.job_file import FromJobFile
 from arrowstream.builder.results import Results
 from arrowstream.builder.served_metrics import ServesMetrics
@@ -127,7 +128,7 @@ class Builder(Results, metaclass=ExplainsNames):
 
 @explain_names("a pipeline that is built", PIPELINE)
 @explain_calls
-class Pipeline(FromJobFile, ServesMetrics):
+class Pipeline(FromJobFile, FromQuery[Builder], ServesMetrics):
     """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples

@@ -17,7 +17,6 @@ from benchmarks import (
     latency,
     memory,
     metrics,
-    nexmark,
     record_batches,
     records,
     small_files,
@@ -27,6 +26,7 @@ from benchmarks import (
 )
 from benchmarks.harness import Scale, Section, as_markdown, as_text
 from benchmarks.machine import description
+from benchmarks.nexmark import stateless, timing
 
 BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "bare_loop": bare_loop.run,
@@ -38,7 +38,8 @@ BENCHMARKS: dict[str, Callable[[Scale], Section]] = {
     "keyed": keyed.run,
     "etl": etl.run,
     "text": text.run,
-    "nexmark": nexmark.run,
+    "nexmark": timing.run,
+    "nexmark_stateless": stateless.run,
     "small_files": small_files.run,
     "windows": windows.run,
     "record_batches": record_batches.run,

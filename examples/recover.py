@@ -1,4 +1,4 @@
-"""Exactly once over kills: flights from Kafka, counted by day and airport, into Parquet files and SQLite.
+"""Exactly once over kills: flights from Kafka, counted by day and airport, into Parquet files, SQLite and Delta Lake.
 
     make demo-recover
 
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import polars as pl
+from deltalake import DeltaTable
 from kafka_flights import FLIGHTS, SCHEMA, create_topics, embedded_broker, flights
 
 from arrowstream import Pipeline, Sink, Source
@@ -29,10 +30,11 @@ KILLS = 3
 
 
 def job(servers: str, folder: str) -> Pipeline:
-    """The flights and delays of each day and airport, into two sinks that show each row once."""
+    """The flights and delays of each day and airport, into three sinks that show each row once."""
     source = Source.from_kafka(servers, "flights", schema=SCHEMA, start="earliest", stop_at_end=True)
     files = Sink.to_file(f"{folder}/days/", format="parquet")
     database = Sink.to_database(f"sqlite:///{folder}/days.db", "days", mode="append")
+    lake = Sink.to_delta(f"{folder}/lake")
     return (
         Pipeline.builder(name="days")
         .source(source)
@@ -40,7 +42,7 @@ def job(servers: str, folder: str) -> Pipeline:
         .with_event_time("at", lateness="1h")
         .window(size="1d", on="at", by=["origin"])
         .agg(flights=pl.len(), delayed=(pl.col("dep_delay") > 0).sum())
-        .sink(Sink.fanout([files, database]))
+        .sink(Sink.fanout([files, database, lake]))
         .build()
     )
 
@@ -68,19 +70,21 @@ def run_killed(servers: str, folder: str, chance: random.Random) -> None:
 
 
 def _newest_epoch(folder: str) -> int:
-    return max(
-        (int(file.name.split("-")[1]) for file in Path(folder, "state").glob("committed-*")), default=0
-    )
+    complete = Path(folder, "state").glob("committed-????????")  # not one that is being written
+    return max((int(file.name.split("-")[1]) for file in complete), default=0)
 
 
 def shown(folder: str) -> dict[str, pl.DataFrame]:
-    """What a reader sees in each sink."""
+    """What a reader sees in each sink; nothing before the first rows have been shown."""
+    columns = ["origin", "flights", "delayed"]
     files = sorted(Path(folder, "days").glob("*.parquet"))
-    parquet = pl.concat([pl.read_parquet(file) for file in files])
+    parquet = pl.concat([pl.read_parquet(file) for file in files]) if files else pl.DataFrame(schema=columns)
     with sqlite3.connect(f"{folder}/days.db") as database:
-        columns = "origin, flights, delayed"
-        rows = database.execute(f"SELECT {columns} FROM days").fetchall()
-    return {"days/": parquet, "days.db": pl.DataFrame(rows, schema=columns.split(", "), orient="row")}
+        is_there = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'days'").fetchone()
+        rows = database.execute(f"SELECT {', '.join(columns)} FROM days").fetchall() if is_there else []
+    lake = f"{folder}/lake"
+    delta = pl.read_delta(lake) if DeltaTable.is_deltatable(lake) else pl.DataFrame(schema=columns)
+    return {"days/": parquet, "days.db": pl.DataFrame(rows, schema=columns, orient="row"), "lake": delta}
 
 
 async def main() -> None:

@@ -80,7 +80,7 @@ def checkpointed(folder: Path, attempt: int = 1, job: str = "job") -> StepContex
     """The context of a sink whose run has checkpoints in this folder."""
     found = context("sink")
     (folder / "log").mkdir(parents=True, exist_ok=True)
-    checkpoint = CheckpointContext(job, attempt, folder / "log")
+    checkpoint = CheckpointContext(job, attempt, folder / "log", 0)
     return StepContext(found.id, found.clock, found.memory, found.logger, found.threads, checkpoint)
 
 

@@ -41,7 +41,7 @@ def write(sink: Any, *frames: pl.DataFrame) -> None:
 def opened(table: Path, state: Path, attempt: int = 1, job: str = "job", **options: Any) -> DeltaWriter:
     """A writer of a run with checkpoints."""
     state.mkdir(parents=True, exist_ok=True)
-    at = replace(context("sink"), checkpoint=CheckpointContext(job, attempt, state))
+    at = replace(context("sink"), checkpoint=CheckpointContext(job, attempt, state, 0))
     writer = Sink.to_delta(table, **options).open(numbers().polars().schema, at)
     assert isinstance(writer, DeltaWriter)
     return writer

@@ -56,11 +56,16 @@ class Job:
     epoch: int = 0
     writer: EpochWriter | None = None
     written: int = 0
+    newest: int = 0
+    """The newest epoch that was ever completed."""
 
     @property
     def context(self) -> StepContext:
         self.folder.mkdir(exist_ok=True, parents=True)
-        return replace(context("sink"), checkpoint=CheckpointContext("job", self.attempt, self.folder))
+        return replace(
+            context("sink"),
+            checkpoint=CheckpointContext("job-5d0c9a4e", self.attempt, self.folder, self.newest),
+        )
 
     @property
     def covered(self) -> int:
@@ -87,6 +92,7 @@ class Job:
         covered = self.written
         handle = self.writer.prepare(self.epoch)
         self.complete.append((self.epoch, covered, handle))
+        self.newest = self.epoch
         if meanwhile:
             self.write(meanwhile)
         self.writer.commit(handle)
@@ -122,5 +128,6 @@ class Job:
                     handle = writer.prepare(self.epoch)
                     if step == "complete":
                         self.complete.append((self.epoch, self.written, handle))
+                        self.newest = self.epoch
                     break
         self.kill()

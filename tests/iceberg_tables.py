@@ -133,7 +133,7 @@ def read(lake: Path, name: str = TABLE, **options: Any) -> pl.DataFrame:
 def opened(lake: Path, state: Path, attempt: int = 1, job: str = "job", **options: Any) -> IcebergWriter:
     """A writer of a run with checkpoints."""
     state.mkdir(parents=True, exist_ok=True)
-    at = replace(context("sink"), checkpoint=CheckpointContext(job, attempt, state))
+    at = replace(context("sink"), checkpoint=CheckpointContext(job, attempt, state, 0))
     writer = to(lake, **options).open(numbers().polars().schema, at)
     assert isinstance(writer, IcebergWriter)
     return writer

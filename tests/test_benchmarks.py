@@ -18,7 +18,8 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.etl.DATA", tmp_path / "data")
     monkeypatch.setattr("benchmarks.text.DATA", tmp_path / "data")
     monkeypatch.setattr("benchmarks.small_files.DATA", tmp_path / "data")
-    monkeypatch.setattr("benchmarks.nexmark.DATA", tmp_path / "data")
+    monkeypatch.setattr("benchmarks.nexmark.stateless.DATA", tmp_path / "data")
+    monkeypatch.setattr("benchmarks.nexmark.timing.DATA", tmp_path / "data")
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results.md")
 
 

@@ -36,6 +36,7 @@ LAYERS = (
     {"runtime"},
     {"builder", "connectors"},
     {"terminal", "pipeline", "__init__"},
+    {"sql"},
     {"jobs", "testing"},
     {"cli"},
     {"__main__"},
@@ -59,6 +60,7 @@ OUTSIDE = {
     "runtime": {"polars"},
     "builder": {"polars"},
     "connectors": {"polars", "pyarrow"},
+    "sql": {"polars", "sqlglot"},
     "jobs": {"polars"},
     "testing": {"polars", "pyarrow"},
     "cli": {"typer", *FRAMES},
@@ -296,7 +298,7 @@ def test_importing_loads_no_optional_library() -> None:
             "rich",
             "rmm",
         ),
-        *("deltalake", "fastexcel", "pyiceberg", "sqlalchemy", "typer"),
+        *("deltalake", "fastexcel", "pyiceberg", "sqlalchemy", "sqlglot", "typer"),
         *("adbc_driver_manager", "adbc_driver_postgresql", "adbc_driver_sqlite"),
     }
     assert not loaded & optional

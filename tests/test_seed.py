@@ -408,7 +408,7 @@ def test_zero_copy_buffer() -> None:
 
 
 def test_parallel_map() -> None:
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=60)
 
     def expensive(batch: pa.RecordBatch) -> pa.RecordBatch:
         together.wait()  # passes only if two are here at a time
@@ -586,7 +586,8 @@ def test_setting_default_buffer_size(tmp_path: Path) -> None:
 
         source = TestSource.from_list(list(range(50)), batch_rows=1)
         rows = Pipeline.builder().source(source).batch(rows=1).batch(rows=1)
-        pipeline = rows.sink(Sink.to_fn(slow)).build(settings=quiet(tmp_path, "default_buffer_size = 9"))
+        settings = quiet(tmp_path, "default_buffer_size = 9")
+        pipeline = rows.sink(Sink.to_fn(slow)).build(clock=ManualClock(), settings=settings)
         running = asyncio.create_task(pipeline.run())
         await turns()
         waiting = pipeline.metrics().queue_depth

@@ -15,6 +15,7 @@ from arrowstream.operators.with_event_time import Watermarks
 
 if TYPE_CHECKING:
     from arrowstream.operators.window import WindowFull, Windows
+    from arrowstream.operators.windows.timeless_rows import NullTimes
 
 
 @explain_calls
@@ -113,6 +114,7 @@ class EventTimeSteps(GraphBuilder):
         by: str | Iterable[str] | None = None,
         allowed_lateness: Duration = 0,
         late: SinkSpec | None = None,
+        null_times: NullTimes = "error",
         max_bytes: int | None = None,
         on_full: WindowFull = "error",
     ) -> Windows[Self]:
@@ -158,6 +160,9 @@ class EventTimeSteps(GraphBuilder):
         late
             The sink of late rows; without one they are only counted in the report. A file sink without `mode` keeps
             the rows of earlier runs.
+        null_times
+            What becomes of rows without an event time: ``"error"`` ends the run; ``"drop"`` leaves them out, and the
+            report counts them; ``"late"`` counts them as late rows, which go to `late` if that is given.
         max_bytes
             The most bytes of memory that open windows take; None for no limit. Merging and closing windows may take
             more for a moment.
@@ -176,8 +181,8 @@ class EventTimeSteps(GraphBuilder):
         PlanError
             Not exactly one of `size`, `session` and `rows` is given, or an argument does not go with it.
         StageError
-            While running: a row has no event time, or a bound of its window does not fit into the type of `on`,
-            state exceeds `max_bytes`, or the disk is full.
+            While running: a row has no event time and `null_times` is ``"error"``, a bound of its window does not fit
+            into the type of `on`, state exceeds `max_bytes`, or the disk is full.
 
         Notes
         -----
@@ -187,7 +192,8 @@ class EventTimeSteps(GraphBuilder):
         Windows of event time come out once the watermark is past their end and `allowed_lateness`, otherwise at the
         end of the stream. They come in the order of their start, within a window in the order in which keys first
         came. A row whose windows are all closed is late: it is counted, goes to the sink `late` as it came in, and
-        changes nothing. A row without an event time is a StageError.
+        changes nothing. A job with checkpoints that a row without an event time has ended goes on with another
+        `null_times`.
 
         Where windows overlap, a row that comes too late for some of its windows only counts in the others, and is
         not late. A watermark follows each batch, so which rows come too late depends on where the stream is cut
@@ -258,6 +264,7 @@ class EventTimeSteps(GraphBuilder):
             on=on,
             by=by,
             allowed_lateness=allowed_lateness,
+            null_times=null_times,
             max_bytes=max_bytes,
             on_full=on_full,
         )

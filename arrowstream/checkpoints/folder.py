@@ -92,6 +92,7 @@ class CheckpointFolder:
             self._in_full = in_full
             self.epoch = max((int(match[1]) for match in named(path, ANY_EPOCH)), default=0)
             """The newest number of an epoch that any run has completed, then that of the one that has begun."""
+            self._newest_before = self.epoch
             self.attempt = self._count_attempt()
             self._owner = read_or_make(path / "owner", self._new_owner)
         except BaseException:
@@ -208,7 +209,7 @@ class CheckpointFolder:
         """Return what a sink needs to know, with a folder of its own."""
         folder = self.path / "sinks" / quote(sink, safe=" ")
         make_folder(folder)
-        return CheckpointContext(self._owner, self.attempt, folder)
+        return CheckpointContext(self._owner, self.attempt, folder, self._newest_before)
 
     def _newest(self) -> Manifest | None:
         """Return the newest manifest that is whole, or None without any; set damaged ones aside.

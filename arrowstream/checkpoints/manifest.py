@@ -12,7 +12,7 @@ from arrowstream.checkpoints.pieces import Piece, State
 from arrowstream.core.snapshot_store import JsonValue
 from arrowstream.errors import CheckpointError
 
-FORMAT = 3
+FORMAT = 4
 """The version of the format; raise it with every change that cannot read older manifests."""
 
 
@@ -62,8 +62,8 @@ class Manifest:
 
     @property
     def pieces(self) -> set[str]:
-        """The names of the pieces of all states."""
-        return {piece.name for state in self.states.values() for piece in state.pieces}
+        """The names of the files of all states."""
+        return {name for state in self.states.values() for piece in state.pieces for name in piece.files}
 
     def encode(self) -> bytes:
         """Return the manifest as a line of JSON, and a line with its SHA-256."""

@@ -1,29 +1,30 @@
 """States in pieces that are named by their content, so that a piece that has not changed is written once.
 
 A piece is a file that is named by the SHA-256 of its bytes: an Arrow IPC stream of one record batch, or, of a state
-in key shards, of a batch of each of some shards; or a spill file of the step, which is linked. An epoch names the
-pieces of each state, and a piece stays as long as an epoch names it.
+in key shards, of a batch of each of some shards; or a spill file of the step, which is linked. Of a range of keys it
+is two files: the keys, which are written once, and the other columns. An epoch names the pieces of each state, and a
+file stays as long as an epoch names it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from arrowstream.checkpoints.content import Content, name_of
 from arrowstream.core.batch import to_record
 from arrowstream.core.checkpoints.durable import sync
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
 from arrowstream.errors import CheckpointError
 from arrowstream.state.snapshot import common_metadata, shard_of, with_shard
-from arrowstream.state.snapshots.snapshot_batches import PartInFile, SnapshotBatches
+from arrowstream.state.snapshots.key_ranges import RangePart, joined
+from arrowstream.state.snapshots.snapshot_batches import Part, PartInFile, SnapshotBatches
 from arrowstream.state.spill_file import rows_in_file
 
 _FULL = 4 << 20
@@ -45,18 +46,26 @@ class Piece:
         Of a spill file, the first byte of each frame, and the one after its last.
     start
         Of a spill file, the number of rows before the first one that belongs to the state.
+    keys
+        Of a range of keys, the hash of the file with the last columns, the keys, of the same batches.
     """
 
     name: str
     shards: tuple[int, ...] = ()
     spans: tuple[tuple[int, int], ...] = ()
     start: int = 0
+    keys: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files."""
+        return (self.name, self.keys) if self.keys else (self.name,)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Piece:
         """Return a piece from its JSON values in a manifest."""
         spans = tuple((start, stop) for start, stop in values["spans"])
-        return cls(values["name"], tuple(values["shards"]), spans, values["start"])
+        return cls(values["name"], tuple(values["shards"]), spans, values["start"], values["keys"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +122,23 @@ class PieceWriter:
         for part in _together(batches.parts() if isinstance(batches, SnapshotBatches) else batches):
             if isinstance(part, PartInFile):
                 metadata, file = part.metadata, part.rows.file
-                pieces.append(Piece(file.hash(_name), (), file.spans, part.rows.start))
+                pieces.append(Piece(file.hash(name_of), (), file.spans, part.rows.start))
                 self._put(pieces[-1].name, file.put)
                 nbytes += file.content.size
-                continue
-            metadata = common_metadata(part[0].schema)
-            content = _encoded(part)
-            shards = (shard_of(batch.schema) for batch in part)
-            pieces.append(Piece(_name(content), tuple(shard for shard in shards if shard is not None)))
-            self._put(pieces[-1].name, partial(Path.write_bytes, data=content))
-            nbytes += content.size
+            elif isinstance(part, RangePart):
+                metadata = part.metadata
+                content = Content(part.values())
+                pieces.append(
+                    Piece(self._put_content(content), tuple(part.shards), keys=self._put_keys(part))
+                )
+                nbytes += content.nbytes + part.saved.nbytes
+            else:
+                metadata = common_metadata(part[0].schema)
+                content = Content(part)
+                shards = (shard_of(batch.schema) for batch in part)
+                present = tuple(shard for shard in shards if shard is not None)
+                pieces.append(Piece(self._put_content(content), present))
+                nbytes += content.nbytes
         if pieces:
             reach(Failpoint.STATE_WRITTEN)
         return State(tuple(pieces), nbytes, _as_text(metadata))
@@ -137,6 +153,22 @@ class PieceWriter:
         """
         sync(_path(self._folder, name))
         reach(Failpoint.STATE_SAVED)
+
+    def _put_keys(self, part: RangePart) -> str:
+        """Write the keys of a range unless an earlier epoch has; return the name of their file."""
+        saved = part.saved
+        if not saved.name:
+            content = Content(part.keys())
+            saved.nbytes = content.nbytes
+            saved.name = self._put_content(content)
+        # It is missing only where someone has removed it.
+        self._put(saved.name, lambda path: Content(part.keys()).write(path))
+        return saved.name
+
+    def _put_content(self, content: Content) -> str:
+        name = content.name()
+        self._put(name, content.write)
+        return name
 
     def _put(self, name: str, write: Callable[[Path], int]) -> None:
         path = _path(self._folder, name)
@@ -162,16 +194,20 @@ def read_state(folder: Path, state: State, id: str) -> Iterator[pa.RecordBatch]:
     metadata = {b64decode(key): b64decode(value) for key, value in (state.metadata or {}).items()}
     present = state.shards
     for piece in state.pieces:
-        content = _checked(folder, piece, id)
+        content = _checked(folder, piece, id, piece.name)
         if piece.spans:
             for frame in rows_in_file(content, piece.spans, piece.start):
                 yield to_record(frame).replace_schema_metadata(metadata)
             continue
         with pa.ipc.open_stream(content) as stream:
-            for shard in piece.shards:
-                yield with_shard(stream.read_next_batch(), metadata, shard, present)
             if not piece.shards:
                 yield stream.read_next_batch().replace_schema_metadata(metadata or None)
+                continue
+            batches: Iterable[pa.RecordBatch] = stream
+            if piece.keys:
+                batches = map(joined, stream, pa.ipc.open_stream(_checked(folder, piece, id, piece.keys)))
+            for shard, batch in zip(piece.shards, batches, strict=True):
+                yield with_shard(batch, metadata, shard, present)
 
 
 def check_state(folder: Path, state: State, id: str) -> None:
@@ -183,7 +219,8 @@ def check_state(folder: Path, state: State, id: str) -> None:
         A piece is missing, or its content is another one.
     """
     for piece in state.pieces:
-        _checked(folder, piece, id)
+        for name in piece.files:
+            _checked(folder, piece, id, name)
 
 
 def remove_pieces(folder: Path, used: set[str]) -> None:
@@ -198,13 +235,13 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def _together(
-    parts: Iterator[pa.RecordBatch | PartInFile],
-) -> Iterator[list[pa.RecordBatch] | PartInFile]:
-    """Yield what makes each piece: a file, a batch, or small batches of ascending shards."""
+    parts: Iterator[Part],
+) -> Iterator[list[pa.RecordBatch] | PartInFile | RangePart]:
+    """Yield what makes each piece: a file, a range of keys, a batch, or small batches of ascending shards."""
     waiting: list[pa.RecordBatch] = []
     nbytes, last = 0, -1
     for part in parts:
-        if isinstance(part, PartInFile):
+        if isinstance(part, PartInFile | RangePart):
             yield from [waiting] if waiting else []
             yield part
             waiting, nbytes = [], 0
@@ -219,31 +256,16 @@ def _together(
         yield waiting
 
 
-def _encoded(batches: list[pa.RecordBatch]) -> pa.Buffer:
-    """Return the batches as a stream, without the metadata of their schema."""
-    plain = [batch.replace_schema_metadata(None) for batch in batches]
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, plain[0].schema) as stream:
-        for batch in plain:
-            stream.write_batch(batch)
-    return sink.getvalue()
-
-
-def _name(content: pa.Buffer) -> str:
-    # The processors of servers have instructions for it: half the time of BLAKE2.
-    return hashlib.sha256(content).hexdigest()
-
-
-def _checked(folder: Path, piece: Piece, id: str) -> pa.Buffer:
-    """Return the bytes of a piece, those of a spill file mapped, if they are what its name says."""
-    path = _path(folder, piece.name)
+def _checked(folder: Path, piece: Piece, id: str, name: str) -> pa.Buffer:
+    """Return the bytes of a file of a piece, a spill file mapped, if they are what its name says."""
+    path = _path(folder, name)
     try:
         with pa.memory_map(str(path)) if piece.spans else pa.OSFile(str(path)) as file:
             content = file.read_buffer()
     except OSError as error:
         raise _damaged(path, id, str(error)) from error
-    found = _name(content)
-    if found != piece.name:
+    found = name_of(content)
+    if found != name:
         raise _damaged(path, id, f"{content.size:,} bytes with the hash {found}")
     return content
 

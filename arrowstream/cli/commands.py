@@ -1,4 +1,4 @@
-"""The commands of the command line: run, check, explain, schema, job-schema, checkpoints, doctor.
+"""The commands of the command line: run, sql, check, explain, schema, job-schema, checkpoints, doctor.
 
 Results go to stdout; progress, notices and errors to stderr, as does the report of a run whose sink writes to stdout.
 A mistake in a job is one line with file and line number. Exit codes::
@@ -31,6 +31,7 @@ from arrowstream.cli import json_output, kafka_doctor
 from arrowstream.cli.checkpoints import checkpoints
 from arrowstream.cli.options import AsJson, Assignments, JobPath, RelativeToCwd, code_of, load, refusing
 from arrowstream.cli.run import run
+from arrowstream.cli.sql import sql
 from arrowstream.config.settings import Settings
 from arrowstream.connectors.source import Source
 from arrowstream.errors import ArrowstreamError, SourceError
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(checkpoints)
+app.command()(sql)
 
 
 @app.command()

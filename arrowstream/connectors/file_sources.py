@@ -70,8 +70,8 @@ class FileSources:
             Parquet, Arrow IPC, Avro or Excel file has another type, each value must be equal when cast back to it:
             1.0 is read as 1, while 2.5 as an integer, 1e300 as a Float32 or a time of day as a date is an error that
             names its row (a Float32 has fewer digits, though). So is a number of CSV or NDJSON that Float32 or a
-            Decimal does not hold. To round or cut values, leave the column out of `schema` and ``.cast()`` it in a
-            step.
+            Decimal does not hold, and a date or time whose year is not first, or of which digits or an offset would
+            be lost. To round or cut values, leave the column out of `schema` and ``.cast()`` it in a step.
         delimiter
             Delimiter between the fields of CSV files; by default a comma, and a tab in ``.tsv``.
         strict_keys

@@ -13,7 +13,7 @@ from arrowstream.core.checks import check_flag
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.io.memory.channel_source import ChannelSource
-from arrowstream.io.memory.frame_source import BATCH_ROWS, FrameSource
+from arrowstream.io.memory.frame_source import FrameSource
 from arrowstream.io.memory.function_source import FunctionSource
 from arrowstream.io.memory.lazy_source import LazySource
 
@@ -24,7 +24,7 @@ class Source(FileSources, NetworkSources, DatabaseSources, LakeSources, metaclas
 
     @staticmethod
     def from_frame(
-        data: Any, *, schema: SchemaLike | None = None, batch_rows: int = BATCH_ROWS
+        data: Any, *, schema: SchemaLike | None = None, batch_rows: int | None = None
     ) -> FrameSource | LazySource:
         """Read rows from a frame, or from an iterable of frames.
 
@@ -38,7 +38,8 @@ class Source(FileSources, NetworkSources, DatabaseSources, LakeSources, metaclas
         schema
             Types to cast to where no value can be lost, in the forms of `from_file`; lets `build()` check generators.
         batch_rows
-            Number of rows of the slices into which larger frames are cut, without copying.
+            Number of rows of the slices into which larger frames are cut, without copying; by default 8 MiB of rows,
+            but at least 131,072 rows and at most 524,288.
 
         Raises
         ------

@@ -117,6 +117,11 @@ class SourceSpec(ABC):
         return False
 
     @property
+    def read_once(self) -> bool:
+        """True if its rows come once only: of two that read it at the same time, each gets some of them."""
+        return False
+
+    @property
     def resumable(self) -> bool:
         """True if its readers know their position, and `open` can continue from it."""
         return False

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Mapping
 from typing import ClassVar
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.snapshot_store import JsonValue
 
 Handle = Mapping[str, JsonValue]
@@ -49,6 +50,11 @@ class Writer(ABC):
         """
         if handle is not None:
             await self.commit(handle)
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        """What a user should know about what the receiver had at the start of a run; asked for after `recover`."""
+        return ()
 
     @abstractmethod
     async def write(self, batch: Batch) -> None:
@@ -115,6 +121,11 @@ class BlockingWriter(ABC):
         """Bring what this sink shows to the state of an epoch of an earlier run; see `Writer.recover`."""
         if handle is not None:
             self.commit(handle)
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        """What a user should know about what the receiver had at the start of a run; asked for after `recover`."""
+        return ()
 
     @property
     def period_s(self) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arrowstream.config.toml_file import Value
 from arrowstream.jobs.handlers import handlers
@@ -50,20 +50,57 @@ def inputs(value: Value, name: str) -> Iterator[JobPrefix]:
     JobError
         A key or a value is wrong, or the array is empty.
     """
+    lines = list(_lines(value, name))
+    for _, line in lines:
+        yield from line
+    ends = [line[-1].builder for _, line in lines]
+    for number, item in enumerate(value.items()[1:], 2):
+        with located(item):
+            merged = ends[0].merge(*ends[1:number])
+        yield JobPrefix(item, "merge" if number == len(ends) else "", merged)
+
+
+def query(value: Value, sources: Value, name: str) -> Iterator[JobPrefix]:
+    """Yield the prefixes of each source with its steps, and then that of the query over them.
+
+    Parameters
+    ----------
+    value
+        The query.
+    sources
+        The table ``[source]``, or the array of several ``[[source]]``: the tables of the query.
+    name
+        Name of the pipeline.
+
+    Raises
+    ------
+    JobError
+        A key or a value is wrong, a source has no name or that of another, or the query is wrong.
+    """
+    tables: dict[str, Builder] = {}
+    for given, line in _lines(sources, None):
+        place = line[0].value
+        if given is None:
+            raise place.error("needs 'name', by which 'sql' reads it")
+        if given in tables:
+            raise place.error(f"two sources have the name {given!r}")
+        yield from line
+        tables[given] = line[-1].builder
+    with located(value):
+        builder = Pipeline.sql(value.text(), **tables)
+        yield JobPrefix(value, "sql", Builder(replace(builder.graph, name=name)))
+
+
+def _lines(value: Value, name: str | None) -> Iterator[tuple[str | None, list[JobPrefix]]]:
+    """Yield the name of each source, or None, with its prefixes; `name` is that of the first line."""
     items = value.items()
     if not items:
         raise value.error("has no source")
-    ends: list[Builder] = []
     for number, item in enumerate(items, 1):
         given = _name(item)
         label = f"source {given}" if given else f"source {number}" if len(items) > 1 else "source"
-        line = list(_line(item, Pipeline.builder(name if number == 1 else given or f"source{number}"), label))
-        yield from line
-        ends.append(line[-1].builder)
-    for number, item in enumerate(items[1:], 2):
-        with located(item):
-            merged = ends[0].merge(*ends[1:number])
-        yield JobPrefix(item, "merge" if number == len(items) else "", merged)
+        line = name if number == 1 and name is not None else given or f"source{number}"
+        yield given, list(_line(item, Pipeline.builder(line), label))
 
 
 def _name(source: Value) -> str | None:

@@ -27,7 +27,8 @@ as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``
 ``named = "totals"``. A source may have ``event_time = "ts"`` with ``lateness``, ``idle``, ``advance_when_idle`` and
 ``max_jump``; a source of messages and a sink may have ``on_error``. Several ``[[source]]``, each with a ``name`` and
 steps of its own under ``[[source.steps]]``, are merged before ``[[steps]]``. Each of several ``[[sink]]`` gets every
-batch; a sink with ``best_effort = 64`` may miss some. Functions and splits need Python. ``docs/jobs.md`` describes
+batch; a sink with ``best_effort = 64`` may miss some. With ``sql`` before all tables, the sources are the tables of a
+query by their names, and ``[[steps]]`` work on its rows. Functions and splits need Python. ``docs/jobs.md`` describes
 job files from top to bottom.
 
 Relative paths start at the folder of the job file. ``${NAME}`` and ``${NAME:-default}`` in a string are variables;
@@ -67,7 +68,7 @@ from arrowstream.errors import ArrowstreamError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import BoundSink
 from arrowstream.jobs.assignments import Assignment, assign
-from arrowstream.jobs.inputs import JobPrefix, inputs, steps
+from arrowstream.jobs.inputs import JobPrefix, inputs, query, steps
 from arrowstream.jobs.job_errors import located, without_secrets
 from arrowstream.jobs.paths import path
 from arrowstream.jobs.source_and_sinks import sinks, together
@@ -139,9 +140,13 @@ class Job:
             file.folder = Path(relative_to)
         assign(file.root, assignments)
         job = with_variables(file.root, variables)
-        job.check_keys(("pipeline", "source", "steps", "sink", "checkpoint"), required=("source", "sink"))
+        job.check_keys(
+            ("sql", "pipeline", "source", "steps", "sink", "checkpoint"), required=("source", "sink")
+        )
         name = job.maybe("pipeline", _name) or Path(path).stem
-        prefixes = list(inputs(job.need("source"), name))
+        sources = job.need("source")
+        asked = job.table().get("sql")
+        prefixes = list(inputs(sources, name) if asked is None else query(asked, sources, name))
         prefixes += steps(job, prefixes[-1].builder, "")
         found = sinks(job.need("sink"))
         with located(job.need("sink")):

@@ -89,6 +89,7 @@ def job_schema() -> Schema:
         "title": "Job of arrowstream",
         **_table(
             {
+                "sql": _described(_TEXT, "A query over the sources, which are its tables by their names."),
                 "pipeline": _described(_table(pipeline), "The pipeline as a whole."),
                 "checkpoint": _described(_table(checkpoint, ("path",)), "Checkpoints of the job's runs."),
                 "source": _described(_one_or_more(source), "The source, or several that are merged."),
@@ -111,7 +112,7 @@ def job_schema() -> Schema:
 def _source_keys() -> Mapping[str, Schema]:
     texts = parameters(SourceSpec.with_event_time)
     return {
-        "name": _described(_TEXT, "Name of the source among several."),
+        "name": _described(_TEXT, "Name of the source among several, and as a table of `sql`."),
         "event_time": _described(_TEXT, texts["column"]),
         **{key: _described(_form(read), texts[key]) for key, read in EVENT_TIME.items()},
         "on_error": _described(

@@ -33,6 +33,7 @@ from arrowstream.operators.reduce import Emit
 from arrowstream.operators.top_k import TopEmit
 from arrowstream.operators.unique import Keep
 from arrowstream.operators.window import WindowFull
+from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.pipeline import Builder
 from arrowstream.policies.handlers import ErrorHandler
 from arrowstream.state.limit import OnFull
@@ -104,6 +105,7 @@ _WINDOW: dict[str, Reader] = {
     "by": Value.texts,
     "allowed_lateness": duration,
     "late": side_sink,
+    "null_times": OneOf(get_args(NullTimes)),
     "max_bytes": Value.count,
     "on_full": OneOf(get_args(WindowFull)),
     "agg": columns,

@@ -229,8 +229,7 @@ class _Reducing(Process):
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        rows = map(Batch, self._groups.frames())
-        return _FORMAT.write(rows, self._groups.keys, ordered=True, next_row=self._next_row)
+        return _FORMAT.write(self._groups.saved(), self._groups.keys, ordered=True, next_row=self._next_row)
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         values, groups = _FORMAT.read(batches)

@@ -23,8 +23,9 @@ from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.snapshot import SnapshotFormat
+from arrowstream.state.snapshots.key_ranges import KeyRanges, RangeRows
 
-_FORMAT = SnapshotFormat("scan", 1)
+_FORMAT = SnapshotFormat("scan", 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +118,7 @@ class Scan(Operator):
         index = None
         if self.by:
             index = KeyIndex(keys, self._max_keys(keys, recipe), self.limit.full_keys, memory)
-        return _Scanning(recipe, self.by, index, memory)
+        return _Scanning(recipe, self.by, index, self.limit.evicts, memory)
 
     @property
     def identity(self) -> str:
@@ -143,15 +144,23 @@ class Scan(Operator):
 
 
 class _Scanning(Process):
-    __slots__ = ("_by", "_index", "_leaves", "_memory", "_recipe")
+    __slots__ = ("_by", "_index", "_leaves", "_memory", "_ranges", "_recipe")
 
     def __init__(
-        self, recipe: Recipe, by: tuple[str, ...], index: KeyIndex | None, memory: StateMemory
+        self,
+        recipe: Recipe,
+        by: tuple[str, ...],
+        index: KeyIndex | None,
+        evicts: bool,
+        memory: StateMemory,
     ) -> None:
         self._memory = memory
         self._recipe = recipe
         self._by = by
         self._index = index
+        self._ranges = None
+        if index is not None and not evicts:
+            self._ranges = KeyRanges(index, self._key_names(), memory)
         self._leaves = [(leaf, leaf.make(memory)) for leaf in recipe.leaves]
         if index is None:
             self._begin(np.zeros(1, np.int64), 1)
@@ -173,8 +182,7 @@ class _Scanning(Process):
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        keys = [str(place) for place in range(len(self._by))]
-        return _FORMAT.write(map(Batch, self._states()), keys, ordered=True)
+        return _FORMAT.write(self._saved(), self._key_names(), ordered=True)
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         _, states = _FORMAT.read(batches)
@@ -182,9 +190,10 @@ class _Scanning(Process):
             columns, slots = batch.polars().get_columns(), np.zeros(1, np.int64)
             if self._index is not None:
                 self._index.check_room(batch.num_rows)
-                keys = [column.alias(name) for name, column in zip(self._by, columns, strict=False)]
-                (assigned,) = self._index.assign(pl.DataFrame(keys))
-                columns, slots = columns[len(keys) :], assigned.slots
+                keys = columns[-len(self._by) :]
+                named = [column.alias(name) for name, column in zip(self._by, keys, strict=True)]
+                (assigned,) = self._index.assign(pl.DataFrame(named))
+                slots = assigned.slots
                 self._begin(assigned.fresh, self._index.capacity)
             for _, running in self._leaves:
                 width = len(running.snapshot(np.zeros(0, np.int64)))
@@ -194,16 +203,27 @@ class _Scanning(Process):
     def finish(self) -> Iterator[Batch]:
         return iter(())
 
-    def _states(self) -> Iterator[pl.DataFrame]:
-        """Yield frames of keys, oldest first, and the states of all functions; columns are named by their place."""
+    def _saved(self) -> Iterator[Batch | RangeRows]:
+        """Yield the states of all functions, in columns named by their place, and then the keys, oldest first."""
+        return map(Batch, self._frames()) if self._ranges is None else self._ranges.saved(self._states)
+
+    def _frames(self) -> Iterator[pl.DataFrame]:
+        if self._index is None:
+            yield self._states(np.zeros(1, np.int64))
+            return
         start = 0
-        for slots in (np.zeros(1, np.int64),) if self._index is None else self._index.pieces():
-            stop = start + len(slots)
-            columns = [] if self._index is None else self._index.keys(start, stop).get_columns()
-            for _, running in self._leaves:
-                columns += running.snapshot(slots)
-            yield pl.DataFrame([column.alias(str(place)) for place, column in enumerate(columns)])
-            start = stop
+        for slots in self._index.pieces():
+            keys = self._index.keys(start, start + len(slots))
+            keys.columns = self._key_names()
+            yield self._states(slots).hstack(keys)
+            start += len(slots)
+
+    def _states(self, slots: Array) -> pl.DataFrame:
+        columns = [column for _, running in self._leaves for column in running.snapshot(slots)]
+        return pl.DataFrame([column.alias(str(place)) for place, column in enumerate(columns)])
+
+    def _key_names(self) -> list[str]:
+        return [f"key {place}" for place in range(len(self._by))]
 
     def _begin(self, fresh: Array, capacity: int) -> None:
         for _, running in self._leaves:

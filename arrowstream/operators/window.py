@@ -21,6 +21,7 @@ from arrowstream.operators.windows.row_windows import RowWindows
 from arrowstream.operators.windows.session_window import SessionWindow
 from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.operators.windows.time_window import TimeWindow
+from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 Built = TypeVar("Built")
@@ -95,7 +96,7 @@ class Windows(Generic[Built]):
 
 _OPTIONS = (
     *("size", "every", "offset", "timezone", "session", "rows", "on", "by"),
-    *("allowed_lateness", "late", "max_bytes", "on_full"),
+    *("allowed_lateness", "late", "null_times", "max_bytes", "on_full"),
 )
 """The arguments of `window`, which are misplaced in `agg`."""
 
@@ -112,6 +113,7 @@ def windows(
     on: str | None = None,
     by: Any = None,
     allowed_lateness: Duration = 0,
+    null_times: NullTimes = "error",
     max_bytes: int | None = None,
     on_full: WindowFull = "error",
 ) -> Windows[Built]:
@@ -121,7 +123,7 @@ def windows(
     ----------
     then
         Receives the operator and gives the result of `agg`; a `Builder` appends it after its last step.
-    size, every, offset, timezone, session, rows, on, by, allowed_lateness, max_bytes, on_full
+    size, every, offset, timezone, session, rows, on, by, allowed_lateness, null_times, max_bytes, on_full
         As for `arrowstream.Builder.window`, which describes the results too.
 
     Raises
@@ -135,11 +137,13 @@ def windows(
             expected='one of size="10s", session="30s" and rows=1000',
             found=f"size={size!r}, session={session!r}, rows={rows!r}",
         )
+    check_null_times(null_times)
     keys = parse_keys("window", by)
     limit = _limit(max_bytes, on_full, session)
     if rows is not None:
-        late = allowed_lateness or None
+        late, nulls = allowed_lateness or None, None if null_times == "error" else null_times
         _without("rows", every=every, offset=offset, timezone=timezone, on=on, allowed_lateness=late)
+        _without("rows", null_times=nulls)
         return Windows(then, lambda exprs: CountWindow(rows, keys, exprs, limit), partial(_no_rows, "rows"))
     if not isinstance(on, str):
         raise PlanError(
@@ -154,7 +158,7 @@ def windows(
         gap_us = window_duration("session", session)
         return Windows(
             then,
-            lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit),
+            lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit, null_times),
             partial(_no_rows, "session"),
         )
     assert size is not None
@@ -163,9 +167,11 @@ def windows(
     def of_rows() -> Operator:
         if keys or limit != NO_LIMIT:
             _no_rows("by" if keys else "max_bytes")
-        return RowWindows(spacing, on, lateness)
+        return RowWindows(spacing, on, lateness, null_times)
 
-    return Windows(then, lambda exprs: TimeWindow(spacing, on, keys, lateness, exprs, limit), of_rows)
+    return Windows(
+        then, lambda exprs: TimeWindow(spacing, on, keys, lateness, exprs, limit, null_times), of_rows
+    )
 
 
 def _no_rows(argument: str) -> Operator:

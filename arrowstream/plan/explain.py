@@ -8,6 +8,8 @@ import polars as pl
 
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
+from arrowstream.operators.windows.session_window import SessionWindow
+from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.graph import Graph, Step
 from arrowstream.plan.guarantee import guarantees
@@ -25,7 +27,7 @@ from arrowstream.plan.policies import Policies
 
 
 def explain(graph: Graph, plan: Plan | None) -> str:
-    """Return a pipeline as text, with what runs with checkpoints guarantee if it has sinks of its own.
+    """Return a pipeline as text, with its SQL, and what runs with checkpoints guarantee if it has sinks of its own.
 
     Parameters
     ----------
@@ -34,11 +36,18 @@ def explain(graph: Graph, plan: Plan | None) -> str:
     plan
         Its plan; None while the schema of its source is not known.
     """
-    text = explain_graph(graph) if plan is None else explain_plan(plan)
+    text = _query(graph) + (explain_graph(graph) if plan is None else explain_plan(plan))
     if any(isinstance(sink, CollectSink) for sink in graph.sinks):
         return text
     first, *rest = guarantees(graph.sources, graph.sinks)
     return "\n".join([text, f"  with checkpoints: {first}", *_indented(rest, 4)])
+
+
+def _query(graph: Graph) -> str:
+    """Return the SQL that a pipeline comes from, as lines before its plan."""
+    if graph.query is None:
+        return ""
+    return "\n".join(["query", *_indented(graph.query.strip("\n").split("\n"), 2), ""])
 
 
 def explain_plan(plan: Plan) -> str:
@@ -70,6 +79,12 @@ def _source(start: Input) -> Iterator[str]:
     yield f"  -> {_columns(start.schema)}"
 
 
+def _takes_timeless(stage: Stage) -> bool:
+    """Return whether rows without an event time are late rows of a stage, whatever the watermark."""
+    operator = stage.operator if isinstance(stage, OperatorStage) else None
+    return isinstance(operator, TimeWindow | SessionWindow) and operator.null_times == "late"
+
+
 def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
     """Describe stages; `marked` is True if watermarks may come in."""
     for stage in stages:
@@ -81,7 +96,7 @@ def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
             yield from _indented(stage.placement.explain().splitlines(), 2)
         if isinstance(stage, SegmentStage | OperatorStage | InputsStage):
             yield from _policies(stage.policies)
-            if stage.policies.late is not None and not marked:
+            if stage.policies.late is not None and not marked and not _takes_timeless(stage):
                 yield "    no watermark: no row is ever late; put with_event_time(...) before it"
         marked = marked or _marks_time(stage)
         if stage.output is not None:

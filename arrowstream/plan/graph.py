@@ -144,6 +144,8 @@ class Graph:
         True for a branch, whose rows come from a split.
     sink_policies
         Error handlers and time limit of the sink.
+    query
+        The SQL that the steps come from, or None.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Graph:
     sink: BoundSink | Fanout | None = None
     inner: bool = False
     sink_policies: Policies = field(default_factory=Policies)
+    query: str | None = None
 
     def with_source(self, source: SourceSpec | EventTimeSource) -> Graph:
         """Return the graph with a source; raise PlanError if the graph has one or is a branch."""

@@ -122,7 +122,7 @@ class Totals:
             None if complete else stop_reason,
             (
                 *(note for source in self.sources for note in source.notes),
-                *(note for stage in self._stages for note in stage.counters.notes),
+                *(note for part in (*self._stages, *self._sinks) for note in part.counters.notes),
             ),
             None if self.coordinator is None else self.coordinator.metrics,
         )

@@ -15,14 +15,15 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SnapshotError
-from arrowstream.state.snapshots.key_shards import SHARDS
+from arrowstream.state.snapshots.key_ranges import RangePart, RangeRows
+from arrowstream.state.snapshots.key_shards import SHARD, SHARDS
 from arrowstream.state.snapshots.sharded_rows import Keys, ShardCutter, in_order
-from arrowstream.state.snapshots.snapshot_batches import PartInFile, SnapshotBatches
+from arrowstream.state.snapshots.snapshot_batches import Part, PartInFile, SavedRows, SnapshotBatches
 from arrowstream.state.spill_file import RowsInFile
 
 _KIND, _VERSION, _VALUES = b"arrowstream.kind", b"arrowstream.version", b"arrowstream.values"
-_SHARD, _PRESENT, _ORDERED = b"arrowstream.shard", b"arrowstream.shards", b"arrowstream.ordered"
-_OURS = (_KIND, _VERSION, _VALUES, _SHARD, _PRESENT, _ORDERED)
+_PRESENT, _ORDERED = b"arrowstream.shards", b"arrowstream.ordered"
+_OURS = (_KIND, _VERSION, _VALUES, SHARD, _PRESENT, _ORDERED)
 
 PIECE_BYTES = 4 << 20
 """The approximate bytes of a record batch of a snapshot, made one at a time in addition to the state itself.
@@ -56,7 +57,7 @@ class SnapshotFormat:
 
     def write(
         self,
-        rows: Iterable[Batch | RowsInFile] = (),
+        rows: Iterable[SavedRows] = (),
         by: Keys = (),
         ordered: bool = False,
         **values: Any,
@@ -67,7 +68,8 @@ class SnapshotFormat:
         ----------
         rows
             Batches of one schema, which do not change once they are made; larger ones are cut into slices of about
-            `PIECE_BYTES`. Rows in files stay as they are, with the keys of all shards.
+            `PIECE_BYTES`. Rows in files stay as they are, with the keys of all shards, and so do ranges of keys,
+            which are cut already.
         by
             The key columns, or a function that returns the keys of rows, for a snapshot in key shards; empty for
             state without keys.
@@ -87,7 +89,7 @@ class SnapshotFormat:
             ours[_ORDERED] = b"yes"
         shards = ShardCutter(by, ordered) if by else None
 
-        def encoded(parts: Iterator[Batch | RowsInFile]) -> Iterator[pa.RecordBatch | PartInFile]:
+        def encoded(parts: Iterator[SavedRows]) -> Iterator[Part]:
             empty = pa.RecordBatch.from_pydict({}).replace_schema_metadata(ours)
             made = chain.from_iterable(_made(part, shards, ours) for part in parts)
             yield next(made, empty)
@@ -135,33 +137,33 @@ def kind_of(schema: pa.Schema) -> str:
 def shard_of(schema: pa.Schema) -> int | None:
     """Return the key shard of a batch of a snapshot with this schema; None for state without keys."""
     metadata: dict[bytes, bytes] = schema.metadata or {}
-    return int(metadata[_SHARD]) if _SHARD in metadata else None
+    return int(metadata[SHARD]) if SHARD in metadata else None
 
 
 def common_metadata(schema: pa.Schema) -> dict[bytes, bytes] | None:
     """Return the metadata that all batches of a snapshot have."""
-    return schema.metadata and {key: value for key, value in schema.metadata.items() if key != _SHARD}
+    return schema.metadata and {key: value for key, value in schema.metadata.items() if key != SHARD}
 
 
 def with_shard(
     batch: pa.RecordBatch, metadata: Mapping[bytes, bytes], shard: int, present: Iterable[int]
 ) -> pa.RecordBatch:
     """Return a batch of a snapshot with the metadata of all batches, its shard, and the shards that the state has."""
-    own = {_SHARD: str(shard).encode(), _PRESENT: json.dumps(sorted(present)).encode()}
+    own = {SHARD: str(shard).encode(), _PRESENT: json.dumps(sorted(present)).encode()}
     return batch.replace_schema_metadata({**metadata, **own})
 
 
-def _made(
-    rows: Batch | RowsInFile, shards: ShardCutter | None, metadata: Mapping[bytes, bytes]
-) -> Iterator[pa.RecordBatch | PartInFile]:
+def _made(rows: SavedRows, shards: ShardCutter | None, metadata: Mapping[bytes, bytes]) -> Iterator[Part]:
     """Yield the parts of a snapshot with these rows, with this metadata in addition to their own."""
     if isinstance(rows, RowsInFile):
         yield PartInFile(rows, metadata)
+    elif isinstance(rows, RangeRows):
+        yield RangePart(rows, metadata)
     elif shards is None:
         yield from _records(rows, metadata)
     else:
         for shard, part in shards.cut(rows.polars()):
-            yield from _records(Batch(part), {**metadata, _SHARD: str(shard).encode()})
+            yield from _records(Batch(part), {**metadata, SHARD: str(shard).encode()})
 
 
 def _records(rows: Batch, metadata: Mapping[bytes, bytes]) -> Iterator[pa.RecordBatch]:

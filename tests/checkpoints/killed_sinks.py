@@ -55,8 +55,8 @@ class Place:
         Address of a server.
     topic
         A topic of this job.
-    store, bucket
-        Options of an object store, and a bucket of this job.
+    store, objects
+        Options of an object store, and a folder of this job in a bucket of it.
     checkpoints
         Name of the checkpoint folder.
     """
@@ -66,7 +66,7 @@ class Place:
     kafka: str = ""
     topic: str = ""
     store: Mapping[str, str] | None = None
-    bucket: str = ""
+    objects: str = ""
     checkpoints: str = "state"
 
     @property
@@ -147,7 +147,7 @@ def _objects(at: Place) -> list[Any]:
         scheme="http",
         endpoint_override=at.store["aws_endpoint_url"].removeprefix("http://"),
     )
-    table = parquet.read_table(f"{at.bucket}/out", filesystem=files, partitioning=None)
+    table = parquet.read_table(f"{at.objects}/out", filesystem=files, partitioning=None)
     return list(zip(table["k"].to_pylist(), table["x"].to_pylist(), strict=True))
 
 
@@ -221,7 +221,7 @@ ALL: dict[str, KilledSink] = {
 }
 ALL["objects"] = KilledSink(
     "ObjectSink",
-    lambda at: Sink.to_file(f"s3://{at.bucket}/out/", storage_options=at.store),
+    lambda at: Sink.to_file(f"s3://{at.objects}/out/", storage_options=at.store),
     _objects,
     (Failpoint.FILES_STAGED, Failpoint.FILES_PART_NAMED, Failpoint.FILES_NAMED),
     server="objects",
@@ -269,9 +269,10 @@ def new_place(folder: Path, names: Iterable[str], server: Callable[[str], Any]) 
         topic = new_topic(address)
     if "objects" not in needed:
         return Place(folder, uri, address, topic)
-    store, bucket = server("objects"), f"killed-{uuid.uuid4().hex[:12]}"
-    store.files.create_dir(bucket)
-    return Place(folder, uri, address, topic, store.options, bucket)
+    # One bucket for all jobs: a process keeps the connections to 32 buckets open.
+    store, objects = server("objects"), f"killed/{uuid.uuid4().hex[:12]}"
+    store.files.create_dir("killed")
+    return Place(folder, uri, address, topic, store.options, objects)
 
 
 def pipeline(names: Iterable[str], at: Place, an_epoch: int | None = None) -> Pipeline:

@@ -257,7 +257,7 @@ def test_a_manifest_of_another_version_is_an_error_and_stays(path: Path) -> None
     take(folder)
     folder.close()
     newest = path / "manifest-00000001.json"
-    body = newest.read_bytes().splitlines()[0].replace(b'"format": 3', b'"format": 9')
+    body = newest.read_bytes().splitlines()[0].replace(b'"format": 4', b'"format": 9')
     import hashlib
 
     newest.write_bytes(body + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n")

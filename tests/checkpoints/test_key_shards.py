@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,18 @@ import pytest
 from command_line import invoke
 from contexts import context
 from polars.testing import assert_frame_equal
-from windowing import feed
+from windowing import end, feed
 
-from arrowstream.checkpoints import pieces
 from arrowstream.checkpoints.folder import CheckpointFolder
 from arrowstream.checkpoints.inspection import epochs
-from arrowstream.core.batch import Batch
-from arrowstream.operators.aggregation import folded_groups
+from arrowstream.checkpoints.pieces import State
+from arrowstream.core.batch import Batch, to_frame
 from arrowstream.operators.base import Process
 from arrowstream.operators.reduce import Reduce
-from arrowstream.state.snapshot import SnapshotFormat
+from arrowstream.operators.scan import Scan
+from arrowstream.plan.checks.row_local import check
+from arrowstream.state.snapshot import SnapshotFormat, shard_of
+from arrowstream.state.snapshots import key_ranges
 from arrowstream.state.snapshots.key_shards import SHARDS, shards_of
 from arrowstream.state.snapshots.sharded_rows import ShardCutter, in_order
 
@@ -141,7 +143,7 @@ ROWS = pl.DataFrame({"k": pl.int_range(1_000, eager=True) % 400, "x": pl.int_ran
 
 def parts(ordered: bool = True) -> list[tuple[int, pl.DataFrame]]:
     cutter = ShardCutter(["k"], ordered)
-    return [part for frame in ROWS.iter_slices(300) for part in cutter.cut(frame)]
+    return [(shard, to_frame(rows)) for frame in ROWS.iter_slices(300) for shard, rows in cutter.cut(frame)]
 
 
 def test_the_union_of_the_shards_is_the_state_and_a_key_is_in_one_of_them() -> None:
@@ -170,8 +172,8 @@ def test_few_rows_wait_where_shards_come_as_they_were_written() -> None:
         cutter = ShardCutter(["k"], True)
         for frame in few.iter_slices(20):
             for shard, rows in cutter.cut(frame):
-                taken += rows.height
-                yield shard, rows
+                taken += rows.num_rows
+                yield shard, to_frame(rows)
 
     given = 0
     for rows in in_order(counted(), range(3)):
@@ -199,56 +201,130 @@ def test_columns_of_any_name_are_saved_and_restored() -> None:
             assert_frame_equal(restored if ordered else restored.sort("__order__"), rows)
 
 
-def totals() -> Process:
-    process = Reduce.of(pl.col("x").sum(), by="k").start(ROWS.schema, context())
+def totals(schema: pl.Schema = ROWS.schema) -> Process:
+    process = Reduce.of(pl.col("x").sum(), by="k").start(schema, context())
     assert isinstance(process, Process)
     return process
 
 
-def saved(folder: CheckpointFolder, process: Process) -> set[str]:
-    """The names of the pieces of an epoch."""
+def saved(folder: CheckpointFolder, process: Process) -> State:
+    """What an epoch has of the process."""
     epoch = folder.begin()
-    folder.save("reduce", epoch, process.snapshot())
-    return folder.complete(epoch, {}).pieces
+    folder.save("state", epoch, process.snapshot())
+    manifest = folder.complete(epoch, {})
+    folder.mark_committed(epoch)
+    return manifest.states["state"]
 
 
-def test_keys_that_are_added_change_only_the_last_piece_of_each_shard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def running_totals(schema: pl.Schema) -> Process:
+    process = Scan.of(check, (pl.col("x").cum_sum().alias("sum"),), {}, by="k").start(schema, context())
+    assert isinstance(process, Process)
+    return process
+
+
+def keys_to(count: int) -> pl.DataFrame:
+    numbers = pl.int_range(count, eager=True)
+    return pl.DataFrame({"k": pl.select(pl.format("user-{}", numbers)).to_series(), "x": numbers})
+
+
+@pytest.mark.parametrize("started", [totals, running_totals])
+def test_the_keys_of_a_range_are_written_once(
+    started: Callable[[pl.Schema], Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folded_groups, "PIECE", 1_000)
-    monkeypatch.setattr(pieces, "_FULL", 1)
-    folder, process = CheckpointFolder(tmp_path, "job", ()), totals()
-    numbers = pl.int_range(3_200, eager=True)
-    keys = pl.DataFrame({"k": numbers, "x": numbers})
+    monkeypatch.setattr(key_ranges, "PIECE", 1_000)
+    keys = keys_to(3_200)
+    folder, process = CheckpointFolder(tmp_path, "job", ()), started(keys.schema)
     feed(process, [keys[:3_100]])
-    before = saved(folder, process)
+    first = saved(folder, process)
+    assert [len(piece.files) for piece in first.pieces] == [2] * 4
+    feed(process, [keys[:3_100]])
+    second = saved(folder, process)
+    assert [piece.keys for piece in second.pieces] == [piece.keys for piece in first.pieces]
+    assert not {piece.name for piece in second.pieces} & {piece.name for piece in first.pieces}
+    sizes = [(tmp_path / "pieces" / f"{piece.name}.arrow").stat().st_size for piece in second.pieces]
+    assert folder.written_bytes == sum(sizes)
+    # Keys that are added change the last range only.
     feed(process, [keys[3_100:]])
-    after = saved(folder, process)
-    assert len(before) == len(after) == 4 * SHARDS
-    assert len(after - before) == SHARDS
+    third = saved(folder, process)
+    assert third.pieces[:3] == second.pieces[:3]
+    assert third.pieces[3].keys != second.pieces[3].keys
+    # A key that comes again changes the values of its range.
     feed(process, [keys[5:6]])
-    assert len(saved(folder, process) - after) == 1
+    fourth = saved(folder, process)
+    changed = [one != other for one, other in zip(fourth.pieces, third.pieces, strict=True)]
+    assert changed == [True, False, False, False]
+    assert [piece.keys for piece in fourth.pieces] == [piece.keys for piece in third.pieces]
+    # Files that no epoch needs are gone, and others not.
+    used = {name for state in (third, fourth) for piece in state.pieces for name in piece.files}
+    assert {path.stem for path in (tmp_path / "pieces").iterdir()} == used
     folder.close()
+    again = CheckpointFolder(tmp_path, "job", ())
+    restored = started(keys.schema)
+    restored.restore(again.load("state") or iter(()))
+    again.close()
+    for one, other in zip(finished(restored, keys), finished(process, keys), strict=True):
+        assert_frame_equal(one, other)
+
+
+def finished(process: Process, rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """What comes out when each key has come once more."""
+    return [element for element in feed(process, [rows]) + end(process) if isinstance(element, pl.DataFrame)]
+
+
+def test_keys_whose_file_is_gone_are_written_again(tmp_path: Path) -> None:
+    keys = keys_to(100)
+    folder, process = CheckpointFolder(tmp_path, "job", ()), totals(keys.schema)
+    feed(process, [keys])
+    [piece] = saved(folder, process).pieces
+    gone = tmp_path / "pieces" / f"{piece.keys}.arrow"
+    content = gone.read_bytes()
+    gone.unlink()
+    [damaged] = epochs(tmp_path)
+    assert "the saved state of state is damaged" in str(damaged.damage)
+    assert [piece] == list(saved(folder, process).pieces)
+    assert gone.read_bytes() == content
+    folder.close()
+
+
+@pytest.mark.parametrize("started", [totals, running_totals])
+def test_a_range_has_the_keys_of_each_shard(started: Callable[[pl.Schema], Process]) -> None:
+    keys = keys_to(1_000)
+    process = started(keys.schema)
+    feed(process, [keys[:700], keys[300:]])
+    names = {"k", "key 0"}
+    count = 0
+    for batch in process.snapshot():
+        rows = to_frame(batch)
+        shard = shard_of(batch.schema)
+        assert {*shards_of(rows.select(names & {*rows.columns}))} == {shard}
+        assert rows[rows.columns[-1]].is_sorted()
+        count += rows.height
+    assert count == 1_000
 
 
 def test_small_shards_share_a_file_and_are_listed(tmp_path: Path) -> None:
     folder, process = CheckpointFolder(tmp_path, "job", ()), totals()
     feed(process, [ROWS])
-    [name] = saved(folder, process)
+    [piece] = saved(folder, process).pieces
     folder.close()
     again = CheckpointFolder(tmp_path, "job", ())
     restored = totals()
-    restored.restore(again.load("reduce") or iter(()))
+    restored.restore(again.load("state") or iter(()))
     again.close()
     for one, other in zip(restored.finish(), process.finish(), strict=True):
         assert_frame_equal(one.polars(), other.polars())  # type: ignore[union-attr]
     [epoch] = epochs(tmp_path)
     assert epoch.manifest is not None
-    state = epoch.manifest.states["reduce"]
+    state = epoch.manifest.states["state"]
     assert state.pieces[0].shards == tuple(state.shards) == tuple(range(SHARDS))
     code, out, _ = invoke("checkpoints", str(tmp_path))
-    assert code == 0 and f"  reduce: {state.nbytes:,} bytes in 16 key shards" in out.splitlines()
+    assert code == 0 and f"  state: {state.nbytes:,} bytes in 16 key shards" in out.splitlines()
     shown = json.loads(invoke("checkpoints", str(tmp_path), "--json")[1])["epochs"][0]["states"]
-    assert shown == {"reduce": {"bytes": state.nbytes, "pieces": 1, "key_shards": [*range(SHARDS)]}}
-    (tmp_path / "pieces" / f"{name}.arrow").write_bytes(b"")
-    assert "the saved state of reduce is damaged" in invoke("checkpoints", str(tmp_path))[1]
+    assert shown == {"state": {"bytes": state.nbytes, "pieces": 1, "key_shards": [*range(SHARDS)]}}
+    for name in piece.files:
+        file = tmp_path / "pieces" / f"{name}.arrow"
+        content = file.read_bytes()
+        file.write_bytes(content[:-1])
+        assert "the saved state of state is damaged" in invoke("checkpoints", str(tmp_path))[1]
+        file.write_bytes(content)
+    assert invoke("checkpoints", str(tmp_path))[0] == 0

@@ -72,7 +72,7 @@ def steps(source: CountedSource, sink: StallingFiles, clock: ManualClock) -> Pip
 
 
 async def still(count: Callable[[], int]) -> int:
-    """Wait until a number has stopped growing; return it."""
+    """Wait until a number seems to have stopped growing, which a busy machine may fake; return it."""
     before, same = -1, 0
     while same < 30:
         await asyncio.sleep(0.001)
@@ -91,17 +91,17 @@ def test_a_sink_that_stalls_for_a_minute_under_load(tmp_path: Path) -> None:
         )
         assert await asyncio.to_thread(sink.stalled.wait, 60)
         waiting = []
-        for _ in range(4):
-            waiting.append(await still(lambda: source.read))
-            await clock.advance(15)  # checkpoints that are due begin, and wait for the sink
+        for _ in range(60):
+            waiting.append(source.read if waiting else await still(lambda: source.read))
+            await clock.advance(1)  # checkpoints that are due begin, and wait for the sink
+        waiting.append(await still(lambda: source.read))
         sink.goes_on.set()
         await running
         return waiting
 
     waiting = asyncio.run(main())
-    # The sink has taken halves of batches; a few batches wait at each of four stages.
-    assert STALLED // 2 <= waiting[0] <= STALLED // 2 + 40 < BATCHES
-    assert waiting[0] == waiting[-1], "nothing more was read in a minute"
+    # The sink has taken halves of batches; a few batches wait at each of four stages, however often time goes on.
+    assert all(STALLED // 2 <= read <= STALLED // 2 + 40 < BATCHES for read in waiting), waiting
     shown = sink.shown()
     assert shown["x"].sort().equals(pl.Series("x", range(BATCHES * ROWS)))
     assert shown["n"].sort().equals(pl.Series("n", range(1, BATCHES * ROWS + 1), dtype=pl.UInt32))

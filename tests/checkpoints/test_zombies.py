@@ -99,7 +99,7 @@ def test_a_run_whose_lock_was_lost(
 
 
 @pytest.mark.parametrize(
-    ("name", "point"), [each for each in CASES if each[0] in ("postgresql", "delta", "kafka")]
+    ("name", "point"), [each for each in CASES if each[0] in ("postgresql", "delta", "iceberg", "kafka")]
 )
 def test_a_run_that_another_one_has_taken_over_with_a_copy_of_its_checkpoints(
     name: str, point: Failpoint, place: Callable[..., Place], zombie: Callable[..., Zombie]

@@ -289,3 +289,20 @@ def test_a_choice_of_columns_is_the_same_whatever_file_comes_first(suffix, tmp_p
         )
         found = Pipeline.builder().source(source).select("a", "b").collect_sync()
         assert sorted(found.rows()) == [(1, "x"), (2, "y"), (3, None)]
+
+
+LENIENT = {"missing_columns": "insert", "extra_columns": "ignore"}
+
+
+@pytest.mark.parametrize("schema", [None, {"a": pl.Int64, "b": pl.Int64}])
+def test_another_delimiter_is_found_where_columns_may_be_missing(schema, tmp_path):
+    (tmp_path / "1.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "2.csv").write_text("a;b\n3;4\n")
+    for files in (tmp_path, *([tmp_path / "2.csv"] if schema else [])):
+        with pytest.raises(SchemaError, match=r"2\.csv has none of the columns") as error:
+            read(files, schema=schema, **LENIENT)
+        assert "delimiter=';'" in error.value.hint
+    assert read(tmp_path / "2.csv", schema={"c": pl.Int64}, **LENIENT).to_dict(as_series=False) == {
+        "a;b": ["3;4"],
+        "c": [None],
+    }

@@ -540,13 +540,15 @@ def test_rows_before_the_bad_one_go_out_first(tmp_path, tiny_blocks):
     assert seen > 200
 
 
-def test_a_date_that_looks_unlike_the_first_one_is_the_one_named(tmp_path):
-    """Each alone is a date to the parser; only after the first does the second not fit."""
+def test_a_date_that_is_not_written_with_its_year_first_is_the_one_named(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("id,d\n0,2024-01-02\n1,03/04/2024\n2,05.06.2024\n")
     error = failure(UnreadableData, FileSource.of(path, schema={"d": pl.Date}))
     assert error.what == f"row 2 (line 3) of {path} does not fit its column 'd'"
-    assert (error.expected, error.found) == ("d: Date", "'03/04/2024'")
+    assert (error.expected, error.found) == (
+        "d: Date, written like 2026-01-31, and no digit lost",
+        "'03/04/2024'",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -65,6 +66,28 @@ def test_large_frames_are_cut_without_copying() -> None:
     assert [part.num_rows for part in records] == [4, 4, 2]
     first = record["x"].buffers()[1].address
     assert {part["x"].buffers()[1].address for part in records} == {first}
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "parts"),
+    [
+        (1, 600_000, [524_288, 75_712]),
+        (4, 300_000, [262_144, 37_856]),
+        (20, 150_000, [131_072, 18_928]),
+        (20, 131_000, [131_000]),
+    ],
+)
+@pytest.mark.parametrize("generated", [False, True])
+def test_slices_of_large_frames_have_8_mib_and_at_least_131_072_rows(
+    columns: int, rows: int, parts: list[int], generated: bool
+) -> None:
+    frame = pl.DataFrame({f"x{number}": np.zeros(rows) for number in range(columns)})
+    found: list[int] = []
+    source = Source.from_frame((part for part in [frame]) if generated else frame)
+    Pipeline.builder().source(source).sink(
+        Sink.to_fn(lambda part: found.append(part.num_rows))
+    ).build().run_sync()
+    assert found == parts
 
 
 def test_a_generator_is_read_once_and_says_so() -> None:

@@ -318,9 +318,7 @@ def test_types_are_those_of_a_whole_block_however_it_comes(
     format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has_more = PipeBytes.has_more
-    monkeypatch.setattr(
-        PipeBytes, "has_more", lambda pipe, seconds: seconds > 0.2 and has_more(pipe, seconds)
-    )
+    monkeypatch.setattr(PipeBytes, "has_more", lambda pipe, seconds: seconds > 0.2 and has_more(pipe, 60))
     frame = pl.DataFrame({"a": [1.0] * 6_000 + [2.5], "t": ["some more text"] * 6_001})
     content = text(format, frame).replace(b"1.0", b"1")
     assert len(content) > 65_536  # more than a pipe holds

@@ -39,7 +39,7 @@ from arrowstream.state import key_index, snapshot
 from arrowstream.state.limit import StateLimit
 from arrowstream.state.row_queue import with_marks
 from arrowstream.state.snapshot import SnapshotFormat, shard_of
-from arrowstream.state.snapshots import sharded_rows, snapshot_batches
+from arrowstream.state.snapshots import key_ranges, sharded_rows, snapshot_batches
 from arrowstream.state.snapshots.snapshot_batches import SnapshotBatches
 
 X, S = pl.col("x"), pl.col("s")
@@ -175,7 +175,7 @@ def test_shards_that_come_in_any_order_restore_the_same_state(
     name: str, order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some rows at a time make many parts of each shard."""
-    for module in (sharded_rows, folded_groups, key_index):
+    for module in (sharded_rows, key_ranges, folded_groups, key_index):
         monkeypatch.setattr(module, "PIECE", 4)
     marks = [] if name == "count window" else [1_500_000]
     before, after = [ROWS[:10], ROWS[10:31], *marks], [ROWS[31:45], 3_000_000, ROWS[45:]]
@@ -199,7 +199,7 @@ def test_what_comes_after_a_snapshot_does_not_change_it(
     name: str, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From when it is apart from the state: at once, or where few rows are taken ahead, when it has been read."""
-    for module in (sharded_rows, folded_groups, key_index):
+    for module in (sharded_rows, key_ranges, folded_groups, key_index):
         monkeypatch.setattr(module, "PIECE", 4)
     monkeypatch.setattr(snapshot_batches, "HELD_BYTES", held)
     marks = [] if name == "count window" else [1_500_000]
@@ -278,6 +278,7 @@ def test_a_large_state_comes_in_small_pieces_which_are_made_one_by_one(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "PIECE_BYTES", 1 << 18)
+    monkeypatch.setattr(key_ranges, "VALUE_BYTES", 1 << 18)
     step = {"batch": Rebatch(rows=1_000_000)}.get(name, STEPS[name])
     process = step.start(MANY.schema, context())
     assert isinstance(process, Process)

@@ -85,7 +85,7 @@ def numbers() -> SourceSpec:
 
 
 def into_file(builder: Any, path: Path) -> Callable[[], Any]:
-    return lambda: builder.sink(Sink.to_file(path)).build().run_sync(duration="20s")
+    return lambda: builder.sink(Sink.to_file(path)).build().run_sync(duration="60s")
 
 
 STEPS: dict[str, Callable[[Any], Any]] = {
@@ -95,8 +95,8 @@ STEPS: dict[str, Callable[[Any], Any]] = {
     "flat_map": lambda steps: steps.flat_map(broken_at_5),
     "parallel_map, async": lambda steps: steps.parallel_map(broken_at_5, workers=3),
     "parallel_map, threads": lambda steps: steps.parallel_map(plainly_broken_at_5, workers=3),
-    "timeout": lambda steps: steps.map(broken_at_5).timeout("10s"),
-    "on_timeout": lambda steps: steps.map(broken_at_5).timeout("10s", on_timeout="skip"),
+    "timeout": lambda steps: steps.map(broken_at_5).timeout("60s"),
+    "on_timeout": lambda steps: steps.map(broken_at_5).timeout("60s", on_timeout="skip"),
     "in a branch": lambda steps: (
         steps.split(pl.when(pl.col("x") < 3).then(pl.lit("a")).otherwise(pl.lit("b")))
         .branch("a", lambda branch: branch)

@@ -172,8 +172,8 @@ def test_a_cancelled_loop_cancels_the_run() -> None:
     async def main() -> None:
         tx, rx = channel(1)
         looping = asyncio.create_task(values(rows(Source.from_channel(rx, schema={"x": pl.Int64}))))
-        await tx.send(FRAMES[0])
-        await asyncio.sleep(0.01)
+        for _ in range(2):  # there is room for the second one once the first is taken
+            await tx.send(FRAMES[0])
         looping.cancel()
         with pytest.raises(asyncio.CancelledError):
             await looping

@@ -202,11 +202,12 @@ def test_stop_delivers_what_is_in_flight_and_commits() -> None:
         sink = LedgerSink(blocking=True)
         tx, rx = channel()
         source = Source.from_channel(rx, schema={"value": pl.Int64})
-        pipeline = Pipeline.builder().source(source).batch(rows=100).sink(sink).build()
+        clock = ManualClock()  # no call is long enough for a worker thread
+        pipeline = Pipeline.builder().source(source).batch(rows=100).sink(sink).build(clock=clock)
         running = asyncio.create_task(pipeline.run())
         for frame in NUMBERS:
             await tx.send(frame)
-        await ManualClock().advance(0)  # lets every task go as far as it can
+        await clock.advance(0)  # lets every task go as far as it can
         assert tx.statistics().length == 0
         pipeline.stop()
         pipeline.stop()

@@ -1,6 +1,6 @@
-"""Fixtures of real servers: one Apache Kafka and one PostgreSQL for the whole session, an embedded broker a worker.
+"""Fixtures of real servers: two of Apache Kafka and one PostgreSQL for the whole session, an embedded broker a worker.
 
-The processes that run tests share a folder, which the first of them makes and removes; it ends the shared server.
+The processes that run tests share a folder, which the first of them makes and removes; it ends the shared servers.
 """
 
 import fcntl
@@ -18,6 +18,7 @@ from servers.postgresql import PostgresqlServer
 from servers.processes import is_running
 
 FOLDER = "ARROWSTREAM_TEST_SERVERS"
+OWN_KAFKA = "own-kafka.json"
 REQUIRED = "REQUIRE_SERVERS"
 MISSING = "Apache Kafka is not installed"
 NO_POSTGRESQL = "PostgreSQL is not installed"
@@ -31,11 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the server that was started by any process of this session."""
+    """End the servers that were started by any process of this session."""
     if not hasattr(config, "workerinput"):
         folder = Path(os.environ.pop(FOLDER))
-        if (folder / "kafka.json").exists():
-            KafkaServer.saved(folder / "kafka.json").stop()
+        for saved in (folder / "kafka.json", folder / OWN_KAFKA):
+            if saved.exists():
+                KafkaServer.saved(saved).stop()
         if (folder / "postgresql.json").exists():
             PostgresqlServer.saved(folder / "postgresql.json").stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -104,21 +106,24 @@ def postgresql() -> PostgresqlServer:
     return PostgresqlServer.saved(saved)
 
 
-@pytest.fixture(scope="session")
-def second_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """An Apache Kafka server of this worker."""
-    demand_kafka()
-    server = KafkaServer.new(tmp_path_factory.mktemp("kafka"))
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def own_kafka(second_kafka: KafkaServer) -> KafkaServer:
+def own_kafka() -> Iterator[KafkaServer]:
     """An Apache Kafka server that one test at a time has for itself: it may stop and start it."""
-    if not is_running(second_kafka.pid):
-        second_kafka.start()
-    return second_kafka
+    demand_kafka()
+    folder = Path(os.environ[FOLDER])
+    saved = folder / OWN_KAFKA
+    with (folder / "own-kafka.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not saved.exists():
+            (folder / "own-kafka").mkdir()
+            KafkaServer.new(folder / "own-kafka").save(saved)
+        server = KafkaServer.saved(saved)
+        if not is_running(server.pid):
+            server.start()
+        try:
+            yield server
+        finally:
+            server.save(saved)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> 
     return os.posix_spawnp(command[0], list(command), environment, file_actions=files, setpgroup=0)
 
 
-def wait_for_port(port: int, pid: int, log: Path, seconds: float = 60) -> None:
+def wait_for_port(port: int, pid: int, log: Path, seconds: float = 110) -> None:
     """Wait until a server accepts connections; fail with the end of its log if it ends or takes too long."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and is_running(pid):
@@ -54,6 +54,8 @@ def is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    with suppress(OSError):  # that of another process which has ended, and whose parent has not asked for it yet
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True
 
 

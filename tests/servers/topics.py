@@ -26,14 +26,36 @@ def new_topic(address: str, partitions: int = 1, name: str = "", **config: str) 
                 raise
             time.sleep(0.1)
         else:
+            _wait_for_partitions(admin, name, partitions)
             return name
 
 
 def add_partitions(address: str, topic: str, partitions: int) -> None:
-    """Give a topic more partitions."""
+    """Give a topic more partitions, and wait until they are there."""
     admin = AdminClient({"bootstrap.servers": address, **QUIET})
     [created] = admin.create_partitions([NewPartitions(topic, partitions)]).values()
     created.result(60)
+    _wait_for_partitions(admin, topic, partitions)
+
+
+def delete_topic(address: str, topic: str) -> None:
+    """Delete a topic, and wait until it is gone."""
+    admin = AdminClient({"bootstrap.servers": address, **QUIET})
+    [deleted] = admin.delete_topics([topic]).values()
+    deleted.result(60)
+    _wait_for_partitions(admin, topic, 0)
+
+
+def _wait_for_partitions(admin: AdminClient, topic: str, count: int) -> None:
+    """Wait until clients are told of a change: a server answers that it is made before it shows it to them."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = admin.list_topics(timeout=60).topics.get(topic)
+        known = {} if found is None or found.error is not None else found.partitions
+        if len(known) == count and all(each.leader >= 0 for each in known.values()):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"the servers do not show {count} partitions of {topic}")
 
 
 Message = tuple[int, bytes | None, bytes | None]

@@ -21,8 +21,18 @@ class CheckpointContext:
     folder
         Folder for durable files of this sink alone, such as a log of rows that are prepared but not committed. It
         exists, is the same in every run, and nothing but the sink removes files from it.
+    newest
+        The newest epoch that a run with this checkpoint folder has completed, though its manifest may be damaged
+        now. A receiver that shows a later one was written with another folder: a copy of this one, or this one
+        before it was brought back from a backup.
     """
 
     job: str
     attempt: int
     folder: Path
+    newest: int
+
+    @property
+    def name(self) -> str:
+        """The name of the pipeline, without the token of the checkpoint folder."""
+        return self.job.rpartition("-")[0]

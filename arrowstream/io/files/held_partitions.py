@@ -35,7 +35,7 @@ def groups(partitions: Iterable[HeldPartition]) -> Iterator[list[HeldPartition]]
 class HeldPartition:
     """One partition: its rows held back, in memory and in spill files, and the file that grows at the moment."""
 
-    __slots__ = ("_buffer", "_spilled", "folder", "number", "sink")
+    __slots__ = ("_buffer", "_spilled", "_spilled_rows", "folder", "number", "sink")
 
     def __init__(self, folder: str, unit_rows: int) -> None:
         self.folder = folder
@@ -43,6 +43,7 @@ class HeldPartition:
         self.sink: StreamingSink | None = None
         self._buffer = RowBuffer(unit_rows)
         self._spilled: list[pl.DataFrame] = []
+        self._spilled_rows = 0
 
     @property
     def nbytes(self) -> int:
@@ -57,7 +58,7 @@ class HeldPartition:
     @property
     def rows(self) -> int:
         """Rows held back."""
-        return self._buffer.height + sum(rows.height for rows in self._spilled)
+        return self._buffer.height + self._spilled_rows
 
     def add(self, rows: pl.DataFrame, nbytes: int) -> None:
         """Hold rows back."""
@@ -71,6 +72,7 @@ class HeldPartition:
         """Hold the rows in memory no longer, but the same rows in a file."""
         self._buffer.take()
         self._spilled.append(mapped)
+        self._spilled_rows += mapped.height
 
     def peek(self) -> list[pl.DataFrame]:
         """Return all rows held back."""
@@ -79,7 +81,7 @@ class HeldPartition:
     def take(self) -> list[pl.DataFrame]:
         """Remove and return all rows held back."""
         taken = self.peek()
-        self._spilled = []
+        self._spilled, self._spilled_rows = [], 0
         if self._buffer.height:
             self._buffer.take()
         return taken

@@ -12,6 +12,7 @@ from arrowstream.errors import SchemaError
 from arrowstream.io.files.columnar.given_types import changed
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.pushed_query import conjuncts
+from arrowstream.io.files.text.times import is_time, read_times
 from arrowstream.io.files.text.types import check_width
 
 
@@ -76,9 +77,15 @@ def _holds(predicate: pl.Expr, partitions: pl.DataFrame) -> npt.NDArray[np.bool_
 
 def _typed(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:
     if dtype is None:
-        return _read(column, None)
+        return _inferred(column)
     if dtype == pl.String:
         return column
+    if is_time(dtype):
+        times = read_times(column, dtype)
+        refused = column.filter(times.is_null() & column.is_not_null())
+        if len(refused):
+            raise _misfit(refused, dtype, "dates and times are read with the year first, and no digit is cut")
+        return times
     try:
         typed = _read(column, dtype)
     except pl.exceptions.PolarsError as error:
@@ -96,6 +103,16 @@ def _misfit(column: pl.Series, dtype: pl.DataType, reason: str) -> SchemaError:
         found=", ".join(repr(value) for value in column.unique().sort()[:5]),
         hint=f"leave its type out of schema= ({reason})",
     )
+
+
+def _inferred(column: pl.Series) -> pl.Series:
+    try:
+        found = _read(column, None)
+    except pl.exceptions.ComputeError:
+        return column  # dates in several forms
+    if is_time(found.dtype) and read_times(column, found.dtype).null_count() > column.null_count():
+        return column  # Polars has guessed which number is the day, or cut digits
+    return found
 
 
 def _read(column: pl.Series, dtype: pl.DataType | None) -> pl.Series:

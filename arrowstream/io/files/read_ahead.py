@@ -110,7 +110,7 @@ _Ahead = Future["tuple[Piece, Future[pl.DataFrame]] | None"]
 
 
 class ReadAhead:
-    """Queue of pieces in order, of which `DEPTH` are always being read in the background.
+    """Queue of pieces in order, of which `DEPTH` are always being read in the background, from the beginning on.
 
     One thread draws pieces one by one (opening files, cutting text into blocks), others read them.
     Memory is bounded by the size of a piece times the depth.
@@ -127,20 +127,18 @@ class ReadAhead:
         self._pieces = pieces
         self._drawer = ThreadPoolExecutor(1, "arrowstream-file")
         self._readers = ThreadPoolExecutor(DEPTH, "arrowstream-read")
-        self._ahead: deque[_Ahead] = deque()
         self._drawing_waited_ns = 0
         self.waited_ns = 0
         """Nanoseconds for which `next` has waited for a pipe."""
+        # The first pieces are read while the sinks are opened.
+        self._ahead: deque[_Ahead] = deque(self._drawer.submit(self._draw) for _ in range(DEPTH))
 
     def next(self) -> tuple[Piece, Future[pl.DataFrame]] | None:
         """Return the next piece with the future of its rows, or None at the end. Raises any error of drawing it."""
-        while len(self._ahead) < DEPTH:
-            self._ahead.append(self._drawer.submit(self._draw))
         begin, before = monotonic_ns(), self._drawing_waited_ns
         drawn = self._ahead.popleft().result()
         self.waited_ns += min(monotonic_ns() - begin, self._drawing_waited_ns - before)
-        if drawn is not None:
-            self._ahead.append(self._drawer.submit(self._draw))
+        self._ahead.append(self._drawer.submit(self._draw))
         return drawn
 
     def _draw(self) -> tuple[Piece, Future[pl.DataFrame]] | None:

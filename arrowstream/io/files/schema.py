@@ -57,6 +57,7 @@ def stored_schema(
     columnar = first.kind.format not in TEXT_FORMATS
     schema = table_schema(first) if columnar else text_schema(first, options, inside, aside=aside)
     if evolution.missing_columns == "insert":
+        _check_delimiter(first, schema, inside)
         schema = pl.Schema({**schema, **{name: inside[name] for name in inside if name not in schema}})
     if len(files) <= CHECKED_AT_BUILD and (columnar or evolution.widen):
         others = [
@@ -125,8 +126,10 @@ def check_columns(
 ) -> None:
     """Raise SchemaError unless a file has the columns and types of the first one, in any order.
 
-    Differences that `evolution` allows are no errors.
+    Differences that `evolution` allows are no errors, but another delimiter is, which gave rows of nulls.
     """
+    if evolution.missing_columns == "insert":
+        _check_delimiter(file, found, expected)
     names = dict.fromkeys([*expected, *found])
     wrong = [name for name in names if not evolution.allows(found.get(name), expected.get(name))]
     missing = [name for name in wrong if name not in found]
@@ -154,6 +157,19 @@ def check_columns(
         found=f"{_columns(found, [*extra, *other]) or _names(found)} in {file.path}",
         hint=hint,
     )
+
+
+def _check_delimiter(file: DataFile, found: pl.Schema, expected: pl.Schema) -> None:
+    """Raise SchemaError if the only column of a file looks like a header with some of the expected names."""
+    hints = (delimiter_hint(next(iter(found)), name) for name in expected) if len(found) == 1 else ()
+    hint = next((hint for hint in hints if hint is not None), None)
+    if hint is not None:
+        raise SchemaError(
+            f"{file.path} has none of the columns",
+            expected=f"some of {', '.join(expected)}",
+            found=", ".join(found),
+            hint=f"read this file by a source of its own; {hint}",
+        )
 
 
 def _missing_hint(name: str, others: Sequence[str]) -> str:

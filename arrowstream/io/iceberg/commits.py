@@ -12,6 +12,7 @@ import polars as pl
 from arrowstream.errors import SinkError
 from arrowstream.io.iceberg.data_files import DataFile, manifest_file
 from arrowstream.io.iceberg.location import IcebergLocation
+from arrowstream.io.iceberg.owner import Owner
 from arrowstream.io.iceberg.types import iceberg_schema
 from arrowstream.io.lake.modes import Mode, check_new
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 _TRIES = 10
 _WAIT_S = 0.02
 """Longest wait after the first conflict with another writer; it doubles with each."""
-_SINK, _EPOCH = "arrowstream.sink", "arrowstream.epoch"
-"""What the summary of a snapshot says of an epoch."""
 _MADE = {
     "format-version": "2",
     "commit.manifest-merge.enabled": "true",
@@ -34,24 +33,10 @@ _MADE = {
 _RETRIES = "commit.retry.num-retries"
 
 
-def shown_epoch(table: Table | None, app: str) -> int:
-    """Return the newest epoch that a table has of a sink; 0 for none.
-
-    The property of the table stays when snapshots expire.
-    """
-    if table is None:
-        return 0
-    found = [int(table.properties.get(_property(app), 0))]
-    for snapshot in table.snapshots():
-        if snapshot.summary is not None and snapshot.summary[_SINK] == app:
-            found.append(int(snapshot.summary[_EPOCH] or 0))
-    return max(found)
-
-
-def check_mode(location: IcebergLocation, mode: Mode, table: Table | None, app: str | None) -> None:
-    """Raise SinkError if the table should be made, and exists without an epoch of the sink `app`."""
+def check_mode(location: IcebergLocation, mode: Mode, table: Table | None, owner: Owner | None) -> None:
+    """Raise SinkError if the table should be made, and exists without a run of this sink."""
     if table is not None:
-        own = app is not None and shown_epoch(table, app) > 0
+        own = owner is not None and owner.owns(table)
         check_new(mode, f"the Iceberg table {location}", own=own)
 
 
@@ -87,6 +72,49 @@ def table_of(transaction: CreateTableTransaction) -> Table:
     return transaction._table
 
 
+def claim(
+    location: IcebergLocation,
+    catalog: Catalog,
+    schema: pl.Schema,
+    partition_by: Sequence[str],
+    mode: Mode,
+    owner: Owner,
+) -> None:
+    """Store that a run has the sink, in a snapshot without rows; make the table if it is missing.
+
+    The snapshot makes a commit fail that an earlier run has begun: each asserts which snapshot it follows, but no
+    properties.
+
+    Raises
+    ------
+    SinkError
+        A later run has it, or the table should be made and exists.
+    Exception
+        The table cannot be written.
+    """
+    tries = 0
+    while True:
+        table = location.load(catalog)
+        check_mode(location, mode, table, owner)
+        owner.check(location, table)
+        if owner.has_claimed(table):
+            return
+        exists = table is not None
+        table, transaction = _begun(location, catalog, schema, partition_by, table)
+        transaction.set_properties(owner.properties(None))
+        if exists:
+            with transaction.update_snapshot(snapshot_properties=owner.summary(None)).fast_append():
+                pass
+        try:
+            transaction.commit_transaction()
+        except Exception:
+            tries += 1
+            # Unless the claim is there though the call has failed.
+            if tries == _TRIES and not owner.has_claimed(location.load(catalog)):
+                raise
+            time.sleep(random.uniform(0, _WAIT_S * 2**tries))
+
+
 def commit(
     location: IcebergLocation,
     catalog: Catalog,
@@ -94,7 +122,7 @@ def commit(
     partition_by: Sequence[str],
     mode: Mode,
     files: Sequence[DataFile],
-    epoch: tuple[str, int] | None,
+    epoch: tuple[Owner, int] | None,
     *,
     fresh: bool,
 ) -> None:
@@ -115,7 +143,7 @@ def commit(
     files
         The files; without any, a table that exists stays as it is unless it is overwritten.
     epoch
-        Id of the sink in the table, and the epoch. If the table has the epoch, nothing is done. None in a run
+        The sink in the table, and the epoch. If the table has the epoch, nothing is done. None in a run
         without checkpoints.
     fresh
         True if nobody can have committed the epoch yet, so that a table that has it has rows of another run.
@@ -123,7 +151,8 @@ def commit(
     Raises
     ------
     SinkError
-        A file is missing, the table exists and should be made, or another run writes it with the same id.
+        A file is missing, the table exists and should be made, a later run has the sink, or another run writes it
+        with the same id.
     SchemaError
         Another writer has changed the table so that the files do not fit.
     Exception
@@ -136,31 +165,27 @@ def commit(
     )
 
     conflicts = (CommitFailedException, CommitStateUnknownException, TableAlreadyExistsError)
-    transaction: Transaction
+    owner, number = (None, 0) if epoch is None else epoch
     tried: list[tuple[Table, int | None]] = []
     while True:
         table = location.load(catalog)
         if _landed(table, tried):
             return
-        if epoch is not None and shown_epoch(table, epoch[0]) >= epoch[1]:
+        if owner is not None:
+            owner.check(location, table)
+        if owner is not None and owner.epoch(table) >= number:
             if fresh:
                 raise SinkError(
-                    f"another run writes the Iceberg table {location} as {epoch[0]!r}",
-                    expected=f"an epoch before {epoch[1]}",
-                    found=f"epoch {shown_epoch(table, epoch[0])}",
+                    f"another run writes the Iceberg table {location} as {owner.app!r}",
+                    expected=f"an epoch before {number}",
+                    found=f"epoch {owner.epoch(table)}",
                     hint="end the other run, which uses a copy of the checkpoint folder: it is for one job",
                 )
             return
         if table is not None and not files and mode != "overwrite":
             return
-        check_mode(location, mode, table, None if epoch is None else epoch[0])
-        if table is None:
-            made = staged(location, catalog, schema, partition_by)
-            table, transaction = table_of(made), made
-        else:
-            # The library would try again without a look at the epochs of the table.
-            table.metadata.properties[_RETRIES] = "0"
-            transaction = table.transaction()
+        check_mode(location, mode, table, owner)
+        table, transaction = _begun(location, catalog, schema, partition_by, table)
         snapshot = _stage(location, transaction, table, mode, files, epoch)
         try:
             transaction.commit_transaction()
@@ -175,20 +200,37 @@ def commit(
         return
 
 
+def _begun(
+    location: IcebergLocation,
+    catalog: Catalog,
+    schema: pl.Schema,
+    partition_by: Sequence[str],
+    table: Table | None,
+) -> tuple[Table, Transaction]:
+    """Return a table, one that is staged if there is none, and a transaction on it."""
+    if table is None:
+        made = staged(location, catalog, schema, partition_by)
+        return table_of(made), made
+    # The library would try again without a look at the epochs of the table.
+    table.metadata.properties[_RETRIES] = "0"
+    return table, table.transaction()
+
+
 def _stage(
     location: IcebergLocation,
     transaction: Transaction,
     table: Table,
     mode: Mode,
     files: Sequence[DataFile],
-    epoch: tuple[str, int] | None,
+    epoch: tuple[Owner, int] | None,
 ) -> int | None:
     """Add files to a transaction, and return the id of its snapshot; None without one."""
     added = [manifest_file(location, table, file) for file in files]
     summary = {}
     if epoch is not None:
-        summary = {_SINK: epoch[0], _EPOCH: str(epoch[1])}
-        transaction.set_properties({_property(epoch[0]): str(epoch[1])})
+        owner, number = epoch
+        summary = owner.summary(number)
+        transaction.set_properties(owner.properties(number))
     old = list(_files_of(table)) if mode == "overwrite" else []
     if not added and not old:
         return None
@@ -215,7 +257,3 @@ def _landed(found: Table | None, tried: Sequence[tuple[Table, int | None]]) -> b
         and (snapshot is None or found.snapshot_by_id(snapshot) is not None)
         for table, snapshot in tried
     )
-
-
-def _property(app: str) -> str:
-    return f"{_EPOCH}.{app}"

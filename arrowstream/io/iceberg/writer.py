@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from arrowstream.core.step_context import StepContext
-from arrowstream.io.iceberg.commits import check_mode, commit, shown_epoch, staged, table_of
+from arrowstream.io.iceberg.commits import check_mode, claim, commit, staged, table_of
 from arrowstream.io.iceberg.data_files import DataFile, DataFileWriter
 from arrowstream.io.iceberg.failures import writing
 from arrowstream.io.iceberg.location import IcebergLocation
+from arrowstream.io.iceberg.owner import Owner, shown_epochs
 from arrowstream.io.iceberg.target import Target
 from arrowstream.io.iceberg.types import TYPES
 from arrowstream.io.lake.encoding import Encoding
@@ -52,6 +54,7 @@ class IcebergWriter(LakeWriter[DataFile]):
     ) -> None:
         super().__init__(f"the Iceberg table {location}", context)
         self._location = location
+        self._owner = None if self._app is None else Owner(self._app, self._attempt)
         self._mode = mode
         self._partition_by = partition_by
         self._stored = TYPES.stored_schema(schema, partition_by)
@@ -66,7 +69,7 @@ class IcebergWriter(LakeWriter[DataFile]):
     def _open(self, catalog: Catalog, schema: pl.Schema) -> None:
         location = self._location
         table = location.load(catalog)
-        check_mode(location, self._mode, table, self._app)
+        check_mode(location, self._mode, table, self._owner)
         if table is None:
             table = table_of(staged(location, catalog, self._stored, self._partition_by))
         target = Target.of(location, table, schema, self._partition_by)
@@ -79,14 +82,22 @@ class IcebergWriter(LakeWriter[DataFile]):
         return writing(self._location)
 
     def _shown_epoch(self, app: str) -> int:
-        return shown_epoch(self._location.load(self._catalog), app)
+        return Owner(app, self._attempt).epoch(self._location.load(self._catalog))
+
+    def _epochs(self) -> Mapping[str, int]:
+        return shown_epochs(self._location.load(self._catalog))
+
+    def _claim(self) -> None:
+        assert self._owner is not None
+        claim(self._location, self._catalog, self._stored, self._partition_by, self._mode, self._owner)
 
     def _file_of(self, found: Any) -> DataFile:
         return DataFile(**found)
 
     def _commit(self, files: list[DataFile], epoch: tuple[str, int] | None, fresh: bool) -> None:
         location, by = self._location, self._partition_by
-        commit(location, self._catalog, self._stored, by, self._mode, files, epoch, fresh=fresh)
+        owned = None if self._owner is None or epoch is None else (self._owner, epoch[1])
+        commit(location, self._catalog, self._stored, by, self._mode, files, owned, fresh=fresh)
 
     def _delete(self, path: str) -> None:
         self._delete_file(path)

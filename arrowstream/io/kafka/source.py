@@ -40,6 +40,10 @@ class KafkaSource(SourceSpec):
         return f"kafka {asked.topics} at {asked.servers} ({asked.start}{end}{group})"
 
     @property
+    def read_once(self) -> bool:
+        return self.subscription.group is not None
+
+    @property
     def endless(self) -> bool:
         return not self.subscription.stop_at_end
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Generic
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.checkpoints.context import CheckpointContext
+from arrowstream.core.checkpoints.earlier_output import earlier_epochs
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
 from arrowstream.core.checkpoints.missing_output import missing_output
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, SinkError
 from arrowstream.io.lake.encoding import Encoding
@@ -48,6 +50,13 @@ class LakeWriter(BlockingWriter, Generic[File]):
         """Number of the epoch that is prepared, until its first commit."""
         self._shown = 0
         """The newest epoch with rows that the table has."""
+        self._checkpoint = checkpoint
+        self._sink = context.id
+        self._notes: tuple[ReaderNote, ...] = ()
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._notes
 
     @abstractmethod
     def _writing(self) -> AbstractContextManager[None]:
@@ -79,6 +88,10 @@ class LakeWriter(BlockingWriter, Generic[File]):
     def _delete(self, path: str) -> None:
         """Remove a file if it is there and can be removed."""
 
+    def _epochs(self) -> Mapping[str, int]:
+        """Return the newest epoch of each sink of all jobs, if the table can list them."""
+        return {}
+
     def _claim(self) -> None:
         """Store in the table that this run has the sink, so that earlier runs commit nothing any more."""
         return
@@ -105,9 +118,17 @@ class LakeWriter(BlockingWriter, Generic[File]):
             if handle is not None:
                 self.commit(handle)
                 shown = epoch
+            elif not epoch:
+                self._notes = self._earlier()
             self._shown = self._shown_epoch(self._app)
             for path in self._log.take_leftovers(shown):
                 self._delete(path)
+
+    def _earlier(self) -> tuple[ReaderNote, ...]:
+        assert self._checkpoint is not None
+        end = f"/{self._sink}"
+        found = {app.removesuffix(end): epoch for app, epoch in self._epochs().items() if app.endswith(end)}
+        return earlier_epochs(found, self._checkpoint, self._table)
 
     def _check_shown(self, app: str, epoch: int) -> int:
         """Return the newest epoch that the table has of this sink, which must not come after `epoch`."""

@@ -59,6 +59,10 @@ class ChannelSource(SourceSpec):
     def label(self) -> str:
         return self.name
 
+    @property
+    def read_once(self) -> bool:
+        return True
+
     def schema(self) -> pl.Schema | None:
         return self.expected
 

@@ -9,11 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.plural import counted
 from arrowstream.core.snapshot_store import JsonValue, SourcePosition, position_number
 from arrowstream.errors import SourceError
+
+_Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 VERSION: Final = 2
 _ENDS: Final = 256
@@ -46,6 +49,14 @@ class FramePosition(Mapping[str, JsonValue]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __eq__(self, other: object) -> bool:
+        # Whether a source has moved is asked at each checkpoint.
+        if isinstance(other, FramePosition) and other._batches is self._batches:
+            return other._row == self._row
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of every Mapping
+
     @cached_property
     def _values(self) -> dict[str, JsonValue]:
         return {"version": VERSION, "row": self._row, "content": _content(self._batches, self._row)}
@@ -74,17 +85,36 @@ def row_to_continue(batches: Sequence[Batch], resume: SourcePosition) -> int:
 
 def _content(batches: Sequence[Batch], rows: int) -> str:
     """Return a hash of values in the first `rows` rows: all of them, or those of some rows if there are many."""
-    chosen, start, digest = _chosen(rows), 0, hashlib.sha256()
-    for batch in batches:
-        inside = chosen[np.searchsorted(chosen, start) : np.searchsorted(chosen, start + batch.num_rows)]
-        if inside.size:
-            for row in _plain(batch.polars()[inside - start]).iter_rows():
-                digest.update(repr(row).encode())
-        start += batch.num_rows
+    digest = hashlib.sha256()
+    for row in _plain(_gathered(batches, _chosen(rows))).iter_rows() if rows else ():
+        digest.update(repr(row).encode())
     return digest.hexdigest()[:16]
 
 
-def _chosen(rows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _gathered(batches: Sequence[Batch], rows: _Numbers) -> pl.DataFrame:
+    """Return some rows of all batches, in ascending order, as one frame.
+
+    Slices are joined before they are converted: a conversion for each of 512 rows would hold up the run for 40 ms.
+    """
+    ends = np.cumsum([batch.num_rows for batch in batches])
+    which = np.searchsorted(ends, rows, side="right")
+    apart = np.flatnonzero((np.diff(rows) != 1) | (np.diff(which) != 0)) + 1
+    firsts = np.concatenate([[0], apart])
+    lengths = np.diff(np.append(firsts, len(rows)))
+    parts = []
+    for first, number, length in zip(
+        rows[firsts].tolist(), which[firsts].tolist(), lengths.tolist(), strict=True
+    ):
+        batch = batches[number]
+        parts.append(batch.slice(first - int(ends[number]) + batch.num_rows, length))
+    if all(part.is_polars for part in parts):
+        joined: pl.DataFrame = pl.concat([part.polars() for part in parts])
+        return joined
+    (record,) = pa.Table.from_batches([part.arrow() for part in parts]).combine_chunks().to_batches()
+    return Batch(record).polars()
+
+
+def _chosen(rows: int) -> _Numbers:
     if rows <= 2 * _ENDS + _BETWEEN:
         return np.arange(rows)
     between = _ENDS + np.arange(_BETWEEN) * (rows - 2 * _ENDS) // _BETWEEN

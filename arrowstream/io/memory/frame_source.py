@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -23,8 +23,14 @@ from arrowstream.io.memory.lazy_frames import is_lazy, lazy_batches, unwrapped
 from arrowstream.io.memory.lazy_source import LazySource
 from arrowstream.io.source import Query, Reader, SourceSpec
 
-BATCH_ROWS = 131_072
-"""Rows per slice of a large frame: enough for Polars to use every core, few enough to keep memory flat."""
+BATCH_ROWS: Final = 131_072
+"""Rows per slice of a large frame, at least: enough for Polars to use every core."""
+
+_BATCH_BYTES: Final = 8 << 20
+"""Bytes of a slice that has more rows: few enough to keep memory flat."""
+
+_MOST_ROWS: Final = 4 * BATCH_ROWS
+"""Most rows per slice: a query of Polars has some 0.4 ms of fixed cost, and more rows leave the caches."""
 
 
 @explain_names("a source", SOURCE)
@@ -39,19 +45,21 @@ class FrameSource(SourceSpec):
     expected
         Schema of the batches; None to take it from the first frame of an iterable.
     batch_rows
-        Rows per slice into which larger frames are cut; slices share the frame's memory.
+        Rows per slice into which larger frames are cut, None to choose by their bytes; slices share the frame's
+        memory.
     """
 
     frames: Iterable[Any]
     expected: pl.Schema | None
-    batch_rows: int = BATCH_ROWS
+    batch_rows: int | None = None
 
     @classmethod
     def of(
-        cls, data: Any, *, schema: pl.Schema | None = None, batch_rows: int = BATCH_ROWS
+        cls, data: Any, *, schema: pl.Schema | None = None, batch_rows: int | None = None
     ) -> FrameSource | LazySource:
         """Make a source of an Arrow-like object, or of an iterable of them; see `Source.from_frame`."""
-        check_whole("batch_rows", batch_rows)
+        if batch_rows is not None:
+            check_whole("batch_rows", batch_rows)
         data = unwrapped(data)
         if _is_frame(data) or not isinstance(data, Iterable):
             data = [data]
@@ -59,7 +67,7 @@ class FrameSource(SourceSpec):
             return cls(_Once(data) if iter(data) is data else data, schema, batch_rows)
         frames = [unwrapped(frame) for frame in data]
         if any(is_lazy(frame) for frame in frames):
-            return LazySource.of(frames, schema, batch_rows)
+            return LazySource.of(frames, schema, batch_rows or BATCH_ROWS)
         # Converted and checked here, so that a mismatch shows before anything runs.
         batches = [batch for frame in frames for batch in batches_of(frame)]
         if schema is None and batches:
@@ -174,7 +182,7 @@ class _IterableReader(Reader):
             self._lazy, self._batches = None, iter(())
             for frame in map(unwrapped, self._frames):
                 if is_lazy(frame):
-                    self._lazy = lazy_batches(frame, self._batch_rows)
+                    self._lazy = lazy_batches(frame, self._batch_rows or BATCH_ROWS)
                 else:
                     self._batches = batches_of(frame)
                 break
@@ -182,7 +190,7 @@ class _IterableReader(Reader):
                 return None
 
 
-def _from_row(batches: Iterable[Batch], row: int, size: int) -> Generator[Batch, None, None]:
+def _from_row(batches: Iterable[Batch], row: int, size: int | None) -> Generator[Batch, None, None]:
     """Yield slices of the batches from row `row` on, each with its position among all rows."""
     start = 0
     for whole in batches:
@@ -195,11 +203,19 @@ def _from_row(batches: Iterable[Batch], row: int, size: int) -> Generator[Batch,
         start += batch.num_rows
 
 
-def _cut(batch: Batch, start: int, size: int) -> Iterator[Batch]:
+def _cut(batch: Batch, start: int, size: int | None) -> Iterator[Batch]:
     """Yield slices of at most `size` rows; the batch's first row is row `start` of the source."""
+    size = size or _rows_of_slices(batch)
     for offset in range(0, max(batch.num_rows, 1), size):
         part = batch if batch.num_rows <= size else batch.slice(offset, size)
         yield part.at(Position("frame", start + offset, start + offset + part.num_rows))
+
+
+def _rows_of_slices(batch: Batch) -> int:
+    if batch.num_rows <= BATCH_ROWS:
+        return BATCH_ROWS
+    fit = batch.num_rows * _BATCH_BYTES // max(batch.nbytes, 1)
+    return min(max(BATCH_ROWS, fit), _MOST_ROWS)
 
 
 def _is_frame(data: Any) -> bool:

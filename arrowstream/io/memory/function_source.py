@@ -60,6 +60,10 @@ class FunctionSource(SourceSpec):
     def label(self) -> str:
         return f"fn {self.fn.__qualname__}"
 
+    @property
+    def read_once(self) -> bool:
+        return True
+
     def schema(self) -> pl.Schema | None:
         return self.expected
 

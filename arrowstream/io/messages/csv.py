@@ -139,13 +139,12 @@ class _CsvDecoding(Decoding):
             self._check_records(values, records, text, quotes)
         try:
             return Decoded(self._rows.read(self._format.checked(text)))
-        except FAILURES:
-            # Also if nothing is wrong but that dates have several formats.
-            rows, errors = sifted_csv(self._format, text, self._schema)
-        if errors:
+        except FAILURES as error:
+            _, errors = sifted_csv(self._format, text, self._schema)
+            if not errors:
+                raise  # whatever it is, no message is its cause
             index = min(errors)
-            raise self._bad(values, index, errors[index])
-        return Decoded(rows)
+            raise self._bad(values, index, errors[index]) from error
 
     def _check_records(
         self, values: pa.LargeBinaryArray, records: pa.LargeBinaryArray, text: bytes, quotes: Quotes

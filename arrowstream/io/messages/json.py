@@ -27,7 +27,6 @@ from arrowstream.io.messages.errors import no_columns, some_columns, unreadable
 from arrowstream.io.messages.first_bad import first_bad
 from arrowstream.io.messages.lines import Lines
 from arrowstream.io.messages.plain_json.reader import plain_reader
-from arrowstream.io.messages.times import is_read_alike, times_alike
 
 _NULL = b"{}"
 """The line of a null message, of which all columns are null."""
@@ -99,13 +98,6 @@ class _JsonDecoding(Decoding):
         self._unusual = 0
         """Number of reads one after the other in which too many messages were not plain."""
         self._lines = Lines(_NULL)
-        self._alike = {name: dtype for name, dtype in self._schema.items() if is_read_alike(dtype)}
-        """Columns of times that are read as text where all times of a column are written alike."""
-        self._unlike = 0
-        """Number of reads one after the other in which they were not."""
-        self._with_texts = NdjsonRows(
-            pl.Schema({**self._schema, **dict.fromkeys(self._alike, pl.String())}), counts=False
-        )
 
     def decode(self, values: pa.LargeBinaryArray) -> Decoded:
         try:
@@ -144,23 +136,8 @@ class _JsonDecoding(Decoding):
         return rows
 
     def _parsed(self, lines: bytes) -> pl.DataFrame:
-        checked = self._format.checked(lines)
-        if (rows := self._with_times_alike(checked)) is None:
-            rows, _ = self._rows.read(checked)
+        rows, _ = self._rows.read(self._format.checked(lines))
         return rows.with_columns(self._casts) if self._casts else rows
-
-    def _with_times_alike(self, lines: bytes) -> pl.DataFrame | None:
-        """Return the rows if the times of each column are written alike; None if not, or if they never are."""
-        if not self._alike or self._unlike > _TRIES:
-            return None
-        try:
-            rows, _ = self._with_texts.read(lines)
-        except pl.exceptions.PolarsError:
-            return None  # explained by reading the times as such
-        times = [times_alike(rows[name], dtype) for name, dtype in self._alike.items()]
-        found = [each for each in times if each is not None]
-        self._unlike = self._unlike + 1 if len(found) < len(times) else 0
-        return None if self._unlike else rows.with_columns(found)
 
     def _is_fine(self, values: pa.LargeBinaryArray) -> bool:
         try:

@@ -82,6 +82,10 @@ class TcpSource(SourceSpec):
         return None if self.messages.schema is None else self.message_schema
 
     @property
+    def read_once(self) -> bool:
+        return True
+
+    @property
     def endless(self) -> bool:
         return self.clients is None
 

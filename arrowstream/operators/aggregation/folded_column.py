@@ -87,7 +87,7 @@ class SlotColumn(FoldedColumn):
 
     def get(self, slots: Array) -> pl.Series:
         """Return the state of `slots` (int64), one row each, in the type of the column."""
-        column = pl.Series(self.name, self.values[slots])
+        column = pl.Series(self.name, self.values.take(slots))
         if self._has is not None:
             # Before the cast: the placeholder of a missing value may be out of the type's range.
             has = pl.lit(pl.Series(self._has[slots]))

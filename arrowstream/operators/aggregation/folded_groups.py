@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import polars as pl
 
+from arrowstream.core.batch import Batch
 from arrowstream.expressions.among_others import among_others
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.folded_column import SlotColumn
@@ -14,6 +15,7 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_store import Touched
+from arrowstream.state.snapshots.key_ranges import KeyRanges, RangeRows
 
 _LEAST = 1024
 """The initial number of slots of a column."""
@@ -50,6 +52,9 @@ class FoldedGroups:
         self._one = aggregation.init_row[1:]
         self._names = [expr.meta.output_name() for expr in self._one]
         self._index = KeyIndex(keys, max_keys, memory=memory) if keys else None
+        self._ranges = None
+        if self._index is not None:
+            self._ranges = KeyRanges(self._index, self.keys, memory)
         self._touched = Touched(memory)
         self._used = 0
 
@@ -61,7 +66,7 @@ class FoldedGroups:
         slots = self._add(rows, among_others(rows, self._single))
         if updates:
             firsts = self._touched.firsts(slots)
-            yield self._state(slots[firsts], self._keys(rows, firsts))
+            yield self._with_keys(slots[firsts], self._keys(rows, firsts))
 
     def changed(self, rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, Array]]:
         """Fold rows in; yield the state of their keys that was there, the new one, and which there was (keys,), bool.
@@ -75,15 +80,15 @@ class FoldedGroups:
         firsts = self._touched.firsts(slots)
         touched = slots[firsts]
         there = touched < used
-        before = self._state(touched[there], self._keys(rows, firsts[there])) if there.any() else None
+        before = self._with_keys(touched[there], self._keys(rows, firsts[there])) if there.any() else None
         self._fold(slots, columns)
-        after = self._state(touched, self._keys(rows, firsts))
+        after = self._with_keys(touched, self._keys(rows, firsts))
         yield after.clear() if before is None else before, after, there
 
     def _keys(self, rows: pl.DataFrame, places: Array) -> list[pl.Series]:
         return [rows[name].gather(places) for name in self.keys]
 
-    def _state(self, slots: Array, keys: list[pl.Series]) -> pl.DataFrame:
+    def _with_keys(self, slots: Array, keys: list[pl.Series]) -> pl.DataFrame:
         return pl.DataFrame([*(column.get(slots) for column in self._columns), *keys])
 
     def _single(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -96,6 +101,13 @@ class FoldedGroups:
             state = [column.get(np.arange(start, stop)) for column in self._columns]
             keys = self._index.keys(start, stop).get_columns() if self._index is not None else []
             yield pl.DataFrame([*state, *keys])
+
+    def saved(self) -> Iterator[Batch | RangeRows]:
+        """Yield all state for a snapshot."""
+        return map(Batch, self.frames()) if self._ranges is None else self._ranges.saved(self._state)
+
+    def _state(self, slots: Array) -> pl.DataFrame:
+        return pl.DataFrame([column.get(slots) for column in self._columns])
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
         """Add the frames, or slices of them, that `frames` gave."""

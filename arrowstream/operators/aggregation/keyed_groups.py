@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from arrowstream.core.batch import Batch
 from arrowstream.expressions.among_others import among_others, grouped
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.state.arrays import Array
@@ -151,6 +152,10 @@ class KeyedGroups:
             having = slots[self._store.has(slots)]
             if len(having):
                 yield self._store.get(having)
+
+    def saved(self) -> Iterator[Batch]:
+        """Yield all state for a snapshot."""
+        return map(Batch, self.frames())
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
         """Add the frames, or slices of them, that `frames` gave."""

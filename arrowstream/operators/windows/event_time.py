@@ -163,7 +163,7 @@ class EventTime:
         """Return the expression that casts ticks (Int64) to `dtype`."""
         return ticks.cast(pl.Int32).cast(self.dtype) if self.dtype == pl.Date else ticks.cast(self.dtype)
 
-    def check(self, batch: Batch, step: str) -> None:
+    def check(self, batch: Batch, step: str, hint: str | None = None) -> None:
         """Raise unless every row has a time.
 
         Raises
@@ -183,7 +183,8 @@ class EventTime:
                 position=None if place is None else str(place),
                 expected=f"a time in every row of {self.column}",
                 found=f"{nulls} of {frame.height} rows with null, the first of them {row}",
-                hint=f'filter them out, or give them a time, before: .filter(pl.col("{self.column}").is_not_null())',
+                hint=hint
+                or f'filter them out, or give them a time, before: .filter(pl.col("{self.column}").is_not_null())',
             )
 
     def check_room(self, first: int, last: int, length: int, step: str) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.core.duration import seconds_text
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
@@ -24,6 +25,7 @@ from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.operators.windows.session_store import FIRST, LAST, SessionStore
+from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.snapshot import SnapshotFormat
@@ -51,6 +53,8 @@ class SessionWindow(Operator):
         The aggregations.
     limit
         Limit on the state.
+    null_times
+        What becomes of rows without an event time.
     """
 
     name: ClassVar[str] = "window"
@@ -60,6 +64,7 @@ class SessionWindow(Operator):
     lateness_us: int
     exprs: tuple[pl.Expr, ...]
     limit: StateLimit = NO_LIMIT
+    null_times: NullTimes = "error"
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
@@ -72,12 +77,16 @@ class SessionWindow(Operator):
 
     @property
     def identity(self) -> str:
-        return replace(self, limit=self.limit.lasting).describe()
+        # A job that a row without a time has ended may go on with another policy.
+        return replace(self, limit=self.limit.lasting, null_times="error").describe()
 
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
         late = f", allowed_lateness={seconds_text(self.lateness_us)}s" if self.lateness_us else ""
-        arguments = f"session={seconds_text(self.gap_us)}s, on={self.on}{by}{late}{self.limit.describe()}"
+        nulls = f", null_times={self.null_times}" if self.null_times != "error" else ""
+        arguments = (
+            f"session={seconds_text(self.gap_us)}s, on={self.on}{by}{late}{nulls}{self.limit.describe()}"
+        )
         return f"window({arguments}).agg({', '.join(map(expression_text, self.exprs))})"
 
     def split_aggregation(self, schema: pl.Schema) -> Aggregation:
@@ -109,6 +118,7 @@ class _SessionWindows(Process):
         "_store",
         "_taken_from_us",
         "_time",
+        "_timeless",
     )
 
     def __init__(
@@ -128,6 +138,7 @@ class _SessionWindows(Process):
         self._memory = memory
         self._store = SessionStore(operator.by, aggregation, self._gap, self._memory)
         self._late = LateRows(schema)
+        self._timeless = TimelessRows(operator.null_times, time, self._late)
         self._next_row = 0
         self._taken_from_us: int | None = None
         """Rows before this time are late."""
@@ -136,16 +147,19 @@ class _SessionWindows(Process):
         self._passed_us: int | None = None
         """The watermark that was passed on last."""
 
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._timeless.notes
+
     def statistics(self) -> PaneStatistics:
         """Return the sizes of the state."""
         return self._store.statistics()
 
     def process(self, batch: Batch) -> Iterator[Element]:
-        frame = batch.polars()
+        self._memory.check()
+        frame = self._timeless.sift(batch)
         if not frame.height:
             return iter(())
-        self._memory.check()
-        self._time.check(batch, "window")
         self._time.check_room(*self._time.span(frame), self._gap, "window")
         rows = numbered(self._aggregation.rows(frame), self._next_row)
         self._next_row += frame.height

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.core.duration import seconds_text
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
@@ -26,6 +27,7 @@ from arrowstream.operators.windows.pane_store import Aggregates, PaneStore
 from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.operators.windows.spacing import Spacing
+from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
@@ -52,6 +54,8 @@ class TimeWindow(Operator):
         The aggregations.
     limit
         Limit on the state.
+    null_times
+        What becomes of rows without an event time.
     """
 
     name: ClassVar[str] = "window"
@@ -61,6 +65,7 @@ class TimeWindow(Operator):
     lateness_us: int
     exprs: tuple[pl.Expr, ...]
     limit: StateLimit = NO_LIMIT
+    null_times: NullTimes = "error"
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
@@ -74,12 +79,14 @@ class TimeWindow(Operator):
 
     @property
     def identity(self) -> str:
-        return replace(self, limit=self.limit.lasting).describe()
+        # A job that a row without a time has ended may go on with another policy.
+        return replace(self, limit=self.limit.lasting, null_times="error").describe()
 
     def describe(self) -> str:
         by = f", by=[{columns_text(self.by)}]" if self.by else ""
         late = f", allowed_lateness={seconds_text(self.lateness_us)}s" if self.lateness_us else ""
-        arguments = f"{self.spacing.describe()}, on={self.on}{by}{late}{self.limit.describe()}"
+        nulls = f", null_times={self.null_times}" if self.null_times != "error" else ""
+        arguments = f"{self.spacing.describe()}, on={self.on}{by}{late}{nulls}{self.limit.describe()}"
         return f"window({arguments}).agg({', '.join(map(expression_text, self.exprs))})"
 
     def split_aggregation(self, schema: pl.Schema) -> Aggregation:
@@ -108,6 +115,7 @@ class _TimeWindows(Process):
         "_per_size",
         "_store",
         "_time",
+        "_timeless",
     )
 
     def __init__(
@@ -130,20 +138,24 @@ class _TimeWindows(Process):
             operator.by, Aggregates(operator.by, aggregation), self._pane_of_row, self._memory
         )
         self._late = LateRows(schema)
+        self._timeless = TimelessRows(operator.null_times, time, self._late)
         self._next_row = 0
         self._open: int | None = None
         """The first open window, as a multiple of `every`; None before the first watermark."""
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._timeless.notes
 
     def statistics(self) -> PaneStatistics:
         """Return the sizes of the state."""
         return self._store.statistics()
 
     def process(self, batch: Batch) -> Iterator[Element]:
-        frame = batch.polars()
+        self._memory.check()
+        frame = self._timeless.sift(batch)
         if not frame.height:
             return iter(())
-        self._memory.check()
-        self._time.check(batch, "window")
         low, high = self._panes(frame)
         rows = numbered(frame, self._next_row)
         self._next_row += frame.height

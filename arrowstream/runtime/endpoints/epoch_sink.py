@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from arrowstream.core.batch import Barrier, Batch
@@ -10,6 +11,8 @@ from arrowstream.core.checkpoints.failpoints import Failpoint, reach
 from arrowstream.errors import SinkError
 from arrowstream.io.writer import Handle
 from arrowstream.runtime.endpoints.sink import RunningSink
+
+_log = logging.getLogger("arrowstream")
 
 
 class EpochSink(RunningSink):
@@ -36,6 +39,9 @@ class EpochSink(RunningSink):
     async def recover(self, epoch: int, handle: Handle | None) -> None:
         """Commit what an earlier run has prepared for the epoch that this run continues from."""
         await self._call(self._writer.recover, epoch, handle)
+        self.counters.notes = self._writer.notes
+        for note in self.counters.notes:
+            _log.warning("%s: %s", self.counters.name, note)
 
     async def prepared(self, epoch: int) -> Handle | None:
         """Wait until the barrier of an epoch has come, or prepare what came after the last one.

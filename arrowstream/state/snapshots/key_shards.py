@@ -29,6 +29,9 @@ from arrowstream.state.close_integers import as_integers, is_integer
 SHARDS = 16
 """Number of shards of every state with keys."""
 
+SHARD = b"arrowstream.shard"
+"""The name, in the metadata of a batch, of its shard."""
+
 _SHIFT = np.uint64(60)
 _START = np.uint64(0x9E37_79B9_7F4A_7C15)
 _NULL = np.uint64(0x6E75_6C6C_6E75_6C6C)

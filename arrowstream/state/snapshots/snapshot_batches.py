@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, to_record
+from arrowstream.state.snapshots.key_ranges import RangePart, RangeRows
 from arrowstream.state.spill_file import RowsInFile
+
+SavedRows: TypeAlias = Batch | RangeRows | RowsInFile
+"""Rows of a state: copied or unchanging, the values of a range of keys, or in a file."""
 
 HELD_BYTES = 64 << 20
 """The bytes of rows up to which a step goes on while its snapshot is being written."""
@@ -36,6 +41,10 @@ class PartInFile:
             yield to_record(frame).replace_schema_metadata(self.metadata)
 
 
+Part: TypeAlias = pa.RecordBatch | RangePart | PartInFile
+"""A part of a snapshot."""
+
+
 class SnapshotBatches(Iterator[pa.RecordBatch]):
     """A snapshot, made while it is read; its rows are taken ahead, up to `HELD_BYTES`.
 
@@ -53,11 +62,11 @@ class SnapshotBatches(Iterator[pa.RecordBatch]):
 
     def __init__(
         self,
-        rows: Iterable[Batch | RowsInFile],
-        encoded: Callable[[Iterator[Batch | RowsInFile]], Iterator[pa.RecordBatch | PartInFile]],
+        rows: Iterable[SavedRows],
+        encoded: Callable[[Iterator[SavedRows]], Iterator[Part]],
     ) -> None:
         self._rows = iter(rows)
-        self._taken: deque[Batch | RowsInFile] = deque()
+        self._taken: deque[SavedRows] = deque()
         self._nbytes = 0
         self._parts = encoded(self._given())
         self._each = self._all_batches()
@@ -66,7 +75,7 @@ class SnapshotBatches(Iterator[pa.RecordBatch]):
     def __next__(self) -> pa.RecordBatch:
         return next(self._each)
 
-    def parts(self) -> Iterator[pa.RecordBatch | PartInFile]:
+    def parts(self) -> Iterator[Part]:
         """Yield the snapshot with its files as they are, in place of batches of their rows."""
         self._take()
         yield from self._parts
@@ -77,7 +86,7 @@ class SnapshotBatches(Iterator[pa.RecordBatch]):
 
     def _all_batches(self) -> Iterator[pa.RecordBatch]:
         for part in self.parts():
-            if isinstance(part, PartInFile):
+            if isinstance(part, PartInFile | RangePart):
                 yield from part.batches()
             else:
                 yield part
@@ -93,7 +102,7 @@ class SnapshotBatches(Iterator[pa.RecordBatch]):
             self._taken.append(rows)
             self._nbytes += _held(rows)
 
-    def _given(self) -> Iterator[Batch | RowsInFile]:
+    def _given(self) -> Iterator[SavedRows]:
         while self._taken:
             rows = self._taken.popleft()
             self._nbytes -= _held(rows)
@@ -101,5 +110,5 @@ class SnapshotBatches(Iterator[pa.RecordBatch]):
             self._take()
 
 
-def _held(rows: Batch | RowsInFile) -> int:
-    return rows.nbytes if isinstance(rows, Batch) else 0
+def _held(rows: SavedRows) -> int:
+    return 0 if isinstance(rows, RowsInFile) else rows.nbytes

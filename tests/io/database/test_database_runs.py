@@ -7,7 +7,7 @@ import pytest
 from databases import Database, batch
 from epoch_files import PacedSource
 
-from arrowstream import Pipeline, Source
+from arrowstream import Pipeline, RunReport, Sink, Source
 
 pytestmark = pytest.mark.once
 
@@ -31,3 +31,16 @@ def test_an_epoch_ends_while_rows_wait(sqlite: Database, tmp_path: Path) -> None
     assert sqlite.rows("SELECT * FROM t ORDER BY id") == [(number,) for number in range(6)]
     [(epoch, attempt)] = sqlite.rows("SELECT epoch, attempt FROM arrowstream_epochs")
     assert epoch >= 6 and attempt == 1
+
+
+def test_a_new_checkpoint_folder_over_epochs_of_the_same_job_is_noted(tmp_path: Path) -> None:
+    def run(name: str, state: str) -> RunReport:
+        rows = Source.from_frame(pl.DataFrame({"x": [1]}))
+        sink = Sink.to_database(f"sqlite:///{tmp_path}/x.db", "t")
+        return Pipeline.builder(name).source(rows).sink(sink).build().run_sync(checkpoint=tmp_path / state)
+
+    assert run("job", "one").notes == () == run("other", "two").notes
+    assert run("job", "one").notes == ()
+    [note] = run("job", "three").notes
+    assert str(note).startswith("1 epoch of earlier runs of this job, with another checkpoint folder")
+    assert not note.lost and "first in the table arrowstream_epochs, of 'job-" in str(note)

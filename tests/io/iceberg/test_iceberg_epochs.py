@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import polars as pl
 import pytest
 from epoch_files import PacedSource
 from hypothesis import given, settings
@@ -20,8 +21,10 @@ from iceberg_tables import (
     numbers,
     opened,
     orphans,
+    read,
     rows_of,
     snapshots,
+    source_of,
     table_of,
     to,
     write,
@@ -31,7 +34,7 @@ from kills import fork_server
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.table import CreateTableTransaction, Transaction
 
-from arrowstream import Pipeline, Source
+from arrowstream import Pipeline, RunReport, Sink, Source
 from arrowstream.core.checkpoints.failpoints import Failpoint, on_reach
 from arrowstream.errors import CheckpointError, PlanError, SinkError
 from arrowstream.io.iceberg import commits
@@ -219,20 +222,108 @@ def test_what_a_run_that_begins_again_leaves_out(tmp_path: Path) -> None:
     assert found(lake) == [1] and orphans(lake) == [] and list(state.iterdir()) == []
 
 
-def test_a_run_that_was_overtaken_does_not_write_an_epoch_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["before", "meanwhile"])
+@pytest.mark.parametrize("made", ["by it", "with rows", "not"])
+def test_a_run_that_was_overtaken_commits_nothing(
+    made: str, late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the later run begins before it looks at the table, or between that and its commit."""
+    monkeypatch.setattr(commits, "_WAIT_S", 0)
     lake, state = tmp_path / "lake", tmp_path / "state"
+    if made == "with rows":
+        write(to(lake), numbers(9).polars())
     old = opened(lake, state)
+    if made != "not":
+        old.recover(0, None)
     old.write(numbers(1))
     handle = old.prepare(1)
-    new = opened(lake, state, 2)
-    new.recover(0, None)
-    with pytest.raises(SinkError, match="a data file for the Iceberg table") as raised:
-        old.commit(handle)
-    assert raised.value.found == "no file"
+    new = opened(lake, tmp_path / "copy", 2)
+    if late:
+        load, calls = IcebergLocation.load, list[None]()
+
+        def take_over(self: IcebergLocation, catalog: Any) -> Any:
+            found = load(self, catalog)
+            calls.append(None)
+            if len(calls) == 1:
+                new.recover(0, None)
+            return found
+
+        monkeypatch.setattr(IcebergLocation, "load", take_over)
+    else:
+        new.recover(0, None)
+    for _ in range(2):
+        with pytest.raises(SinkError, match="a later run of the job writes the Iceberg table") as raised:
+            old.commit(handle)
+        assert raised.value.found == "attempt 2 of 'job/sink' in the properties of the table"
     new.write(numbers(2))
     new.commit(new.prepare(1))
-    old.commit(handle)
-    assert found(lake) == [2]
+    for call in (lambda: old.commit(handle), lambda: old.recover(1, None)):
+        with pytest.raises(SinkError, match="a later run of the job"):
+            call()
+    assert found(lake) == [2, *[9] * (made == "with rows")]
+
+
+def test_files_that_a_later_run_has_removed_are_missed(tmp_path: Path) -> None:
+    """As it does not know what was prepared, after from_checkpoint="ignore"."""
+    writer = opened(tmp_path / "lake", tmp_path / "state")
+    writer.write(numbers(1))
+    handle = writer.prepare(1)
+    opened(tmp_path / "lake", tmp_path / "state", 1).recover(0, None)
+    with pytest.raises(SinkError, match="a data file for the Iceberg table") as raised:
+        writer.commit(handle)
+    assert raised.value.found == "no file"
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["refused", "answer lost"])
+@pytest.mark.parametrize("failures", [1, 9, 10])
+@pytest.mark.parametrize("made", [True, False], ids=["a table", "no table"])
+def test_a_claim_that_fails_is_tried_again(
+    made: bool, failures: int, answered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "_WAIT_S", 0)
+    lake = tmp_path / "lake"
+    if made:
+        write(to(lake), numbers(9).polars())
+    kind = Transaction if made else CreateTableTransaction
+    commit, calls = kind.commit_transaction, list[None]()
+
+    def lose(self: Any) -> Any:
+        calls.append(None)
+        if not answered or len(calls) > failures:
+            commit(self)
+        if len(calls) <= failures:
+            raise CommitStateUnknownException("connection reset")
+
+    monkeypatch.setattr(kind, "commit_transaction", lose)
+    writer = opened(lake, tmp_path / "state")
+    if failures == 10 and answered:
+        with pytest.raises(SinkError, match="connection reset"):
+            writer.recover(0, None)
+        return
+    writer.recover(0, None)
+    assert len(calls) == (failures + 1 if answered else 1)
+    assert found(lake) == [9] * made
+    assert table_of(lake).properties["arrowstream.attempt.job/sink"] == "1"
+
+
+def test_a_claim_is_a_snapshot_without_rows_that_sources_pass(tmp_path: Path) -> None:
+    lake, state = tmp_path / "lake", tmp_path / "state"
+    for attempt in (1, 2, 3):
+        writer = opened(lake, state, attempt)
+        writer.recover(attempt - 1, None)
+        writer.write(numbers(attempt))
+        writer.commit(writer.prepare(attempt))
+        writer.close()
+    assert epochs(lake) == ["1", None, "2", None, "3"]
+    summaries = [each.summary for each in table_of(lake).snapshots()]
+    assert [summary and summary["arrowstream.attempt"] for summary in summaries] == ["1", "2", "2", "3", "3"]
+    assert sorted(read(lake)["x"]) == [1, 2, 3]
+    state = tmp_path / "daily"
+    for _ in range(2):
+        daily = Pipeline.builder("daily").source(source_of(lake)).sink(Sink.to_file(f"{tmp_path}/out/"))
+        daily.build().run_sync(checkpoint=state)
+        opened(lake, tmp_path / "other", 1, job="other").recover(0, None)
+    assert sorted(pl.read_parquet(tmp_path / "out/*.parquet")["x"]) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["before", "meanwhile"])
@@ -430,3 +521,16 @@ def test_runs_that_fail_are_continued(point: Failpoint, tmp_path: Path) -> None:
     job().run_sync(checkpoint=state, every="1ms")
     assert found(lake) == list(range(36))
     assert orphans(lake) == []
+
+
+def test_a_new_checkpoint_folder_over_epochs_of_the_same_job_is_noted(tmp_path: Path) -> None:
+    def run(name: str, state: str) -> RunReport:
+        rows = Source.from_frame(pl.DataFrame({"x": [1]}))
+        job = Pipeline.builder(name).source(rows).sink(to(tmp_path / "lake"))
+        return job.build().run_sync(checkpoint=tmp_path / state)
+
+    assert run("job", "one").notes == () == run("other", "two").notes
+    assert run("job", "one").notes == ()
+    [note] = run("job", "three").notes
+    assert str(note).startswith("1 epoch of earlier runs of this job, with another checkpoint folder")
+    assert not note.lost and "first in the Iceberg table" in str(note)

@@ -153,7 +153,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 @asynccontextmanager
 async def writing(folder: Path, **options: Any) -> AsyncIterator[TransactionalWriter]:
     sink = Sink.to_kafka("s", "t", value="v", format="raw", compression="none", **options)
-    run = replace(context("sink"), checkpoint=CheckpointContext("job", 1, folder))
+    run = replace(context("sink"), checkpoint=CheckpointContext("job", 1, folder, 0))
     writer = sink.open(pl.Schema({"v": pl.String}), run)
     assert isinstance(writer, TransactionalWriter)
     try:

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from kafka_epochs import PARTITIONS, STEP, expected, fill, pipeline, shown, work
 from kills import fork_server
 from servers.kafka import KafkaServer
-from servers.topics import add_partitions, new_topic, numbered, produce
+from servers.topics import add_partitions, delete_topic, new_topic, numbered, produce
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.checkpoints.failpoints import Failpoint, on_reach
@@ -64,7 +64,8 @@ def test_runs_that_are_killed_there_and_continued_show_each_row_once(
         process.join()
         assert process.exitcode == -signal.SIGKILL, f"exit code {process.exitcode} at hit {hit}"
     pipeline(kafka.address, name).run_sync(checkpoint=tmp_path / "state")
-    assert filled(kafka.address, name) > 3 * STEP
+    # The first epoch of a run may be over before the topic is read, so that there may be more.
+    assert filled(kafka.address, name) >= 3 * STEP
     assert shown(kafka.address, f"{name}-out") == expected(kafka.address, name)
 
 
@@ -177,26 +178,21 @@ def test_a_member_of_the_group_takes_nothing_away(kafka: KafkaServer, tmp_path: 
     other.close()
 
 
-def delete(address: str, topic: str, before: int | None = None) -> None:
-    """Delete a topic, or its records before an offset of the first partition."""
+def delete_records(address: str, topic: str, before: int) -> None:
+    """Delete the records of a topic before an offset of the first partition."""
     admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
-    deleted = (
-        admin.delete_topics([topic])
-        if before is None
-        else admin.delete_records([TopicPartition(topic, 0, before)])
-    )
-    for future in deleted.values():
-        future.result(20)
+    [deleted] = admin.delete_records([TopicPartition(topic, 0, before)]).values()
+    deleted.result(60)
 
 
 def test_records_that_the_servers_have_deleted(kafka: KafkaServer, tmp_path: Path) -> None:
     topic = new_topic(kafka.address)
     produce(kafka.address, topic, numbered(5))
     assert read(kafka.address, topic, tmp_path) == [0, 1, 2, 3, 4]
-    delete(kafka.address, topic, before=5)
+    delete_records(kafka.address, topic, before=5)
     assert read(kafka.address, topic, tmp_path) == [], "all of these were read"
     produce(kafka.address, topic, numbered(3, first=5))
-    delete(kafka.address, topic, before=7)
+    delete_records(kafka.address, topic, before=7)
     with pytest.raises(SourceError, match="were deleted before they were read") as caught:
         read(kafka.address, topic, tmp_path)
     assert "from offset 5 on" in str(caught.value) and "from offset 7 on" in str(caught.value)
@@ -211,7 +207,7 @@ def test_a_topic_that_was_deleted_and_created_again(
     pattern = f"^{topic}"
     assert read(kafka.address, topic, tmp_path / "a") == [0, 1, 2, 3, 4, 5]
     assert read(kafka.address, pattern, tmp_path / "b") == [0, 1, 2, 3, 4, 5]
-    delete(kafka.address, topic)
+    delete_topic(kafka.address, topic)
     assert read(kafka.address, pattern, tmp_path / "b") == []
     assert f"{topic}[0], {topic}[1], which the checkpoint knows, do not exist any more" in caplog.text
     with pytest.raises(SourceError, match="does not exist"):
@@ -221,7 +217,7 @@ def test_a_topic_that_was_deleted_and_created_again(
     with pytest.raises(SourceError, match="does not have the records that the checkpoint") as caught:
         read(kafka.address, topic, tmp_path / "a")
     assert "up to offset 3" in str(caught.value) and "none after offset 1" in str(caught.value)
-    delete(kafka.address, topic)
+    delete_topic(kafka.address, topic)
     new_topic(kafka.address, 1, topic)
     produce(kafka.address, topic, numbered(9))
     with pytest.raises(SourceError, match="does not have the records") as caught:

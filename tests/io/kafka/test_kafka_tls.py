@@ -77,7 +77,11 @@ def test_rows_go_there_and_back_encrypted(kafka: KafkaServer) -> None:
 
 
 @real
-def test_what_is_not_trusted_is_refused_with_what_to_do(kafka: KafkaServer, tmp_path: Any) -> None:
+def test_what_is_not_trusted_is_refused_with_what_to_do(
+    kafka: KafkaServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and not once the time for an answer is over."""
+    monkeypatch.setattr(connection, "START_SECONDS", 60.0)
     trusted = {"ca_file": kafka.certificate("ca.pem")}
     elsewhere = kafka.tls_address.replace("127.0.0.1", "localhost")
     bearer = {**trusted, "mechanism": "OAUTHBEARER"}
@@ -181,6 +185,7 @@ async def test_what_is_wrong_is_found_by_a_question(monkeypatch: pytest.MonkeyPa
         return Connection({1: CLOSED, 2: 0, 3: ConnectionRefusedError(111, "refused")}[arguments[1]])
 
     monkeypatch.setattr(connection, "AIOKafkaConnection", create)
+    monkeypatch.setattr(connection, "GRACE_SECONDS", 60.0)
     assert "closed" in await connection.reasons("127.0.0.1:1", {})
     began = time.monotonic()
     assert "refused" in await connection.reasons("127.0.0.1:3", {})

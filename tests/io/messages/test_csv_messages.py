@@ -19,6 +19,7 @@ from message_sources import messages as offered
 
 from arrowstream import ErrorHandler, Pipeline
 from arrowstream.errors import BadMessage, PlanError, SchemaError, SinkError
+from arrowstream.io.files.text.csv_rows import CsvRows
 from arrowstream.io.messages.csv import CsvDecoder, CsvOptions
 from arrowstream.io.messages.formats import MessageFormat, decoder, encoder
 from arrowstream.testing import TestSink
@@ -94,10 +95,21 @@ def test_the_first_bad_message_is_named(bad: bytes, reason: str) -> None:
 
 
 def test_dates_of_several_formats_are_read_each_by_its_own() -> None:
-    assert rows(b"1,x,2020-01-02", b"2,y,01/02/2020") == [
+    assert rows(b"1,x,2020-01-02", b"2,y,2020/2/1") == [
         (1, "x", dt.date(2020, 1, 2)),
         (2, "y", dt.date(2020, 2, 1)),
     ]
+
+
+def test_a_failure_for_which_no_message_is_to_blame_comes_out_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(self: CsvRows, block: bytes) -> pl.DataFrame:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(CsvRows, "read", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        rows(b"1,x,2020-01-02")
 
 
 def test_the_parts_of_a_column_of_messages() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from arrowstream.core.checkpoints.context import CheckpointContext
+from arrowstream.core.checkpoints.earlier_output import earlier_epochs
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
+from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import SinkError
 from arrowstream.io.database.identifiers import TableName
 from arrowstream.io.database.systems.database import Database
@@ -33,6 +35,7 @@ class Epochs:
         self._table = beside.sibling(_NAME)
         self._job = checkpoint.job
         self._sink = sink
+        self._checkpoint = checkpoint
         self._attempt = checkpoint.attempt
 
     def claim(self) -> bool:
@@ -90,6 +93,15 @@ class Epochs:
         # After the update, which locks the row: no other run can take over before the transaction ends.
         self.committed()
         reach(Failpoint.DATABASE_EPOCH_STORED)
+
+    def earlier(self) -> tuple[ReaderNote, ...]:
+        """Return a note if the sink has epochs of the same job with another checkpoint folder."""
+        with self._database.writing(self._table):
+            found = self._database.rows(
+                f"SELECT job, epoch FROM {self._table.sql} WHERE sink = $1", (self._sink,)
+            )
+        epochs = {str(job): int(epoch) for job, epoch in found}
+        return earlier_epochs(epochs, self._checkpoint, f"the table {self._table.label}")
 
     def ahead(self, epoch: int) -> SinkError:
         """Return the error for a table that has rows of epochs after `epoch`, which would come again."""

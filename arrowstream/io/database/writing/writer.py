@@ -15,6 +15,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
 from arrowstream.core.checkpoints.missing_output import missing_output
+from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import ArrowstreamError, DatabaseBusy, SinkError
 from arrowstream.io.database.writing.output_log import OutputLog, checked, logged
 from arrowstream.io.database.writing.session import Session
@@ -65,6 +66,11 @@ class DatabaseWriter(BlockingWriter):
         self._shown = 0
         """The newest epoch with rows that is committed."""
         self._broken: ArrowstreamError | None = None
+        self._notes: tuple[ReaderNote, ...] = ()
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._notes
 
     def write(self, batch: Batch) -> None:
         self._check()
@@ -173,6 +179,8 @@ class DatabaseWriter(BlockingWriter):
             self._check_shown(handle)
             self.commit(handle)
         self._make_table()
+        if handle is None and not epoch:
+            self._notes = self._session.epochs.earlier()
         self._shown = self._session.epochs.committed()
         # The rest was never part of a complete epoch.
         for path in self._checkpoint.folder.glob("rows-*.arrow"):

@@ -26,6 +26,7 @@ from arrowstream.core.snapshot_store import JsonValue
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.resolved import ResolvedSink
 from arrowstream.io.files.destination.staged import found_in, parts_that_stay
+from arrowstream.io.files.epochs.earlier_runs import other_run
 from arrowstream.io.files.epochs.parts import STEM, EpochParts, lost
 from arrowstream.io.files.epochs.staged_epoch import StagedEpoch
 from arrowstream.io.files.epochs.target import EpochTarget
@@ -78,7 +79,7 @@ class EpochFolder(EpochTarget):
         self._new_encoder = new_encoder
         self._attempt = checkpoint.attempt
         self._target = target = output.target
-        self._parts = EpochParts(checkpoint.folder, str(target))
+        self._parts = EpochParts(checkpoint, str(target))
         outside = target.with_name(f".{target.name}.{self._parts.token}{EPOCHS}")
         inside = target / f".{self._parts.token}{EPOCHS}"
         self._hidden = (outside, inside)
@@ -99,14 +100,16 @@ class EpochFolder(EpochTarget):
                 self.commit(handle)
             found = found_in(self._target)
             self._parts.check_shown(path.name for path, _ in found)
-            later = {path for path, _ in found if self._parts.epoch_of(path.name) > epoch}
+            names = self._parts.later((path.name for path, _ in found), epoch)
+            later = {path for path, _ in found if path.name in names}
             self._remove(later)
         for hidden in self._hidden:
             remove_tree(hidden)
         found = [each for each in found if each[0] not in later]
+        there = [path.relative_to(self._target).as_posix() for path, _ in found]
         if self._output.mode == "error":
-            names = [path.relative_to(self._target).as_posix() for path, _ in found]
-            self._parts.check_alone(names, begins=handle is None)
+            self._parts.check_alone(there, begins=handle is None)
+        self.notes = self._parts.notes(there, begins=handle is None and not epoch)
         spare = parts_that_stay(self._target, found, self._output.kind, self._schema, self._output.partitions)
         self._spare = {path: Version.of(path) for path in spare}
         self._has_files = bool(found)
@@ -186,7 +189,10 @@ class EpochFolder(EpochTarget):
             for source, place in places.items():
                 if source.exists():
                     place.parent.mkdir(parents=True, exist_ok=True)
-                    move_new(source, place)
+                    try:
+                        move_new(source, place)
+                    except FileExistsError as error:
+                        raise other_run(str(self._target), [str(place)]) from error
                     reach(Failpoint.FILES_PART_NAMED)
                 elif not place.exists():
                     raise lost(str(source), str(place))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
-from arrowstream.core.checkpoints.durable import read_or_make, write_durably
+from arrowstream.core.checkpoints.context import CheckpointContext
+from arrowstream.core.checkpoints.durable import write_durably
+from arrowstream.core.checkpoints.earlier_output import earlier_output
 from arrowstream.core.checkpoints.missing_output import missing_output
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
+from arrowstream.io.files.epochs.earlier_runs import mark_of, other_folder, sink_token
 
 STEM: Final = "part"
 """Beginning of the names of parts, also before they get their final ones."""
@@ -23,8 +25,8 @@ class EpochParts:
 
     Parameters
     ----------
-    folder
-        The sink's folder of the checkpoints.
+    checkpoint
+        The checkpoints of the run.
     place
         Where the parts are shown, for errors.
 
@@ -36,15 +38,17 @@ class EpochParts:
         The newest epoch with parts that was committed.
     """
 
-    def __init__(self, folder: Path, place: str) -> None:
+    def __init__(self, checkpoint: CheckpointContext, place: str) -> None:
         self._place = place
-        self._note = folder / "committed"
+        self._newest = checkpoint.newest
+        self._note = checkpoint.folder / "committed"
         known = json.loads(self._note.read_text()) if self._note.exists() else {"epoch": 0, "parts": 0}
         self.committed: int = known["epoch"]
         self._count: int = known["parts"]
         """Number of the parts with rows of that epoch, or 0."""
-        self.token = read_or_make(folder / "token", lambda: secrets.token_hex(6))
+        self.token = sink_token(checkpoint)
         self._own = re.compile(rf"{STEM}-(\d{{8,}})-{self.token}-\d{{5,}}\..+")
+        self._same_name = re.compile(rf"{STEM}-\d{{8,}}-{mark_of(checkpoint)}[0-9a-f]{{8}}-\d{{5,}}\..+")
 
     def final(self, name: str, epoch: int) -> str:
         """Return the final name of a part, which may be in a folder of partitions."""
@@ -84,6 +88,34 @@ class EpochParts:
                 f"{STEM}-{self.committed:08}-{self.token}-*",
                 f"{there or 'none'} of them",
             )
+
+    def later(self, names: Iterable[str], epoch: int) -> set[str]:
+        """Return the names of the parts of epochs after `epoch`, which come again.
+
+        Raises
+        ------
+        CheckpointError
+            No run with this checkpoint folder has written them.
+        """
+        found = {name: self.epoch_of(name) for name in names}
+        last = max(found.values(), default=0)
+        if last > max(epoch, self._newest):
+            raise other_folder(
+                self._place,
+                last,
+                max(epoch, self._newest),
+                f"the files {STEM}-*-{self.token}-* of later epochs",
+            )
+        return {name for name, number in found.items() if number > epoch}
+
+    def notes(self, names: Iterable[str], *, begins: bool) -> tuple[ReaderNote, ...]:
+        """Return a note on parts of earlier runs of this job with other checkpoint folders, if this one begins."""
+        others = sorted(name for name in names if begins and self._is_of_same_name(name))
+        return (earlier_output("files", len(others), others[0]),) if others else ()
+
+    def _is_of_same_name(self, name: str) -> bool:
+        part = name.rpartition("/")[2]
+        return self._same_name.fullmatch(part) is not None and self._own.fullmatch(part) is None
 
     def check_alone(self, names: Iterable[str], *, begins: bool) -> None:
         """Raise SinkError for names of other files, or for any in a run from the beginning."""

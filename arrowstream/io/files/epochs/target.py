@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from arrowstream.core.notes import ReaderNote
 from arrowstream.io.files.writer import FileWriter
 from arrowstream.io.writer import Handle
 
@@ -14,6 +15,9 @@ class EpochTarget(ABC):
     `recover` is the first call. Then come, for each epoch: `begin` with its first row, `seal` after its last one,
     and `commit` once the checkpoint is complete; the next epoch may begin before the `commit`.
     """
+
+    notes: tuple[ReaderNote, ...] = ()
+    """What a user should know about the target as `recover` has found it."""
 
     @abstractmethod
     def recover(self, epoch: int, handle: Handle | None) -> None:

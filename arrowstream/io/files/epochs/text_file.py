@@ -4,6 +4,8 @@
 
     rows-000003-000017     in the sink's folder of the checkpoints: the bytes of an epoch
     appended               the newest epoch whose bytes are, or may be, in the text file, and where they end
+
+Next to the text file is a `FileMarker`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.existing_rows import end_of, file_without_rows, holds_rows
 from arrowstream.io.files.destination.resolved import ResolvedSink
+from arrowstream.io.files.epochs.file_marker import FileMarker
 from arrowstream.io.files.epochs.staged_rows import StagedRows
 from arrowstream.io.files.epochs.target import EpochTarget
 from arrowstream.io.files.output.encoder import Encoder
@@ -66,6 +69,9 @@ class EpochTextFile(EpochTarget):
         self._folder = checkpoint.folder
         self._attempt = checkpoint.attempt
         self._record = checkpoint.folder / "appended"
+        self._marker = FileMarker(checkpoint, output.target)
+        self._fresh = 0
+        """The epoch that this run has prepared, until the first try to commit it."""
         known = json.loads(self._record.read_text()) if self._record.exists() else {"epoch": 0, "end": 0}
         self._appended: int = known["epoch"]
         self._appended_end: int = known["end"]
@@ -78,11 +84,14 @@ class EpochTextFile(EpochTarget):
     def recover(self, epoch: int, handle: Handle | None) -> None:
         with sink_errors("cannot write to", self._target):
             self._check_access()
+            self._marker.check(epoch)
             if handle is not None:
                 self._restore(epoch, handle)
             elif self._appended > epoch:
                 raise self._changed("rows of later epochs, which would come again")
             self._end = self._size()
+            if handle is None and not epoch:
+                self.notes = self._marker.notes()
         remove(self._folder.glob("rows-*"))
         kind, schema = self._output.kind, self._schema
         if handle is None and self._output.mode == "error" and self._end:
@@ -109,6 +118,7 @@ class EpochTextFile(EpochTarget):
         return SingleFileWriter(StagedRows(path), file, encoder, self._output.unit_rows)
 
     def seal(self, epoch: int) -> Handle:
+        self._fresh = epoch
         staged, self._staged = self._staged, None
         length = 0 if staged is None else staged.stat().st_size
         handle = {"version": 1, "epoch": epoch, "offset": self._end, "length": length}
@@ -117,6 +127,7 @@ class EpochTextFile(EpochTarget):
 
     def commit(self, handle: Handle) -> None:
         known: Mapping[str, Any] = handle
+        fresh, self._fresh = self._fresh == known["epoch"], 0
         offset, end = known["offset"], known["offset"] + known["length"]
         if "staged" not in known or self._appended > known["epoch"]:
             return
@@ -132,11 +143,13 @@ class EpochTextFile(EpochTarget):
             return
         with sink_errors("cannot append to", self._target):
             self._check_holds(offset)
-            if self._size() > end:
+            # Half of the rows may be there, but not before the first try.
+            if self._size() > (offset if fresh else end):
                 raise self._changed(
                     f"{counted(self._size(), 'bytes')}, of which this job has written {offset}"
                 )
             self._note(known["epoch"], end)
+            self._marker.note(known["epoch"])
             self._append(staged, offset)
             staged.unlink()
 
@@ -171,6 +184,7 @@ class EpochTextFile(EpochTarget):
                 os.truncate(self._target, end)
                 sync(self._target)
             self._note(epoch, end)
+            self._marker.note(epoch)
 
     def _check_holds(self, end: int) -> None:
         if (size := self._size()) < end:
@@ -201,5 +215,6 @@ class EpochTextFile(EpochTarget):
             f"{self._target} is not as this job has left it",
             expected="the rows of the epochs that were committed",
             found=found,
-            hint="let nobody else change the file; to begin again, move it away and remove the checkpoint folder",
+            hint="let nobody else change the file, such as a run with a copy of the checkpoint folder; to begin "
+            "again, move the file away and remove the checkpoint folder",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
+from arrowstream.core.notes import ReaderNote
 from arrowstream.io.files.epochs.target import EpochTarget
 from arrowstream.io.files.writer import FileWriter
 from arrowstream.io.writer import BlockingWriter, Handle
@@ -31,6 +32,10 @@ class EpochWriter(BlockingWriter):
 
     def recover(self, epoch: int, handle: Handle | None) -> None:
         self._target.recover(epoch, handle)
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._target.notes
 
     def write(self, batch: Batch) -> None:
         self._current().write(batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import chain
 from typing import IO, Any, ClassVar, Protocol, cast
 
@@ -66,10 +66,9 @@ class Encoder(ABC):
             ]
             pl.collect_all(sinks, engine="streaming")
 
-    @contextmanager
-    def framed(self, target: Target) -> Iterator[Target]:
+    def framed(self, target: Target) -> AbstractContextManager[Target]:
         """Give the target for the rows of one file, whose bytes reach `target` with what surrounds them."""
-        yield target
+        return nullcontext(target)
 
     def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
         """Add the bytes of all frames to `target`, as for `encode_lazy`."""
@@ -156,6 +155,8 @@ def _has_arrays(dtype: Any) -> bool:
 
 def file_of(target: Target) -> IO[bytes]:
     """Return a file object that adds what is written to it to a target."""
+    if isinstance(target, io.BytesIO):
+        return target
     return cast(IO[bytes], _File(target.add))
 
 

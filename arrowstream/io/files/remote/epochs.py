@@ -10,7 +10,7 @@ An upload can be repeated: it replaces the object of the same name by the same c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from arrowstream.core.checkpoints.failpoints import Failpoint, reach
 from arrowstream.core.snapshot_store import JsonValue
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.resolved import ResolvedSink
+from arrowstream.io.files.epochs.earlier_runs import other_run
 from arrowstream.io.files.epochs.parts import STEM, EpochParts, lost
 from arrowstream.io.files.epochs.staged_epoch import StagedEpoch
 from arrowstream.io.files.epochs.target import EpochTarget
@@ -30,7 +31,7 @@ from arrowstream.io.files.folder_writer import FolderWriter
 from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.held import data_objects, held_folder
-from arrowstream.io.files.remote.stores import delete
+from arrowstream.io.files.remote.stores import delete, exists
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.remote.writer import UPLOADS, upload
 from arrowstream.io.files.sink_errors import sink_errors
@@ -70,10 +71,12 @@ class EpochObjects(EpochTarget):
         self._new_encoder = new_encoder
         self._attempt = checkpoint.attempt
         self._staged = checkpoint.folder / "parts"
-        self._parts = EpochParts(checkpoint.folder, str(target))
+        self._parts = EpochParts(checkpoint, str(target))
         self._epoch: tuple[StagedEpoch, FolderWriter] | None = None
         self._number = 0
         self._has_objects = False
+        self._fresh = 0
+        """The epoch that this run has prepared, until the first try to commit it."""
         self._spare: tuple[str, ...] = ()
 
     def recover(self, epoch: int, handle: Handle | None) -> None:
@@ -83,12 +86,13 @@ class EpochObjects(EpochTarget):
             self.commit(handle)
         found = list(data_objects(self._target))
         self._parts.check_shown(found)
-        later = [name for name in found if self._parts.epoch_of(name) > epoch]
+        later = self._parts.later(found, epoch)
         self._delete(later)
         remove_tree(self._staged)
         kept = [name for name in found if name not in later]
         if self._output.mode == "error":
             self._parts.check_alone(kept, begins=handle is None)
+        self.notes = self._parts.notes(kept, begins=handle is None and not epoch)
         held = held_folder(self._target, "append", self._output.kind, self._schema, self._output.partitions)
         self._spare = held.old
         self._has_objects = bool(kept)
@@ -118,6 +122,7 @@ class EpochObjects(EpochTarget):
         return files
 
     def seal(self, epoch: int) -> Handle:
+        self._fresh = epoch
         handle: dict[str, JsonValue] = {"version": 1, "epoch": epoch, "files": {}}
         if self._epoch is not None and (names := self._epoch[0].names):
             staged, files = self._epoch
@@ -130,10 +135,13 @@ class EpochObjects(EpochTarget):
 
     def commit(self, handle: Handle) -> None:
         known: Mapping[str, Any] = handle
+        fresh, self._fresh = self._fresh == known["epoch"], 0
         if not known["files"] or known["epoch"] <= self._parts.committed:
             return
         staged = self._staged / known["staged"]
         files = [(staged / name, self._target.below(final)) for name, final in known["files"].items()]
+        if fresh:
+            self._check_free([place for _, place in files])
         with ThreadPoolExecutor(UPLOADS) as uploads:
             for _ in uploads.map(_show, files):
                 pass
@@ -148,13 +156,35 @@ class EpochObjects(EpochTarget):
     def leave(self) -> None:
         remove_empty([self._staged])
 
-    def _delete(self, names: list[str] | tuple[str, ...]) -> None:
+    def _check_free(self, places: list[RemotePath]) -> None:
+        """Check that nobody has written the objects of an epoch which this run has not tried to upload yet.
+
+        Raises
+        ------
+        SinkError
+            Another run writes with a copy of the checkpoint folder.
+        """
+        with ThreadPoolExecutor(UPLOADS) as looking:
+            taken = [
+                str(place) for place, there in zip(places, looking.map(_exists, places), strict=True) if there
+            ]
+        if taken:
+            raise other_run(str(self._target), taken)
+
+    def _delete(self, names: Iterable[str]) -> None:
         for name in names:
             place = self._target.below(name)
             try:
                 delete(place)
             except Exception as error:  # of pyarrow
                 raise store_error(SinkError, "cannot be deleted", place, error) from error
+
+
+def _exists(place: RemotePath) -> bool:
+    try:
+        return exists(place)
+    except Exception as error:  # of pyarrow
+        raise store_error(SinkError, "cannot be looked at", place, error) from error
 
 
 def _show(file: tuple[Path, RemotePath]) -> None:

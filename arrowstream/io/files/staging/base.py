@@ -9,6 +9,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from arrowstream.core.checkpoints.durable import sync
@@ -63,7 +64,12 @@ class Staging(Publication):
 def nested(staged: str, name: str) -> str:
     """Return the path of `name` in `staged`, after making its folder."""
     path = f"{staged}/{name}"
-    Path(path[: path.rindex("/")]).mkdir(parents=True, exist_ok=True)
+    folder = path[: path.rindex("/")]
+    # A Path takes three times as long as the folder.
+    try:
+        os.mkdir(folder)  # noqa: PTH102
+    except OSError:  # it is there, its parent is missing, or the system refuses
+        Path(folder).mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -79,7 +85,8 @@ def folders_between(path: Path, top: Path) -> list[Path]:
 
 def sync_tree(folder: Path) -> None:
     """Make the names of all files below a folder durable."""
-    places = [place for place, _, _ in os.walk(folder)]
+    # For many folders, the walk would take longer than the sync.
+    places = list(islice((place for place, _, _ in os.walk(folder)), MANY + 1))
     if len(places) > MANY:
         with synced(folder):
             return

@@ -27,6 +27,7 @@ from arrowstream.io.files.text.records import (
     with_last,
 )
 from arrowstream.io.files.text.signatures import BOM
+from arrowstream.io.files.text.times import is_time, times_as_texts, with_times
 
 HEADER_BYTES: Final = 1 << 16
 """Bytes that hold most headers, and more."""
@@ -181,11 +182,19 @@ class Csv(TextFormat):
     def scan(self, block: bytes, schema: pl.Schema, *, lenient: bool = False) -> pl.LazyFrame:
         """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
         names = dict(zip(self._stand_ins(), self.names, strict=True))
-        own = pl.Schema({stand_in: schema.get(name, pl.String()) for stand_in, name in names.items()})
+        types = {stand_in: schema.get(name, pl.String()) for stand_in, name in names.items()}
+        own = pl.Schema({stand_in: times_as_texts(dtype) for stand_in, dtype in types.items()})
         bare = self._begins_plainly(block)
         text = block if bare else self._header() + block
         rows = pl.scan_csv(text, has_header=not bare, schema=own, ignore_errors=lenient, **self._reading())
-        return rows.select(pl.col(stand_in).alias(name) for stand_in, name in names.items())
+        return rows.select(
+            (
+                with_times(pl.col(stand_in), dtype, lenient=lenient, skips_empty=True)
+                if is_time(dtype := types[stand_in])
+                else pl.col(stand_in)
+            ).alias(name)
+            for stand_in, name in names.items()
+        )
 
     def changed(self, texts: pl.Series, values: pl.Series) -> pl.Series:
         """Return for each text whether its value is another one: infinity as Float32, or rounded as Decimal."""

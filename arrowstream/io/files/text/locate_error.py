@@ -99,7 +99,7 @@ class Fault:
             return found.ragged(error.uneven, tuple(self.schema))
         if isinstance(error, UnknownKey):
             return found.unknown_key(error)
-        column = error.column if isinstance(error, ChangedValue) else self._column(block[: ends[bad + 1]])
+        column = error.column if isinstance(error, ChangedValue) else self._column(record)
         if column is None and not_utf8(record, np.array([len(record)])):
             return found.flawed(FlawedRecord(bad, "invalid UTF-8", 0), 0)
         if column is None:
@@ -172,15 +172,15 @@ class Fault:
             return len(ends)
         return sum(not is_blank(line) for line in part.split(b"\n"))
 
-    def _column(self, part: bytes) -> str | None:
-        """Return the column that is refused at the end of `part`, if all columns can be read as text."""
+    def _column(self, record: bytes) -> str | None:
+        """Return the column whose value is refused, if all columns can be read as text."""
         lenient = pl.Schema(dict.fromkeys(self.schema, pl.String()))
-        if self._try(self.format.scan(part, lenient), adapted=True) is None:
+        if self._try(self.format.scan(record, lenient), adapted=True) is None:
             return None
         refused = (
             name
             for name, dtype in self.schema.items()
-            if self._try(self.format.scan(part, pl.Schema({**lenient, name: dtype})), adapted=True) is None
+            if self._try(self.format.scan(record, pl.Schema({**lenient, name: dtype})), adapted=True) is None
         )
         return next(refused, None)
 
@@ -193,14 +193,11 @@ class Fault:
 
 
 def _first_bad(block: bytes, cuts: list[int], fine: Callable[[bytes], bool]) -> int:
-    """Return the first record that is refused, by bisection.
-
-    Each part read begins with the first record, because the parser infers the format of dates there.
-    """
+    """Return the first record that is refused, by bisection."""
     low, high = 0, len(cuts) - 1
     while high - low > 1:
         middle = (low + high) // 2
-        if fine(block[: cuts[middle]]):
+        if fine(block[cuts[low] : cuts[middle]]):
             low = middle
         else:
             high = middle

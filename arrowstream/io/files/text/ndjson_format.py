@@ -15,6 +15,7 @@ from arrowstream.io.files.text.json.apart import Apart, objects_apart
 from arrowstream.io.files.text.json.depth import DEEPEST, DEEPEST_INFERRED, OVERFLOWS, too_deep
 from arrowstream.io.files.text.json.number_ends import LENIENT, stuck_signs
 from arrowstream.io.files.text.records import occurrences
+from arrowstream.io.files.text.times import times_as_texts, with_times
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -80,12 +81,16 @@ class Ndjson(LineFormat):
         # By identity: comparing types compares what is inside of them, by recursion.
         others = {name: wide for name, dtype in schema.items() if (wide := _wide(dtype)) is not dtype}
         wide_schema = pl.Schema({**schema, **others})
+        times = {n: texts for n, wide in wide_schema.items() if (texts := times_as_texts(wide)) is not wide}
         rows = pl.scan_ndjson(
-            block, schema=wide_schema or None, infer_schema_length=None, ignore_errors=lenient
+            block,
+            schema=pl.Schema({**wide_schema, **times}) or None,
+            infer_schema_length=None,
+            ignore_errors=lenient,
         )
         return rows.with_columns(
-            cast_to(name, wide, schema[name], lenient=lenient) for name, wide in others.items()
-        )
+            with_times(pl.col(name), wide_schema[name], lenient=lenient) for name in times
+        ).with_columns(cast_to(name, wide, schema[name], lenient=lenient) for name, wide in others.items())
 
 
 def _check_depth(block: bytes, most: int) -> None:

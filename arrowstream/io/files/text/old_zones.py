@@ -7,11 +7,16 @@ rounds it, but not the time of day next to it. So such a time is moved to the ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+
+from arrowstream.io.files.text.times import changed_inside, has_inside
+
+if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
 
 _LAST = datetime(1972, 1, 7, 12, tzinfo=UTC)
 """Moment since which every offset has whole minutes (Monrovia's was the last to change)."""
@@ -35,7 +40,9 @@ def with_whole_minutes(frame: pl.DataFrame) -> pl.DataFrame:
     '1899-12-31T23:51:00+05:21'
     """
     changed = [
-        _changed(pl.col(name), dtype, _as_utc if _is_near_a_change(leaves) else _moved).alias(name)
+        changed_inside(
+            pl.col(name), dtype, _is_zoned, _as_utc if _is_near_a_change(leaves) else _moved
+        ).alias(name)
         for name, dtype in frame.schema.items()
         if _has_zones(dtype) and (leaves := [leaf for leaf in _leaves(frame[name]) if _may_be_old(leaf)])
     ]
@@ -47,13 +54,13 @@ def has_zones(schema: pl.Schema) -> bool:
     return any(map(_has_zones, schema.values()))
 
 
-def _has_zones(dtype: Any) -> bool:
+def _has_zones(dtype: PolarsDataType) -> bool:
     """Return True if a type contains times in a zone other than UTC, whose offset never changed."""
-    if isinstance(dtype, pl.Datetime):
-        return dtype.time_zone not in (None, "UTC")
-    if isinstance(dtype, pl.Struct):
-        return any(_has_zones(field.dtype) for field in dtype.fields)
-    return isinstance(dtype, pl.List | pl.Array) and _has_zones(dtype.inner)
+    return has_inside(dtype, _is_zoned)
+
+
+def _is_zoned(dtype: PolarsDataType) -> bool:
+    return isinstance(dtype, pl.Datetime) and dtype.time_zone not in (None, "UTC")
 
 
 def _leaves(column: pl.Series) -> Iterator[pl.Series]:
@@ -86,20 +93,6 @@ def _is_near_a_change(columns: Sequence[pl.Series]) -> bool:
         if not (times - moved).equals(rest.cast((times - moved).dtype)):
             return True
     return False
-
-
-def _changed(values: pl.Expr, dtype: Any, change: Callable[[pl.Expr, Any], pl.Expr]) -> pl.Expr:
-    """Apply `change` to all times in a zone among values, at any depth."""
-    if isinstance(dtype, pl.Struct):
-        fields = [field for field in dtype.fields if _has_zones(field.dtype)]
-        new = [_changed(pl.field(field.name), field.dtype, change).alias(field.name) for field in fields]
-        return values.struct.with_fields(new)
-    if isinstance(dtype, pl.Array):
-        lists = values.arr.to_list().list.eval(_changed(pl.element(), dtype.inner, change))
-        return lists.list.to_array(dtype.size)
-    if isinstance(dtype, pl.List):
-        return values.list.eval(_changed(pl.element(), dtype.inner, change))
-    return change(values, dtype)
 
 
 def _as_utc(times: pl.Expr, dtype: Any) -> pl.Expr:

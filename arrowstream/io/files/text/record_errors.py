@@ -12,6 +12,7 @@ from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.text.formats import FlawedRecord, Uneven
 from arrowstream.io.files.text.json.depth import DEEPEST, DEEPEST_INFERRED
+from arrowstream.io.files.text.times import is_time
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 _SHOWN = 60
@@ -156,6 +157,15 @@ class BadRecord:
 
     def misfit(self, column: str, dtype: pl.DataType, value: str | None, *, widens: bool) -> SourceError:
         """Make the error for a value that does not fit its column's type, which `widens` over files if asked for."""
+        if is_time(dtype):
+            return self._error(
+                f"does not fit its column {column!r}",
+                expected=f"{column}: {dtype}, written like {_example(dtype)}, and no digit lost",
+                found=value,
+                hint=f"repair this row, or read the column as text, schema={{{column!r}: pl.String}}, and convert it "
+                "by a step: dates and times are read with the year first, since others leave open which number is "
+                "the day",
+            )
         widen = " pass widen=True if only some of the files have another type," if widens else ""
         return self._error(
             f"does not fit its column {column!r}",
@@ -178,6 +188,12 @@ class BadRecord:
     def _text(self) -> str:
         text = self.record[: 4 * _SHOWN + 4].decode("utf-8", "replace").rstrip("\r\n")
         return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def _example(dtype: pl.DataType) -> str:
+    if not isinstance(dtype, pl.Datetime):
+        return "2026-01-31"
+    return f"2026-01-31T12:00:00{'' if dtype.time_zone is None else '+01:00'}"
 
 
 def _wider(dtype: pl.DataType) -> str:

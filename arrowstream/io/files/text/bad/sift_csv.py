@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -16,9 +14,6 @@ from arrowstream.io.files.text.records import Positions, byte_view, positions
 
 _FEW = 128
 """Number of records that are decoded at once, in a block that is not UTF-8."""
-
-_INFERRED = (pl.Date, pl.Datetime)
-"""Types for which Polars takes the format of the first value of a text for all of them."""
 
 
 def misshapen(format: Csv, block: bytes) -> dict[int, str]:
@@ -70,9 +65,6 @@ def sifted_csv(format: Csv, block: bytes, schema: pl.Schema) -> tuple[pl.DataFra
     for name, dtype in columns.items():
         text, values = texts[name], typed[name]
         refused = _refused(text, values)
-        if refused.any() and dtype.base_type() in _INFERRED:
-            values = _each_alone(text, values, refused)
-            typed, refused = typed.with_columns(values), _refused(text, values)
         if can_change(dtype) and may_have_changed(values):
             refused |= format.changed(text, values)
         for row in np.flatnonzero(refused.to_numpy() & ~wrong):
@@ -122,19 +114,3 @@ def _is_utf8(part: bytes) -> bool:
 def _refused(text: pl.Series, values: pl.Series) -> pl.Series:
     """Return which texts have no value though they are not empty."""
     return values.is_null() & (text != "").fill_null(value=False)
-
-
-def _each_alone(text: pl.Series, values: pl.Series, refused: pl.Series) -> pl.Series:
-    """Return the values, with those of refused texts that are dates or times in another format.
-
-    Each pass reads those in the format of the first one that has any.
-    """
-    while True:
-        file = io.BytesIO()
-        text.filter(refused).to_frame("c0").write_csv(file, quote_style="always", include_header=False)
-        column = Csv(names=(values.name,))
-        found = column.scan(file.getvalue(), pl.Schema({values.name: values.dtype}), lenient=True).collect()
-        if found[values.name].null_count() == found.height:
-            return values
-        values = values.scatter(refused.arg_true(), found[values.name])
-        refused = _refused(text, values)

@@ -1,0 +1,1 @@
+"""SQL queries as pipelines: read by sqlglot, turned into the steps of the builder."""

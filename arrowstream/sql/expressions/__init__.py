@@ -1,0 +1,1 @@
+"""Expressions of a query as expressions of Polars."""

@@ -1,0 +1,121 @@
+"""CAST, and what a value is as text."""
+
+from __future__ import annotations
+
+import polars as pl
+from sqlglot import exp
+
+from arrowstream.sql.expressions import literals
+from arrowstream.sql.expressions.typed import TEXT, Typed, name_of
+from arrowstream.sql.places import QueryText
+
+_TYPES: dict[str, pl.DataType] = {
+    "BOOLEAN": pl.Boolean(),
+    "TINYINT": pl.Int8(),
+    "SMALLINT": pl.Int16(),
+    "INT": pl.Int32(),
+    "BIGINT": pl.Int64(),
+    "FLOAT": pl.Float32(),
+    "DOUBLE": pl.Float64(),
+    "TEXT": pl.String(),
+    "VARCHAR": pl.String(),
+    "CHAR": pl.String(),
+    "DATE": pl.Date(),
+    "TIMESTAMP": pl.Datetime("us"),
+    "TIMESTAMPNTZ": pl.Datetime("us"),
+    "DATETIME": pl.Datetime("us"),
+    "TIMESTAMP_MS": pl.Datetime("ms"),
+    "TIMESTAMP_NS": pl.Datetime("ns"),
+}
+
+
+def type_of(query: QueryText, node: exp.Expr) -> pl.DataType:
+    """Return the type that a CAST names.
+
+    Raises
+    ------
+    QueryError
+        It is none of those that can be cast to.
+    """
+    target = node.args["to"]
+    found = _TYPES.get(target.this.name if hasattr(target.this, "name") else "")
+    if found is None or target.expressions:
+        raise query.error(
+            node,
+            "CAST knows no such type",
+            expected="BOOLEAN, TINYINT, SMALLINT, INTEGER, BIGINT, FLOAT, DOUBLE, VARCHAR, DATE or TIMESTAMP",
+            found=query.source(target),
+        )
+    return found
+
+
+def cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, *, strict: bool) -> Typed:
+    """Return a value in another type; what does not fit ends the run, or, unless `strict`, becomes NULL.
+
+    Raises
+    ------
+    QueryError
+        SQL has no such cast, or writes the text of such values in another way than Polars.
+    """
+    if value.is_null or value.dtype == target:
+        return value.cast(target)
+    if (
+        value.constant
+        and isinstance(value.value, str)
+        and (target == pl.Date or isinstance(target, pl.Datetime))
+    ):
+        return literals.time(query, node, value.value, target)
+    if target == pl.String:
+        return as_text(query, node, value)
+    source = value.dtype
+    if source in TEXT and (target.is_numeric()):
+        # SQL reads ' 12 ', too.
+        return Typed(value.expr.cast(pl.String).str.strip_chars(" ").cast(target, strict=strict), target)
+    if value.is_float and target.is_integer():
+        return Typed(value.expr.round(mode="half_to_even").cast(target, strict=strict), target)
+    allowed = (
+        (source.is_numeric() or source == pl.Boolean)
+        and (target.is_numeric() or (target == pl.Boolean and not source.is_decimal()))
+    ) or (value.is_time and (target == pl.Date or isinstance(target, pl.Datetime)))
+    if not allowed:
+        raise query.error(
+            node,
+            f"{name_of(source)} cannot be cast to {name_of(target)}",
+            found=query.source(node),
+            hint=_instead(value, target),
+        )
+    if target == pl.Boolean:
+        return Typed(value.expr != 0, target)
+    return Typed(value.expr.cast(target, strict=strict), target)
+
+
+def _instead(value: Typed, target: pl.DataType) -> str | None:
+    if value.is_text and (target == pl.Date or isinstance(target, pl.Datetime)):
+        return "write STRPTIME(text, '%Y-%m-%d %H:%M:%S'), with the format of the text"
+    if value.is_time:
+        return "EPOCH(ts) is the number of seconds since 1970"
+    return None
+
+
+def as_text(query: QueryText, node: exp.Expr, value: Typed) -> Typed:
+    """Return a value as text.
+
+    Raises
+    ------
+    QueryError
+        Polars writes such values in another way than SQL.
+    """
+    if value.is_float or (value.is_time and value.dtype != pl.Date) or value.dtype.is_nested():
+        hint = (
+            "STRFTIME(ts, '%Y-%m-%d %H:%M:%S') writes a time"
+            if value.is_time
+            else "round it to a BIGINT first"
+        )
+        raise query.error(
+            node,
+            f"the text of a {name_of(value.dtype)} is not the same everywhere",
+            expected="text, whole numbers, DATE or BOOLEAN",
+            found=query.source(node),
+            hint=hint,
+        )
+    return value.cast(pl.String())

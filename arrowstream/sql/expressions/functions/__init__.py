@@ -1,0 +1,1 @@
+"""The functions of a query that look at one row, by subject."""

@@ -1,0 +1,1 @@
+"""GROUP BY, functions of many rows, and windows."""

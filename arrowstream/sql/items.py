@@ -1,0 +1,137 @@
+"""The columns of SELECT by their names, and what GROUP BY and HAVING mean by those names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from arrowstream.sql.groups.aggregates import aggregates_in
+from arrowstream.sql.groups.grouping import Part
+from arrowstream.sql.groups.windows import is_window
+from arrowstream.sql.places import QueryText
+from arrowstream.sql.relation import Name, Relation, bind, same
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A column of SELECT.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    node
+        Its expression.
+    """
+
+    name: str
+    node: exp.Expr
+
+
+def items_of(query: QueryText, node: exp.Expr, relation: Relation) -> list[Item]:
+    """Return the columns of SELECT, with those that ``*`` stands for."""
+    items: list[Item] = []
+    for each in node.expressions:
+        star = each if isinstance(each, exp.Star) else each.this if isinstance(each, exp.Column) else None
+        if isinstance(star, exp.Star):
+            items += _star(query, each, star, relation)
+            continue
+        inner = each.unalias()
+        items.append(Item(each.alias or _name(query, inner, relation), inner))
+    names: set[str] = set()
+    for item in items:
+        if item.name.lower() in names:
+            raise query.error(
+                item.node,
+                f"two columns are called {item.name}",
+                expected="a name for each",
+                found=item.name,
+                hint=f"write {query.source(item.node)} AS another_name, or SELECT * EXCLUDE (...)",
+            )
+        names.add(item.name.lower())
+    return items
+
+
+def _name(query: QueryText, node: exp.Expr, relation: Relation) -> str:
+    if not isinstance(node, exp.Column):
+        return query.source(node)
+    return next((name.column for name in relation.names if same(name.column, node.name)), node.name)
+
+
+def _star(query: QueryText, node: exp.Expr, star: exp.Expr, relation: Relation) -> list[Item]:
+    if star.args.get("replace") or star.args.get("rename"):
+        raise query.error(
+            node, "* has EXCLUDE alone", found=query.source(node), hint="name the columns instead"
+        )
+    table = node.table if isinstance(node, exp.Column) else None
+    excluded = [each.name for each in star.args.get("except_") or ()]
+    found = relation.visible(table or None)
+    for name in excluded:
+        if not any(same(each.column, name) for each in found):
+            raise query.error(
+                node, f"no column is called {name}", expected=", ".join(each.column for each in found)
+            )
+    if table and not found:
+        raise query.error(node, f"no table of this FROM is called {table}", found=query.source(node))
+    return [
+        Item(each.column, _reference(node, each))
+        for each in found
+        if not any(same(each.column, name) for name in excluded)
+    ]
+
+
+def _reference(star: exp.Expr, name: Name) -> exp.Expr:
+    """Return a column that ``*`` stands for, as if it were written in its place."""
+    table = None if name.table is None else exp.Identifier(this=name.table, quoted=True)
+    made = exp.Column(this=exp.Identifier(this=name.column, quoted=True), table=table)
+    made.this.meta.update(next((part.meta for part in star.walk() if part.meta), {}))
+    return made
+
+
+def keys_of(query: QueryText, node: exp.Expr, relation: Relation, items: Sequence[Item]) -> list[Part]:
+    """Return what GROUP BY names: expressions, names of SELECT, and their numbers."""
+    group = node.args.get("group")
+    if group is None:
+        return []
+    for clause in ("grouping_sets", "rollup", "cube", "totals", "all"):
+        if group.args.get(clause) or any(each.key == clause.replace("_", "") for each in group.expressions):
+            raise query.error(
+                group,
+                f"GROUP BY has no {clause.replace('_', ' ').upper()} here",
+                hint="write a query for each, with UNION ALL",
+            )
+    keys = []
+    for each in group.expressions:
+        written = each
+        if isinstance(each, exp.Literal) and not each.is_string:
+            number = int(each.name) if each.name.isdigit() else 0
+            if not 1 <= number <= len(items):
+                raise query.error(
+                    each,
+                    "GROUP BY counts the columns of SELECT",
+                    expected=f"1 to {len(items)}",
+                    found=each.name,
+                )
+            written = items[number - 1].node
+        written = with_aliases(written, relation, items)
+        if aggregates_in(written):
+            raise query.error(each, "GROUP BY names no function of many rows", found=query.source(written))
+        bound = written if is_window(written) else bind(query, written, relation)
+        keys.append(Part(written, bind(query, bound, relation) if is_window(written) else bound))
+    return keys
+
+
+def with_aliases(node: exp.Expr, relation: Relation, items: Sequence[Item]) -> exp.Expr:
+    """Return an expression with those of SELECT in place of their names, where no column has such a name."""
+
+    def expanded(part: exp.Expr) -> exp.Expr:
+        if not isinstance(part, exp.Column) or part.table:
+            return part
+        if any(same(name.column, part.name) for name in relation.names):
+            return part
+        return next((item.node.copy() for item in items if same(item.name, part.name)), part)
+
+    changed: exp.Expr = node.transform(expanded)
+    return changed

@@ -1,0 +1,1 @@
+"""JOIN: its conditions, and the step that it becomes."""
