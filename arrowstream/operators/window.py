@@ -167,7 +167,7 @@ def windows(
     def of_rows() -> Operator:
         if keys or limit != NO_LIMIT:
             _no_rows("by" if keys else "max_bytes")
-        return RowWindows(spacing, on, lateness)
+        return RowWindows(spacing, on, lateness, null_times)
 
     return Windows(
         then, lambda exprs: TimeWindow(spacing, on, keys, lateness, exprs, limit, null_times), of_rows

@@ -161,6 +161,19 @@ def test_a_window_is_ranked_and_sorted() -> None:
     assert "at the end of the stream" in bids().sort("price", nulls_last=True).explain()
 
 
+def test_rows_without_a_time_are_an_error_or_left_out_or_late() -> None:
+    frame = pl.DataFrame({"us": [1, None, 12], "x": [1, 2, 3]})
+    rows = Pipeline.builder().source(Source.from_frame(frame))
+    with pytest.raises(StageError, match="rows without an event time"):
+        rows.window("10us", on="us").rows().collect_sync()
+    left, late = TestSink(), TestSink()
+    report = rows.window("10us", on="us", null_times="drop").rows().sink(left).build().run_sync()
+    assert left.frame()["x"].to_list() == [1, 3] and "1 row without an event time left out" in str(report)
+    made = rows.window("10us", on="us", null_times="late", late=late).rows()
+    assert "null_times=late" in made.explain()
+    assert made.collect_sync()["x"].to_list() == [1, 3] and late.frame()["x"].to_list() == [2]
+
+
 @pytest.mark.parametrize("step", ["sort", "over"])
 def test_late_rows_go_to_their_sink(step: str) -> None:
     late, out = TestSink(), TestSink()

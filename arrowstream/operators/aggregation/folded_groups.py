@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
@@ -66,7 +66,7 @@ class FoldedGroups:
         slots = self._add(rows, among_others(rows, self._single))
         if updates:
             firsts = self._touched.firsts(slots)
-            yield self._state(slots[firsts], self._keys(rows, firsts))
+            yield self._with_keys(slots[firsts], self._keys(rows, firsts))
 
     def changed(self, rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, Array]]:
         """Fold rows in; yield the state of their keys that was there, the new one, and which there was (keys,), bool.
@@ -80,15 +80,15 @@ class FoldedGroups:
         firsts = self._touched.firsts(slots)
         touched = slots[firsts]
         there = touched < used
-        before = self._state(touched[there], self._keys(rows, firsts[there])) if there.any() else None
+        before = self._with_keys(touched[there], self._keys(rows, firsts[there])) if there.any() else None
         self._fold(slots, columns)
-        after = self._state(touched, self._keys(rows, firsts))
+        after = self._with_keys(touched, self._keys(rows, firsts))
         yield after.clear() if before is None else before, after, there
 
     def _keys(self, rows: pl.DataFrame, places: Array) -> list[pl.Series]:
         return [rows[name].gather(places) for name in self.keys]
 
-    def _state(self, slots: Array, keys: Sequence[pl.Series] = ()) -> pl.DataFrame:
+    def _with_keys(self, slots: Array, keys: list[pl.Series]) -> pl.DataFrame:
         return pl.DataFrame([*(column.get(slots) for column in self._columns), *keys])
 
     def _single(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -105,6 +105,9 @@ class FoldedGroups:
     def saved(self) -> Iterator[Batch | RangeRows]:
         """Yield all state for a snapshot."""
         return map(Batch, self.frames()) if self._ranges is None else self._ranges.saved(self._state)
+
+    def _state(self, slots: Array) -> pl.DataFrame:
+        return pl.DataFrame([column.get(slots) for column in self._columns])
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
         """Add the frames, or slices of them, that `frames` gave."""

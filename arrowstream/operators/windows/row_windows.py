@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import polars as pl
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.core.duration import seconds_text
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.base import Operator, Process
@@ -19,6 +20,7 @@ from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.panes import PANE
 from arrowstream.operators.windows.spacing import Spacing
+from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("row windows", 1)
@@ -36,12 +38,15 @@ class RowWindows(Operator):
         The event-time column.
     lateness_us
         Allowed lateness, in microseconds: a window closes once the watermark is this far past its end.
+    null_times
+        What is done with rows without an event time.
     """
 
     name: ClassVar[str] = "window"
     spacing: Spacing
     on: str
     lateness_us: int
+    null_times: NullTimes = "error"
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         check_names("window", schema)
@@ -52,13 +57,18 @@ class RowWindows(Operator):
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _RowWindows(self, EventTime.of("window", self.on, schema), schema)
 
+    @property
+    def identity(self) -> str:
+        return replace(self, null_times="error").describe()
+
     def describe(self) -> str:
         late = f", allowed_lateness={seconds_text(self.lateness_us)}s" if self.lateness_us else ""
-        return f"window({self.spacing.describe()}, on={self.on}{late}).rows()"
+        nulls = f", null_times={self.null_times}" if self.null_times != "error" else ""
+        return f"window({self.spacing.describe()}, on={self.on}{late}{nulls}).rows()"
 
 
 class _RowWindows(Process):
-    __slots__ = ("_grid", "_late", "_lateness_us", "_open", "_schema", "_time")
+    __slots__ = ("_grid", "_late", "_lateness_us", "_open", "_schema", "_time", "_timeless")
 
     def __init__(self, operator: RowWindows, time: EventTime, schema: pl.Schema) -> None:
         self._time = time
@@ -66,14 +76,18 @@ class _RowWindows(Process):
         self._lateness_us = operator.lateness_us
         self._schema = schema
         self._late = LateRows(schema)
+        self._timeless = TimelessRows(operator.null_times, time, self._late)
         self._open: int | None = None
         """The first open window, as a multiple of `every`; None before the first watermark."""
 
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._timeless.notes
+
     def process(self, batch: Batch) -> Iterator[Element]:
-        rows = batch.polars()
+        rows = self._timeless.sift(batch)
         if not rows.height:
             return
-        self._time.check(batch, "window")
         self._grid.span(rows)
         rows = rows.with_columns(self._grid.panes().alias(PANE))
         every, size = self._grid.per_every, self._grid.per_size
