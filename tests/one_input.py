@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -77,3 +78,28 @@ def fed(
     found.elements += process.finish()
     take_late()
     return found
+
+
+class Scripted:
+    """Draws without chance: parts of some rows, each input in its turn, and the state moved after each part.
+
+    Parameters
+    ----------
+    rows
+        The number of rows of a part.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._turn = 0
+
+    def __call__(self, strategy: Any) -> Any:
+        text = repr(strategy)
+        if text.startswith("lists"):
+            most = int(re.findall(r"\d+", text)[1])
+            return list(range(self._rows, most, self._rows))
+        if text.startswith("sampled_from"):
+            self._turn += 1
+            choices = [int(number) for number in re.findall(r"\d+", text)]
+            return choices[self._turn % len(choices)]
+        return 0

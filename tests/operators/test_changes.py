@@ -12,6 +12,7 @@ from contexts import context
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_input import Scripted, fed
 from windowing import SCHEMA, events, f, s, x
 
 from arrowstream import Pipeline, Source
@@ -23,7 +24,7 @@ from arrowstream.operators.reduce import Reduce
 
 EXPRS: dict[str, list[pl.Expr]] = {
     "folded": [x.sum(), x.max().alias("most"), pl.len()],
-    "merged": [s.last().alias("l"), f.max().alias("m"), s.n_unique().alias("n")],
+    "merged": [s.last().alias("l"), f.count().alias("m"), s.n_unique().alias("n")],
     "kept": [x.median(), s.alias("all")],
 }
 
@@ -63,6 +64,26 @@ def test_changes_of_aggregates_add_up_to_them(
         assert found.schema[CHANGE] == CHANGE_TYPE and found.columns[-1] == CHANGE
         assert net(found) == Counter(map(str, map(list, expected.rows())))
     assert list(process.finish()) == []
+
+
+@pytest.mark.parametrize("kind", EXPRS)
+@pytest.mark.parametrize("by", [(), ("k",)])
+def test_changes_of_some_rows_at_a_time(kind: str, by: tuple[str, ...]) -> None:
+    number = pl.int_range(0, 30, eager=True)
+    rows = pl.DataFrame(
+        {
+            "ts": number,
+            "k": number % 3,
+            "g": None,
+            "x": number * 7 % 5,
+            "f": number / 2,
+            "s": number.cast(pl.String),
+        },
+        schema=SCHEMA,
+    )
+    found = fed(Reduce(by, tuple(EXPRS[kind]), "changes"), rows, Scripted(4), "ts").rows()
+    groups = rows.group_by(by or pl.lit(1).alias("#"), maintain_order=True)
+    assert net(found) == Counter(map(str, map(list, groups.agg(EXPRS[kind]).drop("#", strict=False).rows())))
 
 
 def totals(rows: list[pl.DataFrame], **options: Any) -> list[tuple[Any, ...]]:

@@ -6,16 +6,18 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contexts import context
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_input import fed
+from one_input import Scripted, fed
 from polars.testing import assert_frame_equal
 from windowing import SCHEMA, events, little_put_aside
 
 from arrowstream import Builder, Pipeline, Source
-from arrowstream.core.batch import Watermark
+from arrowstream.core.batch import Batch, Watermark
 from arrowstream.errors import PlanError, SchemaError, StageError
+from arrowstream.operators.base import Process
 from arrowstream.operators.over import Over
 from arrowstream.operators.ranking.order import RowOrder
 from arrowstream.operators.sort import Sort
@@ -128,6 +130,45 @@ def test_rows_have_the_bounds_of_their_windows(
         assert again.rows()["row"].to_list() == rows["row"].to_list()
 
 
+@pytest.mark.parametrize("size", [1, 7])
+def test_parts_of_some_rows_with_a_restart_after_each(size: int) -> None:
+    number = pl.int_range(0, 60, eager=True)
+    rows = pl.DataFrame({"ts": number // 2, "k": number % 5, "x": number * 7 % 11})
+    order = RowOrder.of("sort", "x", descending=True, nulls_last=False)
+    for per, time in ((("ts",), "ts"), (("k",), None), ((), None)):
+        found = fed(Sort(order, per, time), rows, Scripted(size), "ts", 1).rows()
+        groups = [name for name in per if name != "k"]
+        first = ["k"] if per == ("k",) else []
+        assert_frame_equal(found, rows.sort(*groups, *first, -X, maintain_order=True))
+    made = windows(lambda step: step, "10us", every="5us", on="ts").rows()
+    assert fed(made, rows, Scripted(size), "ts", 2).rows().height == 120
+    uneven = windows(lambda step: step, "10us", every="4us", on="ts").rows()
+    inside = [sum(1 for start in range(-8, 33, 4) if start <= time < start + 10) for time in rows["ts"]]
+    assert fed(uneven, rows, Scripted(size), "ts", 2).rows().height == sum(inside)
+
+
+def test_times_far_apart_and_batches_without_rows() -> None:
+    rows = pl.DataFrame({"ts": [1 << 40, 0, 1 << 40], "x": [1, 2, 3]})
+    found = (
+        Pipeline.builder().source(Source.from_frame([rows, rows[:0]])).top_k(1, by="x", per="ts", time="ts")
+    )
+    assert found.collect_sync().rows() == [(0, 2), (1 << 40, 3)]
+
+
+def test_batches_without_rows_give_none() -> None:
+    empty = pl.DataFrame(schema={"ts": pl.Int64, "x": pl.Int64})
+    order = RowOrder.of("sort", "x", descending=False, nulls_last=False)
+    for step in (
+        Sort(order, ("ts",), "ts"),
+        windows(lambda made: made, "1s", on="ts", null_times="drop").rows(),
+    ):
+        process = step.start(empty.schema, context())
+        assert isinstance(process, Process)
+        assert list(process.process(Batch(empty))) == [] and process.take_late() is None
+        (mark,) = process.on_watermark(5 * S)
+        assert list(process.on_watermark(3 * S)) == [mark], "time does not go back"
+
+
 def bids() -> Builder:
     frame = pl.DataFrame(
         {
@@ -198,6 +239,18 @@ def test_rows_beyond_the_limit_are_spilled_or_refused() -> None:
 
     spilled = step(max_bytes=1 << 19, on_full="spill").collect_sync()
     assert_frame_equal(spilled, frame.sort("us", "s"))
+    timed = Pipeline.builder().source(
+        Source.from_frame([frame.sort("us")[:30_000], frame.sort("us")[30_000:]])
+    )
+    order = RowOrder.of("sort", "s", descending=False, nulls_last=False)
+    process = Sort(order, ("us",), "us", StateLimit(None, 1 << 19, "spill")).start(frame.schema, context())
+    assert isinstance(process, Process)
+    for part in parts:
+        assert list(process.process(Batch(part))) == []
+    *early, mark = process.on_watermark(1)
+    assert mark == Watermark(1) and sum(made.num_rows for made in early) == 60  # type: ignore[union-attr]
+    marked = timed.with_event_time("us").sort("s", per="us", max_bytes=1 << 19, on_full="spill")
+    assert_frame_equal(marked.collect_sync(), frame.sort("us", "s"))
     with pytest.raises(StageError, match="larger than max_bytes"):
         step(max_bytes=1 << 19).collect_sync()
 

@@ -13,6 +13,7 @@ from contexts import context
 from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from one_input import Scripted
 
 from arrowstream import Builder, Pipeline, Source
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
@@ -172,6 +173,32 @@ def test_versions_that_leave_are_missed_by_no_row(
     check_watermarks(out)
 
 
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("rows", [3, 40])
+@pytest.mark.parametrize("strategy", ["backward", "forward", "nearest"])
+def test_parts_of_some_rows_with_a_restart_after_each(strategy: Any, rows: int) -> None:
+    number = np.arange(60)
+    frames = [
+        pl.DataFrame(
+            {
+                "ts": number * 5 - number % 3 * 6 + port,
+                "k": [KEYS["k"][1][n * step % 4] for n in number],
+                "n": [KEYS["n"][1][n % 3] for n in number],
+                "ab"[port]: number,
+            },
+            schema_overrides={"n": pl.Int8},
+        )
+        for port, step in ((0, 3), (1, 7))
+    ]
+    for by in ([], ["k"], ["k", "n"]):
+        for tolerance in (None, 4):
+            whole = expected(*frames, by, "left", strategy=strategy, tolerance=tolerance)
+            for number_of_rows in (rows, 1):
+                out, late = feed(joined(by, strategy, tolerance), frames, Scripted(number_of_rows), 20)
+                assert rows_of(out, whole.schema).sort("a").equals(whole.sort("a")) and not late
+                check_watermarks(out)
+
+
 @settings(max_examples=examples(100))
 @given(streams(), BY, STRATEGY, st.data())
 def test_each_row_comes_out_or_is_late(
@@ -219,6 +246,10 @@ def test_a_table_may_be_indexed_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(asof_table, "_BUILT_AT_A_TIME", 2)
     rates = pl.DataFrame({"ts": [5, 1, 3, 3, 9], "r": [50, 10, 30, 31, 90]})
     rows = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"ts": [0, 3, 8]})))
+    nothing = pl.DataFrame({"ts": [None, None, None], "r": [0, 0, 0]}, schema=rates.schema)
+    rates = pl.concat([rates[:4], nothing[:2], rates[4:], nothing])
+    assert rows.join_asof(rates, on="ts").collect_sync()["r"].to_list() == [None, 31, 50]
+    rates = pl.concat([rates, pl.DataFrame({"ts": [None, None, 9], "r": [0, 0, 40]})])
     assert rows.join_asof(rates, on="ts").collect_sync()["r"].to_list() == [None, 31, 50]
 
 
@@ -302,8 +333,37 @@ def test_idle_and_ended_streams_hold_nothing_back() -> None:
     (rows,) = process.process(Batch(left.with_columns(ts=pl.lit(20, pl.Int64))), 0)
     assert isinstance(rows, Batch) and rows.num_rows == 1
     assert list(process.finish()) == []
+    process = joined(["a"], "backward", None, "inner").start(
+        [left.schema, right.rename({"b": "a"}).schema], context()
+    )
+    assert list(process.process(Batch(left[:0]), 0)) == [] and process.take_late() is None
+    nameless = pl.DataFrame({"ts": [1], "a": [None]}, schema=left.schema)
+    assert list(process.process(Batch(nameless), 1)) == []
+    assert list(process.on_watermark(9, 1)) == [] and list(process.process(Batch(left), 0)) == []
     process = step.start([left.schema, right.schema], context())
     assert list(process.on_idle(0)) == [] and list(process.on_idle(1)) == [Idle()]
+
+
+@pytest.mark.usefixtures("small")
+def test_some_rows_of_a_batch_wait_on_and_all_versions_may_be_old() -> None:
+    schemas = [
+        pl.Schema({"ts": pl.Int64, "k": pl.String}),
+        pl.Schema({"ts": pl.Int64, "k": pl.String, "b": pl.Int64}),
+    ]
+    process = joined(["k"], "forward", None).start(schemas, context())
+    rows = pl.DataFrame({"ts": [5, 6], "k": ["a", "b"]})
+    quotes = pl.DataFrame({"ts": [7, 8, 9], "k": ["a"] * 3, "b": [1, 2, 3]})
+    assert list(process.process(Batch(quotes), 1)) == list(process.on_watermark(20, 1)) == []
+    (out,) = process.process(Batch(rows), 0)
+    assert isinstance(out, Batch) and out.polars().rows() == [(5, "a", 1)]
+    assert list(process.on_watermark(30, 0)) == [Watermark(6)]
+    assert list(process.process(Batch(quotes.with_columns(ts=pl.lit(25, pl.Int64), k=pl.lit("c"))), 1)) == []
+    assert list(process.on_watermark(40, 1)) == []
+    many = pl.DataFrame({"ts": [41] * 20, "k": ["c"] * 20, "b": range(20)})
+    assert list(process.process(Batch(many), 1)) == list(process.on_watermark(60, 1)) == []
+    assert list(process.on_watermark(50, 0)) == [], "all versions are old"
+    (out,) = process.finish()
+    assert isinstance(out, Batch) and out.polars().rows() == [(6, "b", None)]
 
 
 @pytest.mark.parametrize("apart", [1, 1_000_003], ids=["close keys", "hashed keys"])

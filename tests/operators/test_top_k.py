@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ from contexts import context
 from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from one_input import fed
+from one_input import Scripted, fed
 from polars.testing import assert_frame_equal
 from windowing import little_put_aside
 
@@ -177,6 +178,28 @@ def test_changes_of_groups_with_a_time(
     assert net(found.rows()) == Counter(map(str, map(list, expected.rows())))
     found.check_watermarks("ts") if timed else None
     assert timed or not late.height
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("size", [1, 7, 120])
+def test_parts_of_some_rows_with_a_restart_after_each(size: int) -> None:
+    number = np.arange(120)
+    columns = {name: [values[n * 7 % len(values)] for n in number] for name, (_, values) in VALUES.items()}
+    schema = {"ts": pl.Int64, **{name: dtype for name, (dtype, _) in VALUES.items()}, "row": pl.Int64}
+    frame = pl.DataFrame({"ts": number // 2 - number % 3, **columns, "row": number}, schema=schema)
+    order = RowOrder.of("top_k", ["n", "f"], reverse=[False, True])
+    for per in ((), ("s",)):
+        found = fed(TopK(2, order, per), frame, Scripted(size), "ts", 2).rows()
+        assert_frame_equal(found, largest(frame, 2, order, list(per)))
+        changes = fed(TopK(2, order, per, emit="changes"), frame, Scripted(size), "ts", 2).rows()
+        assert net(changes) == Counter(map(str, map(list, found.rows())))
+    timed = TopK(2, order, ("ts", "s"), "ts")
+    for lateness in (0, 4):
+        final = fed(timed, frame, Scripted(size), "ts", lateness)
+        moved = fed(replace(timed, emit="changes"), frame, Scripted(size), "ts", lateness)
+        assert net(moved.rows()) == Counter(map(str, map(list, final.rows().rows())))
+        assert sum(late.height for late in final.late) == sum(late.height for late in moved.late)
+        assert bool(final.late) == (lateness == 0 and size < 120)
 
 
 def bids(rows: int = 2) -> Builder:

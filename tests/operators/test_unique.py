@@ -13,16 +13,17 @@ from contexts import context
 from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from one_input import fed
+from one_input import Scripted, fed
 from polars.testing import assert_frame_equal
 
 from arrowstream import Builder, Pipeline, Source
-from arrowstream.core.batch import Batch
+from arrowstream.core.batch import Batch, Idle
 from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Process
 from arrowstream.operators.duplicates import slot_times, within_time
 from arrowstream.operators.duplicates.groups import groups_of
+from arrowstream.operators.duplicates.whole_stream import LastRows
 from arrowstream.operators.unique import Unique
 from arrowstream.state.limit import StateLimit
 from arrowstream.testing import TestSink
@@ -116,6 +117,39 @@ def test_the_rows_within_a_time_are_those_of_a_loop(
     found.check_watermarks("ts")
 
 
+def many(rows: int = 120) -> pl.DataFrame:
+    """Rows with every key, a little out of order."""
+    number = np.arange(rows)
+    columns = {name: [values[n * 7 % len(values)] for n in number] for name, (_, values) in KEYS.items()}
+    return pl.DataFrame(
+        {"ts": number * 2 - number % 3 * 3, **columns, "row": number},
+        schema={"ts": pl.Int64, **{name: dtype for name, (dtype, _) in KEYS.items()}, "row": pl.Int64},
+    )
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("keep", ["first", "last"])
+@pytest.mark.parametrize("rows", [1, 7, 120])
+def test_parts_of_some_rows_with_a_restart_after_each(keep: Any, rows: int) -> None:
+    frame = many()
+    whole = fed(Unique(("s", "n"), keep), frame, Scripted(rows), "ts", 4)
+    assert_frame_equal(whole.rows(), frame.unique(["s", "n"], keep=keep, maintain_order=True))
+    for within in (0, 9, 40):
+        found = fed(Unique(("s", "n"), keep, within, "ts"), frame, Scripted(rows), "ts", 4)
+        assert sorted(found.rows()["row"]) == sorted(grouped(frame, ["s", "n"], within)[keep == "last"])
+        late = fed(Unique(("n",), keep, within, "ts"), frame, Scripted(rows), "ts", 0)
+        assert bool(late.late) == (rows < 120)
+
+
+def test_batches_without_rows_and_idle_inputs() -> None:
+    frame = many(3)
+    for step in (Unique(("s",)), Unique(("s",), "last"), Unique(("s",), "last", 5, "ts")):
+        process = step.start(frame.schema, context())
+        assert isinstance(process, Process)
+        assert list(process.process(Batch(frame.clear()))) == []
+        assert list(process.on_idle()) == ([] if isinstance(process, LastRows) else [Idle()])
+
+
 @settings(max_examples=examples(150))
 @given(keyed(), st.integers(0, 12), st.sampled_from(["first", "last"]), st.data())
 def test_rows_that_are_late_are_offered_and_change_nothing(
@@ -175,6 +209,7 @@ def test_rows_that_wait_come_once_their_time_has_passed() -> None:
     assert list(process.process(Batch(frame))) == []
     (mark,) = process.on_watermark(10)
     assert mark.time_us == 0  # type: ignore[union-attr]
+    assert list(process.on_watermark(3)) == [mark], "time does not go back"
     rows, mark = process.on_watermark(14)
     assert isinstance(rows, Batch) and rows.polars().rows() == [(5, "a", 1)]
     assert mark.time_us == 4  # type: ignore[union-attr]

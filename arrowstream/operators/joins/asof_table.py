@@ -79,8 +79,3 @@ class AsofIndex:
         found = self._versions.log.gather(chosen)["row"].cast(pl.Int64).fill_null(-1).to_numpy()
         ours = np.arange(asked.height) if unmatched else np.flatnonzero(found >= 0)
         yield ours, found[ours]
-
-    def find(self, asked: pl.DataFrame) -> Array:
-        """Return the table's row of each row, -1 for none (rows,), int64."""
-        ((_, found),) = self.pairs(asked, unmatched=True)
-        return found

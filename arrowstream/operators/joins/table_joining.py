@@ -39,9 +39,6 @@ class Index(Protocol):
     def pairs(self, asked: pl.DataFrame, *, unmatched: bool = False) -> Iterator[tuple[Array, Array]]:
         """Yield pairs: positions in `asked`, and rows of the table (pairs,), int64; -1 for none, if `unmatched`."""
 
-    def find(self, asked: pl.DataFrame) -> Array:
-        """Return a number for each row that is -1 if the table has nothing for it (rows,), int64."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lookup(ABC):
@@ -225,6 +222,7 @@ class TableJoining(AsyncProcess):
         rows = batch.polars()
         asked = self._lookup.asked(rows)
         if how in ("semi", "anti"):
+            assert isinstance(loaded.index, TableIndex), "versions are added to rows"
             kept = (loaded.index.find(asked) >= 0) == (how == "semi")
             yield batch if kept.all() else batch.with_rows(rows.filter(pl.Series(kept)))
             return

@@ -138,9 +138,7 @@ class Versions:
         return best
 
     def sorted(self) -> tuple[Array, Array, Array]:
-        """Return slots, times and numbers of all rows, sorted by them (rows,), int64 each."""
-        if not self._runs:
-            return (np.zeros(0, np.int64),) * 3
+        """Return slots, times and numbers of all rows, at least one, sorted by them (rows,), int64 each."""
         while len(self._runs) > 1:
             self._merge()
         (run,) = self._runs
