@@ -57,15 +57,18 @@ TRANSFORM: Pages = {
 AGGREGATE: Pages = {
     "with_event_time": (),
     "batch": (),
-    "window": (Part("operators.window.Windows.agg", ".agg(*exprs, **named)"),),
+    "window": (
+        Part("operators.window.Windows.agg", ".agg(*exprs, **named)"),
+        Part("operators.window.Windows.rows", ".rows()"),
+    ),
     "reduce": (),
     "group_by": (Part("operators.aggregation.grouped.Grouped.agg", ".agg(*exprs, **named)"),),
     "scan": (),
 }
 
-CHOOSE: Pages = {"unique": (), "top_k": ()}
+CHOOSE: Pages = {"unique": (), "top_k": (), "sort": (), "over": ()}
 
-JOIN: Pages = {"join": ()}
+JOIN: Pages = {"join": (), "join_asof": ()}
 
 FLOW: Pages = {
     "buffer": (),
@@ -95,7 +98,7 @@ ERRORS: Pages = {
 GROUPS: dict[str, Pages] = {
     "Transform": TRANSFORM,
     "Aggregate": AGGREGATE,
-    "Choose rows": CHOOSE,
+    "Choose and order rows": CHOOSE,
     "Join": JOIN,
     "Flow control": FLOW,
     "Error handling": ERRORS,

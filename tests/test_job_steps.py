@@ -146,12 +146,31 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         lambda rows: rows.top_k(1, by="x", per="ts", reverse=True, time="ts", max_bytes=100_000),
     ),
     (
+        'sort = { by = ["k", "x"], per = "ts", descending = [true, false], nulls_last = true, time = "ts" }',
+        lambda rows: rows.sort(["k", "x"], per="ts", descending=[True, False], nulls_last=True, time="ts"),
+    ),
+    (
+        'over = { per = "k", columns = { most = "max(x)" }, max_bytes = 1_000_000, on_full = "spill" }',
+        lambda rows: rows.over("k", most=X.max(), max_bytes=1_000_000, on_full="spill"),
+    ),
+    (
         'join = { table = "in.parquet", on = "k", how = "left", validate = "m:m", suffix = "_2" }',
         lambda rows: rows.join("in.parquet", "k", "left", suffix="_2"),
     ),
     (
         'join = { table = { kind = "file", path = "in.parquet" }, left_on = "k", right_on = "n", how = "semi" }',
         lambda rows: rows.join("in.parquet", left_on="k", right_on="n", how="semi"),
+    ),
+    (
+        'join_asof = { table = "in.parquet", on = "ts", by = "k", strategy = "forward", tolerance = "1s", '
+        'how = "inner" }',
+        lambda rows: rows.join_asof(
+            "in.parquet", on="ts", by="k", strategy="forward", tolerance="1s", how="inner"
+        ),
+    ),
+    (
+        'join_asof = { table = "in.parquet", left_on = "ts", right_on = "ts", by_left = "k", by_right = ["k"] }',
+        lambda rows: rows.join_asof("in.parquet", left_on="ts", right_on="ts", by_left="k", by_right=["k"]),
     ),
     ('filter = "x > 1"\ntimeout = "5s"', lambda rows: rows.filter(X > 1).timeout("5s")),
     (

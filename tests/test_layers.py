@@ -163,7 +163,7 @@ AWAITS = (
 )
 """Where coroutines are: the runtime, what it awaits, and the surface."""
 
-VOCABULARY = {"__init__", "base", "arguments", "rebatch", "route", "scan_function"}
+VOCABULARY = {"__init__", "base", "arguments", "rebatch", "route"}
 """Files of `operators/` that are not called like a step: contracts, and steps whose names are taken or shared."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

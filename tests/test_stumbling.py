@@ -371,7 +371,7 @@ def test_settings_that_are_none(wrong: Any) -> None:
         ("groupby", ".group_by(...).agg(...)"),
         ("where", ".filter(...)"),
         ("select_columns", ".select(...)"),
-        ("sort", ".collect_sync().sort("),
+        ("sort_by", ".sort("),
         ("union", ".merge(other)"),
         ("write_parquet", ".sink(Sink.to_file(path))"),
         ("sink_csv", ".sink(Sink.to_file(path))"),
@@ -390,7 +390,7 @@ def test_a_step_under_the_name_it_has_elsewhere(name: str, hint: str) -> None:
 
 def test_a_builder_still_tells_python_what_it_has_not() -> None:
     builder = rows()
-    assert not hasattr(builder, "sort") and not hasattr(builder, "_repr_html_")
+    assert not hasattr(builder, "sort_by") and not hasattr(builder, "_repr_html_")
     assert getattr(builder, "nothing_like_it", None) is None
     for name in ("__array__", "_ipython_display_"):
         with pytest.raises(AttributeError) as raised:

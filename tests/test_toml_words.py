@@ -28,7 +28,12 @@ PYTHON_ONLY = (
     ),
     *("core/channel.py", "core/rows/", "plan/graph.py", "plan/compile.py"),
     *("plan/checks/split_schema.py", "plan/source_steps.py"),
-    *("operators/map_zero_copy.py", "operators/parallel", "operators/scan_function.py", "operators/route.py"),
+    *(
+        "operators/map_zero_copy.py",
+        "operators/parallel",
+        "operators/functions/scan_function.py",
+        "operators/route.py",
+    ),
     *(
         "operators/functions/",
         "operators/zero_copy/",

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
-from arrowstream.builder.base import GraphBuilder
-from arrowstream.builder.event_columns import column_of_groups, needed_column
+from arrowstream.builder.event_columns import needed_column
+from arrowstream.builder.groups import GroupSteps
 from arrowstream.core.duration import Duration, microseconds
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @explain_calls
 @dataclass(frozen=True, slots=True)
-class ChoosingSteps(GraphBuilder):
+class ChoosingSteps(GroupSteps):
     """Steps that choose among rows."""
 
     def unique(
@@ -226,12 +226,5 @@ class ChoosingSteps(GraphBuilder):
         groups = parse_keys("top_k", per, "per")
         order = RowOrder.of("top_k", by, reverse=reverse)
         limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
-        column = column_of_groups("top_k", groups, time, self.graph)
-        if late is not None and column is None:
-            raise PlanError(
-                "top_k(late=...) goes with groups of an event time",
-                expected="the column of event time in per",
-                found=", ".join(groups) or "no per",
-                hint="where all groups are complete at the end of the stream, no row is late",
-            )
+        column = self._column("top_k", groups, time, late)
         return self._then(TopK(k, order, groups, column, emit, limit), late=late)

@@ -7,12 +7,13 @@ from typing import Any
 
 from arrowstream.errors import PlanError
 from arrowstream.operators.aggregation.reserved_names import END, START
+from arrowstream.operators.windows.row_windows import RowWindows
 from arrowstream.operators.windows.session_window import SessionWindow
 from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.graph import Graph
 
-_TIMED = (Watermarks, TimeWindow, SessionWindow)
+_TIMED = (Watermarks, TimeWindow, SessionWindow, RowWindows)
 
 
 def event_column(graph: Graph) -> str | None:
@@ -66,7 +67,7 @@ def column_of_groups(step: str, per: Sequence[str], time: Any, graph: Graph) -> 
     return START
 
 
-def _last_timed(graph: Graph) -> Watermarks | TimeWindow | SessionWindow | None:
+def _last_timed(graph: Graph) -> Watermarks | TimeWindow | SessionWindow | RowWindows | None:
     found = [step.operator for step in graph.steps if isinstance(step.operator, _TIMED)]
     return found[-1] if found else None
 

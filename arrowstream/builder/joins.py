@@ -2,114 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self, cast
-
-import polars as pl
+from typing import Any, Literal, Self, cast
 
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.builder.event_columns import event_column
+from arrowstream.builder.other_side import only, source_of, table_of
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
-from arrowstream.io.memory.frame_source import FrameSource
-from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
-from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.join import StreamJoin, TableJoin, Validate
 from arrowstream.operators.joins.columns import TableHow
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.stream_columns import StreamHow
-from arrowstream.operators.joins.tables import FrameTable, JoinTable
 from arrowstream.operators.joins.within import Within
-from arrowstream.plan.composites.inputs import checked_inputs
 from arrowstream.plan.composites.multi_input import MultiInput
 from arrowstream.plan.graph import Graph
-from arrowstream.runtime.report import RunReport, log_losses
 from arrowstream.state.limit import StateLimit
-
-
-class Loading(Protocol):
-    """The interface of a pipeline that this module needs."""
-
-    def run_sync(self) -> RunReport: ...
-
-    def stop(self) -> None: ...
-
-
-class Collectable(Protocol):
-    """The interface of a builder that this module needs: one whose rows can be collected."""
-
-    @property
-    def graph(self) -> Graph: ...
-
-    def schema(self) -> pl.Schema | None: ...
-
-    def sink(self, sink: SinkSpec) -> Collectable: ...
-
-    def build(self) -> Loading: ...
-
-
-class BuilderTable(JoinTable):
-    """A table that is the output of a pipeline which ends by itself.
-
-    Parameters
-    ----------
-    builder
-        A builder with a source and without a sink.
-
-    Raises
-    ------
-    PlanError
-        It has no source or a sink, or a source never ends.
-    """
-
-    __slots__ = ("_builder", "_loading", "_schema")
-
-    def __init__(self, builder: Collectable) -> None:
-        (graph,) = checked_inputs("join", [builder.graph])
-        if endless := [source.label for source in graph.sources if source.endless]:
-            raise PlanError(
-                "join() takes a table, which ends",
-                expected="a frame, a file, or a builder whose sources end",
-                found=f"{' and '.join(endless)}, which goes on",
-            )
-        self._builder = builder
-        self._schema: pl.Schema | None = None
-        self._loading: Loading | None = None
-
-    @property
-    def schema(self) -> pl.Schema:
-        if self._schema is None:
-            self._schema = self._builder.schema()
-        if self._schema is None:
-            raise PlanError(
-                "join() takes a table whose columns are known when the pipeline is built",
-                expected="a source with a schema",
-                found=f"{self.describe()}, which learns its schema from its first batch",
-                hint="give the source a schema=",
-            )
-        return self._schema
-
-    def load(self) -> pl.DataFrame:
-        sink = CollectSink()
-        self._loading = self._builder.sink(sink).build()
-        log_losses(self._loading.run_sync())
-        return sink.frame()
-
-    def stop(self) -> None:
-        if self._loading is not None:
-            self._loading.stop()
-
-    def describe(self) -> str:
-        return " and ".join(source.identity for source in self._builder.graph.sources)
-
-    @property
-    def identity(self) -> str:
-        steps = (step.operator.identity for _, step in self._builder.graph.walk())
-        return ", ".join([super().identity, *steps])
 
 
 @explain_calls
@@ -239,7 +150,14 @@ class JoinSteps(GraphBuilder):
         keys = JoinKeys.of(on, left_on, right_on, nulls_equal)
         if within is None:
             spill = None if on_full == "error" else on_full
-            _only("a stream, which needs within=", time=time, late=late, max_bytes=max_bytes, on_full=spill)
+            only(
+                "join",
+                "a stream, which needs within=",
+                time=time,
+                late=late,
+                max_bytes=max_bytes,
+                on_full=spill,
+            )
             if how in ("right", "full"):
                 raise PlanError(
                     f"join(how={how!r}) is for a join with a stream, which needs within=",
@@ -247,31 +165,23 @@ class JoinSteps(GraphBuilder):
                     found=f"how={how!r}",
                 )
             return self._then(
-                TableJoin(self._table(other), keys, cast(TableHow, how), suffix, validate, refresh)
+                TableJoin(
+                    table_of("join", other, type(self)), keys, cast(TableHow, how), suffix, validate, refresh
+                )
             )
-        _only("a table, without within=", refresh=refresh, validate=None if validate == "m:m" else validate)
+        only(
+            "join",
+            "a table, without within=",
+            refresh=refresh,
+            validate=None if validate == "m:m" else validate,
+        )
         stream = (
-            other.graph if isinstance(other, GraphBuilder) else Graph("stream").with_source(_source(other))
+            other.graph if isinstance(other, GraphBuilder) else Graph("stream").with_source(source_of(other))
         )
         times = _times(time, self.graph, stream)
         limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
         step = MultiInput.of(StreamJoin(keys, times, Within.of(within), how, suffix, limit), [stream])
         return type(self)(self.graph.with_step(step, late=late))
-
-    def _table(self, other: Any) -> JoinTable:
-        if isinstance(other, pl.DataFrame):
-            return FrameTable(other)
-        if isinstance(other, GraphBuilder):
-            return BuilderTable(cast(Collectable, other))
-        return BuilderTable(cast(Collectable, type(self)(Graph("table").with_source(_source(other)))))
-
-
-def _only(what: str, **given: object) -> None:
-    """Raise if an argument is given that is for another kind of join."""
-    for name, value in given.items():
-        if value is not None:
-            shown = value.label if isinstance(value, SinkSpec) else repr(value)
-            raise PlanError(f"join({name}=...) is for a join with {what}", found=f"{name}={shown}")
 
 
 def _times(time: str | tuple[str, str] | None, *graphs: Graph) -> tuple[str, str]:
@@ -291,14 +201,3 @@ def _times(time: str | tuple[str, str] | None, *graphs: Graph) -> tuple[str, str
             "join(time=...) takes one name or two", expected='"ts", or ("ts", "sent_at")', found=repr(time)
         )
     return both
-
-
-def _source(other: Any) -> SourceSpec | EventTimeSource:
-    """Return the source of a join's other side that is neither a builder nor a frame in memory."""
-    if isinstance(other, SourceSpec | EventTimeSource):
-        return other
-    if isinstance(other, str | os.PathLike):
-        from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
-
-        return FileSource.of(other)
-    return FrameSource.of(other)

@@ -45,6 +45,10 @@ class KeyedSteps(GraphBuilder):
         the stream was cut into batches; the last update of every key does not, and is the row that ``"end"`` gives.
         Put ``batch(rows=...)`` before it to have updates at known rows.
 
+        With ``emit="changes"`` they have a last column ``_change``: ``"insert"`` for the first row of a key; for a
+        row that replaces another ``"update_before"`` with the values it had, then ``"update_after"``; nothing for
+        one that stays as it was. See the guide on [changes](../guide/changes.md).
+
         Parameters
         ----------
         exprs
@@ -274,8 +278,8 @@ class KeyedSteps(GraphBuilder):
         >>> builder.batch(rows=2).scan(number, state={"next": 1}).collect_sync().rows()
         [(1, 'a'), (2, 'b'), (3, 'c')]
         """
+        from arrowstream.operators.functions.scan_function import ScanFunction, is_scan_function
         from arrowstream.operators.scan import Scan
-        from arrowstream.operators.scan_function import ScanFunction, is_scan_function
         from arrowstream.state.limit import StateLimit
 
         limit = StateLimit(max_keys, max_bytes, on_full)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from arrowstream.builder.asof import AsofSteps
 from arrowstream.builder.choosing import ChoosingSteps
 from arrowstream.builder.columns import ColumnSteps
 from arrowstream.builder.event_time import EventTimeSteps
@@ -23,6 +24,7 @@ class Steps(
     KeyedSteps,
     ChoosingSteps,
     JoinSteps,
+    AsofSteps,
     FlowSteps,
 ):
     """The steps of the builder, one method each."""

@@ -138,8 +138,9 @@ class DatabaseSinks:
         mode
             ``"append"``: rows are added; a missing table is made. ``"upsert"``: a row replaces the one with the same
             `key`; a missing table is made with the key as its primary key, another one must have a unique index on
-            it. ``"create"``: the table is made, with `key` as its primary key if there is one; a table that exists
-            is an error.
+            it. Rows with a column ``_change``, as ``reduce(emit="changes")`` gives them, are followed: the table has
+            the other columns, and ``"delete"`` removes the row with the same `key`. ``"create"``: the table is made,
+            with `key` as its primary key if there is one; a table that exists is an error.
         key
             Column, or columns, of the key; not of floats, and never null when upserting.
         db_schema

@@ -27,6 +27,7 @@ from arrowstream.jobs.values import (
     running,
 )
 from arrowstream.operators.join import Validate
+from arrowstream.operators.joins.asof import AsofHow, Strategy
 from arrowstream.operators.joins.columns import TableHow
 from arrowstream.operators.reduce import Emit
 from arrowstream.operators.top_k import TopEmit
@@ -69,8 +70,16 @@ def _scan(builder: Builder, found: dict[str, Any]) -> Builder:
     return builder.scan(*exprs, **found)
 
 
+def _over(builder: Builder, found: dict[str, Any]) -> Builder:
+    return builder.over(found.pop("per"), *found.pop("columns"), **found)
+
+
 def _join(builder: Builder, found: dict[str, Any]) -> Builder:
     return builder.join(found.pop("table"), **found)
+
+
+def _join_asof(builder: Builder, found: dict[str, Any]) -> Builder:
+    return builder.join_asof(found.pop("table"), **found)
 
 
 def _call(name: str, readers: Mapping[str, Reader]) -> Key:
@@ -128,6 +137,15 @@ _TOP_K: dict[str, Reader] = {
     **_TIMED,
     **_SPILLED,
 }
+_SORT: dict[str, Reader] = {
+    "by": Value.texts,
+    "per": Value.texts,
+    "descending": flags,
+    "nulls_last": flags,
+    **_TIMED,
+    **_SPILLED,
+}
+_OVER: dict[str, Reader] = {"per": Value.texts, "columns": columns, **_TIMED, **_SPILLED}
 _JOIN: dict[str, Reader] = {
     "table": join_table,
     "on": Value.texts,
@@ -137,6 +155,20 @@ _JOIN: dict[str, Reader] = {
     "suffix": Value.text,
     "nulls_equal": Value.flag,
     "validate": OneOf(get_args(Validate)),
+    "refresh": duration,
+}
+_JOIN_ASOF: dict[str, Reader] = {
+    "table": join_table,
+    "on": Value.text,
+    "left_on": Value.text,
+    "right_on": Value.text,
+    "by": Value.texts,
+    "by_left": Value.texts,
+    "by_right": Value.texts,
+    "strategy": OneOf(get_args(Strategy)),
+    "tolerance": duration,
+    "how": OneOf(get_args(AsofHow)),
+    "suffix": Value.text,
     "refresh": duration,
 }
 
@@ -156,7 +188,10 @@ STEPS: dict[str, Key] = {
     "scan": Key(Arguments(_SCAN, ("columns",)), _scan),
     "unique": _call("unique", _UNIQUE),
     "top_k": _call("top_k", _TOP_K),
+    "sort": _call("sort", _SORT),
+    "over": Key(Arguments(_OVER, ("per", "columns")), _over),
     "join": Key(Arguments(_JOIN, ("table",)), _join),
+    "join_asof": Key(Arguments(_JOIN_ASOF, ("table",)), _join_asof),
     "buffer": _call("buffer", {"capacity": Value.count}),
     "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
     "debounce": _call("debounce", {"quiet": duration, "by": Value.texts}),

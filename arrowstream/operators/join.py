@@ -17,7 +17,7 @@ from arrowstream.operators.joins.columns import JoinColumns, TableHow, table_col
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.stream_columns import StreamColumns, StreamHow
 from arrowstream.operators.joins.stream_joining import Sides, StreamJoining
-from arrowstream.operators.joins.table_joining import Lookup, TableJoining
+from arrowstream.operators.joins.table_joining import KeyLookup, TableJoining
 from arrowstream.operators.joins.tables import JoinTable
 from arrowstream.operators.joins.within import Within
 from arrowstream.operators.windows.event_time import EventTime
@@ -74,12 +74,9 @@ class TableJoin(Operator):
         return self._columns(schema).schema
 
     def start(self, schema: pl.Schema, context: StepContext) -> AsyncProcess:
-        lookup = Lookup(
-            self.table, self.keys, self.keys.types(schema, self.table.schema), self._columns(schema)
-        )
-        return TableJoining(
-            lookup, self.validate == "m:1", None if self.refresh is None else seconds(self.refresh), context
-        )
+        types = self.keys.types(schema, self.table.schema)
+        lookup = KeyLookup(self.table, self._columns(schema), self.keys, types, self.validate == "m:1")
+        return TableJoining(lookup, None if self.refresh is None else seconds(self.refresh), context)
 
     @property
     def identity(self) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.rows.changes import changes_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text, expression_text
@@ -19,6 +20,7 @@ from arrowstream.operators.aggregation.folded_groups import FoldedGroups
 from arrowstream.operators.aggregation.keyed_groups import KeyedGroups
 from arrowstream.operators.aggregation.mergeable import numbered
 from arrowstream.operators.aggregation.once import aggregation_of
+from arrowstream.operators.aggregation.replaced_rows import replaced
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import flatten, key_schema, parse_expressions, parse_keys
 from arrowstream.operators.base import Operator, Process
@@ -26,7 +28,7 @@ from arrowstream.state.limit import NO_LIMIT, OnFull, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.snapshot import SnapshotFormat
 
-Emit = Literal["end", "updates"]
+Emit = Literal["end", "updates", "changes"]
 OPTIONS = ("by", "emit", "max_keys", "max_bytes", "on_full")
 """The arguments of `reduce` besides aggregates."""
 
@@ -55,7 +57,8 @@ class Reduce(Operator):
         Aggregations, of any kind Polars has; `window` says which of them keep a few values for each key and which all
         values of the columns they read.
     emit
-        ``"end"`` for rows at the end of the stream, ``"updates"`` for rows after every batch.
+        ``"end"`` for rows at the end of the stream, ``"updates"`` for rows after every batch, ``"changes"`` for
+        these with what they replace.
     max_keys
         The most keys to hold; None for no limit.
     max_bytes
@@ -85,12 +88,18 @@ class Reduce(Operator):
     limit: StateLimit = NO_LIMIT
 
     def __post_init__(self) -> None:
-        if self.emit not in ("end", "updates"):
+        if self.emit not in get_args(Emit):
             raise PlanError(
                 "reduce(emit=...) is unknown",
-                expected="'end' or 'updates'",
+                expected="'end', 'updates' or 'changes'",
                 found=repr(self.emit),
                 hint=did_you_mean(str(self.emit), get_args(Emit)),
+            )
+        if self.emit == "changes" and self.limit.evicts:
+            raise PlanError(
+                'reduce(emit="changes", on_full="evict") would forget which rows were there',
+                expected="on_full='error' or 'spill'",
+                found=self.limit.describe().removeprefix(", "),
             )
 
     @classmethod
@@ -134,7 +143,7 @@ class Reduce(Operator):
         self._max_keys(schema, aggregation)
         output = pl.Schema({**keys, **aggregation.output})
         arrow_schema(output)
-        return output
+        return changes_schema(self.name, output) if self.emit == "changes" else output
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         aggregation = aggregation_of(self, schema)
@@ -148,7 +157,7 @@ class Reduce(Operator):
 
     def describe(self) -> str:
         by = f"by=[{columns_text(self.by)}], " if self.by else ""
-        emit = ", emit=updates" if self.emit == "updates" else ""
+        emit = "" if self.emit == "end" else f", emit={self.emit}"
         return f"reduce({by}{', '.join(map(expression_text, self.exprs))}{emit}{self.limit.describe()})"
 
     def split_aggregation(self, schema: pl.Schema) -> Aggregation:
@@ -161,7 +170,7 @@ class Reduce(Operator):
 
 
 class _Reducing(Process):
-    __slots__ = ("_aggregation", "_by", "_groups", "_memory", "_next_row", "_updates")
+    __slots__ = ("_aggregation", "_by", "_changes", "_groups", "_memory", "_next_row", "_updates")
 
     def __init__(
         self,
@@ -181,17 +190,27 @@ class _Reducing(Process):
         else:
             self._groups = KeyedGroups(keys, aggregation, self._memory, max_keys, limit.full_keys)
         self._next_row = 0
-        self._updates = operator.emit == "updates"
+        self._updates = operator.emit != "end"
+        self._changes = operator.emit == "changes"
 
     def process(self, batch: Batch) -> Iterator[Element]:
         self._memory.check()
         rows = self._aggregation.rows(batch.polars())
         if isinstance(self._groups, KeyedGroups):
             self._next_row, rows = self._next_row + rows.height, numbered(rows, self._next_row)
+        if self._changes:
+            for before, after, there in self._groups.changed(rows):
+                moved = replaced(self._results(before), self._results(after), there)
+                if moved.height:
+                    yield batch.with_rows(moved)
+            return
         states = self._groups.fold(rows, self._updates)
-        results = [self._aggregation.results(state, self._by) for state in states]
+        results = [self._results(state) for state in states]
         if results:
             yield batch.with_rows(pl.concat(results))
+
+    def _results(self, state: pl.DataFrame) -> pl.DataFrame:
+        return self._aggregation.results(state, self._by)
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
         # The rows at the end may be of any time, so nothing can be promised before them.
@@ -206,7 +225,7 @@ class _Reducing(Process):
         self._memory.check()
         # The oldest key first: that is the order of the first rows.
         for state in self._groups.frames():
-            yield Batch(self._aggregation.results(state, self._by))
+            yield Batch(self._results(state))
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()

@@ -14,13 +14,11 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text
 from arrowstream.operators.aggregation.reserved_names import check_names
-from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.ranking.complete_groups import CompleteGroups, Grouped
 from arrowstream.operators.ranking.largest import Largest
 from arrowstream.operators.ranking.order import RowOrder
 from arrowstream.operators.ranking.running_largest import RunningLargest
-from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 TopEmit = Literal["final", "updates", "changes"]
@@ -76,11 +74,12 @@ class TopK(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         check_names(self.name, schema)
         self.order.check(self.name, schema)
-        self._grouped(schema)
+        Grouped.of(self.name, schema, self.per, self.time)
         return changes_schema(self.name, schema) if self.emit == "changes" else schema
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        grouped, memory = self._grouped(schema), self.limit.memory(context)
+        grouped = Grouped.of(self.name, schema, self.per, self.time)
+        memory = self.limit.memory(context)
         if self.emit == "final":
             largest = Largest(self.k, self.order, schema, grouped.within)
             return CompleteGroups(grouped, largest, memory)
@@ -96,11 +95,3 @@ class TopK(Operator):
         if self.emit != "final":
             emit = f"emit={self.emit}"
         return f"top_k({self.k}, by=[{self.order.describe()}]{per}, {emit}{self.limit.describe()})"
-
-    def _grouped(self, schema: pl.Schema) -> Grouped:
-        keys = key_schema(self.name, self.per, schema, "per")
-        time = None
-        if self.time is not None:
-            time = EventTime.of("top_k()", self.time, schema)
-            keys = pl.Schema({self.time: schema[self.time], **keys})
-        return Grouped(schema, keys, time, "top_k()")

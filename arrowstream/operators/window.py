@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 import polars as pl
@@ -16,11 +17,12 @@ from arrowstream.operators.arguments import parse_expressions, parse_keys
 from arrowstream.operators.base import Operator
 from arrowstream.operators.windows.count_window import CountWindow
 from arrowstream.operators.windows.event_time import window_duration
+from arrowstream.operators.windows.row_windows import RowWindows
 from arrowstream.operators.windows.session_window import SessionWindow
 from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times
-from arrowstream.state.limit import StateLimit
+from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 Built = TypeVar("Built")
 WindowFull = Literal["error", "spill"]
@@ -33,6 +35,7 @@ class Windows(Generic[Built]):
 
     _then: Callable[[Operator], Built]
     _make: Callable[[tuple[pl.Expr, ...]], Operator]
+    _of_rows: Callable[[], Operator]
 
     def agg(self, *exprs: Any, **named: Any) -> Built:
         """Give one row for every window and key, with these aggregates.
@@ -53,6 +56,37 @@ class Windows(Generic[Built]):
             No aggregate is given, or an input cannot become an expression.
         """
         return self._then(self._make(parse_expressions("window(...).agg", exprs, named, _OPTIONS)))
+
+    def rows(self) -> Built:
+        """Give each row with the bounds of its windows, ``window_start`` and ``window_end``, before its columns.
+
+        Rows come out at once, once for each window that they are in. The steps after this one group them by
+        ``window_start``: `sort`, `over` and `top_k` give the rows of a window once it is complete. Late rows are
+        those whose windows are all closed, as with `agg`. Holds no row.
+
+        Returns
+        -------
+        Builder
+            A new builder, with this step at the end.
+
+        Raises
+        ------
+        PlanError
+            The windows are sessions or of a number of rows, or `by` or a limit on state is given, which `agg` needs.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> frame = pl.DataFrame({"us": [4, 1, 12], "price": [30, 10, 20]})
+        >>> bids = Pipeline.builder().source(Source.from_frame(frame).with_event_time("us", lateness="5us"))
+        >>> windows = bids.window("10us", on="us").rows()
+        >>> windows.collect_sync().rows()
+        [(0, 10, 4, 30), (0, 10, 1, 10), (10, 20, 12, 20)]
+        >>> windows.over("window_start", place=pl.col("price").rank()).collect_sync()["place"].to_list()
+        [2.0, 1.0, 1.0]
+        """
+        return self._then(self._of_rows())
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
@@ -110,7 +144,7 @@ def windows(
         late, nulls = allowed_lateness or None, None if null_times == "error" else null_times
         _without("rows", every=every, offset=offset, timezone=timezone, on=on, allowed_lateness=late)
         _without("rows", null_times=nulls)
-        return Windows(then, lambda exprs: CountWindow(rows, keys, exprs, limit))
+        return Windows(then, lambda exprs: CountWindow(rows, keys, exprs, limit), partial(_no_rows, "rows"))
     if not isinstance(on, str):
         raise PlanError(
             "window() needs a column of event times",
@@ -123,11 +157,30 @@ def windows(
         _without("session", every=every, offset=offset, timezone=timezone)
         gap_us = window_duration("session", session)
         return Windows(
-            then, lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit, null_times)
+            then,
+            lambda exprs: SessionWindow(gap_us, on, keys, lateness, exprs, limit, null_times),
+            partial(_no_rows, "session"),
         )
     assert size is not None
     spacing = Spacing.of(size, every, offset, timezone)
-    return Windows(then, lambda exprs: TimeWindow(spacing, on, keys, lateness, exprs, limit, null_times))
+
+    def of_rows() -> Operator:
+        if keys or limit != NO_LIMIT:
+            _no_rows("by" if keys else "max_bytes")
+        return RowWindows(spacing, on, lateness, null_times)
+
+    return Windows(
+        then, lambda exprs: TimeWindow(spacing, on, keys, lateness, exprs, limit, null_times), of_rows
+    )
+
+
+def _no_rows(argument: str) -> Operator:
+    raise PlanError(
+        f"window({argument}=...).rows() is not possible",
+        expected="windows of a size, without by and max_bytes: .rows() holds no row",
+        found=f"{argument}=...",
+        hint="give keys and limits to the steps after it",
+    )
 
 
 def _limit(max_bytes: int | None, on_full: str, session: Duration | None) -> StateLimit:

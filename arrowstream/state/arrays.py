@@ -27,3 +27,20 @@ def stable_order(numbers: Array) -> Array:
         return order
     upper = (numbers // _HALF).astype(np.uint16)
     return order[np.argsort(upper[order], kind="stable")]
+
+
+def ranked(values: Array) -> tuple[Array, Array]:
+    """Return the distinct values in order, and the index of each value among them (rows,), int64.
+
+    Values that are in order already take no sorting.
+
+    Examples
+    --------
+    >>> [found.tolist() for found in ranked(np.array([7, 3, 7]))]
+    [[3, 7], [1, 0, 1]]
+    """
+    if (values[1:] < values[:-1]).any():
+        distinct, ranks = np.unique(values, return_inverse=True)
+        return distinct, ranks
+    new = np.append(np.ones(min(len(values), 1), np.bool_), values[1:] > values[:-1])
+    return values[new], np.cumsum(new) - 1

@@ -75,9 +75,13 @@ class HashedKeys:
         """Empty claimed places."""
         self._table.release(places)
 
+    def close(self) -> None:
+        """Release the memory; the table is not used afterwards."""
+        self._table.close()
+
     def clear(self) -> None:
         """Empty the table and release its memory."""
-        self._table.close()
+        self.close()
         self._table = KeyTable(self._memory)
 
     def _same(self, keys: pl.DataFrame) -> Same:

@@ -200,6 +200,13 @@ class KeyIndex:
         for start in range(ring.oldest, ring.stop, PIECE):
             yield ring.slots(np.arange(start, min(start + PIECE, ring.stop)))
 
+    def close(self) -> None:
+        """Release the memory of keys and table; the index is not used afterwards."""
+        self._hashed.close()
+        if self._direct is not None:
+            self._direct.close()
+        self._store.keep(())
+
     def check_room(self, count: int) -> None:
         """Raise if `count` more keys do not fit. Call before restoring their state, of which none may be evicted.
 

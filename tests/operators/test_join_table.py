@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
-from arrowstream.builder.joins import BuilderTable
+from arrowstream.builder.other_side import BuilderTable
 from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch
 from arrowstream.core.memory_budget import MemoryBudget
@@ -376,7 +376,7 @@ def test_what_a_checkpoint_knows_of_a_table(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_table_that_is_not_being_loaded_has_nothing_to_stop() -> None:
-    for table in (FrameTable(AIRLINES), BuilderTable(stream(AIRLINES))):
+    for table in (FrameTable(AIRLINES), BuilderTable("join", stream(AIRLINES))):
         table.stop()
         assert table.load().equals(AIRLINES)
 

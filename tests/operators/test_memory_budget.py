@@ -16,10 +16,10 @@ from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import StageError
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.debounce import Debounce
+from arrowstream.operators.functions.scan_function import ScanFunction
 from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
-from arrowstream.operators.scan_function import ScanFunction
 from arrowstream.operators.throttle import Throttle
 from arrowstream.operators.window import windows
 from arrowstream.plan.checks.row_local import check

@@ -11,7 +11,7 @@ from contexts import context
 from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators.scan_function import ScanFunction
+from arrowstream.operators.functions.scan_function import ScanFunction
 from arrowstream.state.limit import StateLimit
 
 SCHEMA = pl.Schema({"x": pl.Int64})

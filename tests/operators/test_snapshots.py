@@ -21,12 +21,14 @@ from arrowstream.errors import SnapshotError
 from arrowstream.operators.aggregation import folded_groups
 from arrowstream.operators.base import AsyncProcess, Operator, Process
 from arrowstream.operators.debounce import Debounce
+from arrowstream.operators.functions.scan_function import ScanFunction
+from arrowstream.operators.over import Over
 from arrowstream.operators.process import ProcessorStep
 from arrowstream.operators.ranking.order import RowOrder
 from arrowstream.operators.rebatch import Rebatch
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.scan import Scan
-from arrowstream.operators.scan_function import ScanFunction
+from arrowstream.operators.sort import Sort
 from arrowstream.operators.throttle import Throttle
 from arrowstream.operators.top_k import TopK
 from arrowstream.operators.unique import Unique
@@ -99,6 +101,9 @@ STEPS: dict[str, Operator] = {
     "largest rows of a time": TopK(2, LARGEST, ("ts", "k"), "ts"),
     "largest rows so far": TopK(2, LARGEST, ("k",), emit="changes"),
     "largest rows without keys": TopK(2, LARGEST, emit="updates"),
+    "rows with their windows": windows(lambda made: made, size="2s", every="1s", on="ts").rows(),
+    "sorted rows of a time": Sort(RowOrder.of("sort", "s", descending=True, nulls_last=True), ("ts",), "ts"),
+    "columns over groups": Over(("k",), (X.sum().alias("total"),)),
     "first rows": Unique(("k",)),
     "last rows": Unique(("k",), "last"),
     "first rows within a time": Unique(("k",), "first", 3_000_000, "ts"),
@@ -158,6 +163,7 @@ KEYED = [
     for name in STEPS
     if name != "event time" and not name.endswith("without keys") and not name.startswith("scan function")
     if name not in ("batch", "throttle", "time window in files", "largest rows in files")
+    if name not in ("rows with their windows", "sorted rows of a time")
 ]
 
 
@@ -261,6 +267,7 @@ def test_kinds_are_the_steps_own() -> None:
         *("time window", "session window", "count window", "reduce", "scan", "scan function"),
         *("batch", "throttle", "debounce", "event time"),
         *("first rows", "last rows", "rows within a time", "complete groups", "largest rows"),
+        "row windows",
     }
 
 

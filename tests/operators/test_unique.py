@@ -21,10 +21,9 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Process
-from arrowstream.operators.duplicates import within_time
+from arrowstream.operators.duplicates import slot_times, within_time
 from arrowstream.operators.duplicates.groups import groups_of
 from arrowstream.operators.unique import Unique
-from arrowstream.state import slot_times
 from arrowstream.state.limit import StateLimit
 from arrowstream.testing import TestSink
 

@@ -77,14 +77,33 @@ SAME: dict[str, tuple[Step, Step]] = {
         lambda b: b.join(other(), on="k", within="1h", max_bytes=1 << 20),
         lambda b: b.join(other(), on="k", within="1h"),
     ),
+    "how often versions are loaded again": (
+        lambda b: b.join_asof(FRAME.select("at"), on="at", refresh="1m"),
+        lambda b: b.join_asof(FRAME.select("at"), on="at"),
+    ),
+    "memory of a join with versions": (
+        lambda b: b.join_asof(other(), on="at", max_bytes=1 << 20),
+        lambda b: b.join_asof(other(), on="at"),
+    ),
+    "memory of rows without duplicates": (
+        lambda b: b.unique("k", max_bytes=1 << 20, on_full="spill"),
+        lambda b: b.unique("k"),
+    ),
+    "memory of the largest rows": (
+        lambda b: b.top_k(3, by="x", max_bytes=1 << 20),
+        lambda b: b.top_k(3, by="x"),
+    ),
     "memory of a window of rows": (
         lambda b: b.window(rows=2, by="k", max_bytes=1 << 20).agg(n=pl.len()),
         lambda b: b.window(rows=2, by="k").agg(n=pl.len()),
     ),
 }
 
-STATELESS = ("workers", "a backend", "how often a table is loaded again", "memory of a join")
-"""Steps without a state, and one whose operator has two inputs."""
+STATELESS = (
+    *("workers", "a backend", "how often a table is loaded again", "how often versions are loaded again"),
+    *("memory of a join", "memory of a join with versions"),
+)
+"""Steps without a state, and those whose operators have two inputs."""
 
 OTHER: dict[str, tuple[Step, Step]] = {
     "which keys are evicted": (
@@ -126,6 +145,19 @@ OTHER: dict[str, tuple[Step, Step]] = {
     "a microsecond of a jump": (
         lambda b: b.with_event_time("at", max_jump="30d"),
         lambda b: b.with_event_time("at", max_jump="30d1us"),
+    ),
+    "a microsecond between duplicates": (
+        lambda b: b.unique("k", within="30d"),
+        lambda b: b.unique("k", within="30d1us"),
+    ),
+    "which duplicate stays": (lambda b: b.unique("k"), lambda b: b.unique("k", keep="last")),
+    "a microsecond between a row and its version": (
+        lambda b: b.join_asof(other(), on="at", tolerance="30d"),
+        lambda b: b.join_asof(other(), on="at", tolerance="30d1us"),
+    ),
+    "which rows are the largest": (
+        lambda b: b.top_k(3, by="x"),
+        lambda b: b.top_k(3, by="x", reverse=True),
     ),
     "a filter": (lambda b: b.filter(pl.col("x") > 1), lambda b: b.filter(pl.col("x") > 2)),
     "a function": (lambda b: b.parallel_map(doubled), lambda b: b.map(doubled)),

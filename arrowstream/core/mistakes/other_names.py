@@ -6,7 +6,7 @@ _RUN = "a pipeline runs once it is built: .sink(...).build().run_sync(); .collec
 _GROUP = "use .group_by(...).agg(...) over all rows, or .window(..., by=...).agg(...) for windows"
 _WINDOW = 'use .window(size="10s", on="ts", by=...).agg(...)'
 _COLUMNS = "use .select(...)"
-_LAST = "a stream is never seen whole: sort what comes out, .collect_sync().sort(...)"
+_LAST = 'use .sort("x", per="window_start") for each window, or .sort("x") at the end of the stream'
 _MERGE = "use .merge(other), whose rows are added as they come"
 _WRITE = "use .sink(Sink.to_file(path)), whose format is that of the name"
 _READ = "use .source(Source.from_file(path))"
@@ -24,7 +24,7 @@ BUILDER = {
     **dict.fromkeys(
         ("group_by_dynamic", "resample", "rolling_window", "tumbling_window", "hopping_window"), _WINDOW
     ),
-    **dict.fromkeys(("sort", "sort_by", "order_by", "reverse", "tail"), _LAST),
+    **dict.fromkeys(("sort_by", "order_by", "reverse", "tail"), _LAST),
     **dict.fromkeys(("union", "concat", "vstack", "extend"), _MERGE),
     **dict.fromkeys(
         ("distinct", "drop_duplicates", "dedup", "deduplicate"), 'use .unique("k"), or within="1h"'
@@ -79,18 +79,10 @@ BUILDER = {
 _STEP = "a step is a method of the builder: Pipeline.builder().source(...).{name}(...)"
 _STEPS = (
     *("select", "with_columns", "filter", "drop", "rename", "cast", "explode", "unnest", "map", "flat_map"),
-    *(
-        "filter_map",
-        "process",
-        "parallel_map",
-        "map_zero_copy",
-        "batch",
-        "window",
-        "reduce",
-        "group_by",
-        "scan",
-    ),
+    *("filter_map", "process", "parallel_map", "map_zero_copy", "batch", "window", "reduce", "group_by"),
+    "scan",
     *("buffer", "throttle", "debounce", "timeout", "split", "merge", "join", "pipe", "named", "backend"),
+    *("unique", "top_k", "sort", "over", "join_asof"),
 )
 _BUILD = "Pipeline.builder().source(...).sink(...).build() gives what runs; .collect_sync() a frame"
 _GIVES = dict.fromkeys(("build", "run", "run_sync", "collect", "collect_sync", "preview", "explain"), _BUILD)

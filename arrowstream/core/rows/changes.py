@@ -39,8 +39,3 @@ def changes_schema(step: str, schema: pl.Schema) -> pl.Schema:
             hint=f"rows that are changes already cannot change once more: add up their signs, or drop {CHANGE}",
         )
     return pl.Schema({**schema, CHANGE: CHANGE_TYPE})
-
-
-def changes(rows: pl.DataFrame, word: str) -> pl.DataFrame:
-    """Return rows as changes of one kind."""
-    return rows.with_columns(pl.lit(word, CHANGE_TYPE).alias(CHANGE))

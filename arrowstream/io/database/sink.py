@@ -18,7 +18,7 @@ from arrowstream.io.database.address import DatabaseAddress
 from arrowstream.io.database.extra import demand_extra
 from arrowstream.io.database.identifiers import TableName, check_identifier
 from arrowstream.io.database.systems.types_of import types_of
-from arrowstream.io.database.writing.target import Mode, check_columns
+from arrowstream.io.database.writing.target import Mode, check_columns, stored_schema
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.writer import BlockingWriter
 
@@ -131,6 +131,7 @@ class DatabaseSink(SinkSpec):
 
     def check(self, schema: pl.Schema) -> None:
         demand_extra(self.address.kind)
+        schema = stored_schema(schema, self.mode)
         for name in schema:
             check_identifier(self.address.kind, "a column of a table", name)
         check_columns(types_of(self.address.kind), schema, self.key)

@@ -66,10 +66,30 @@ class FoldedGroups:
         slots = self._add(rows, among_others(rows, self._single))
         if updates:
             firsts = self._touched.firsts(slots)
-            touched = slots[firsts]
-            state = [column.get(touched) for column in self._columns]
-            keys = (rows[name].gather(firsts) for name in self.keys)
-            yield pl.DataFrame([*state, *keys])
+            yield self._with_keys(slots[firsts], self._keys(rows, firsts))
+
+    def changed(self, rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, Array]]:
+        """Fold rows in; yield the state of their keys that was there, the new one, and which there was (keys,), bool.
+
+        Keys are in order of first appearance.
+        """
+        if not rows.height:
+            return
+        columns = among_others(rows, self._single)
+        slots, used = self._slots(rows), self._used
+        firsts = self._touched.firsts(slots)
+        touched = slots[firsts]
+        there = touched < used
+        before = self._with_keys(touched[there], self._keys(rows, firsts[there])) if there.any() else None
+        self._fold(slots, columns)
+        after = self._with_keys(touched, self._keys(rows, firsts))
+        yield after.clear() if before is None else before, after, there
+
+    def _keys(self, rows: pl.DataFrame, places: Array) -> list[pl.Series]:
+        return [rows[name].gather(places) for name in self.keys]
+
+    def _with_keys(self, slots: Array, keys: list[pl.Series]) -> pl.DataFrame:
+        return pl.DataFrame([*(column.get(slots) for column in self._columns), *keys])
 
     def _single(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(self._one).select(self._names)
@@ -97,13 +117,16 @@ class FoldedGroups:
     def _add(self, rows: pl.DataFrame, columns: pl.DataFrame) -> Array:
         """Fold the values of `columns` into the slots of the keys of `rows`; return these slots (rows,), int64."""
         slots = self._slots(rows)
+        self._fold(slots, columns)
+        return slots
+
+    def _fold(self, slots: Array, columns: pl.DataFrame) -> None:
         if not self._columns:
             folded = zip(self._folds, columns.get_columns(), strict=False)
             self._columns = [SlotColumn(fold, like, _LEAST, self._memory) for fold, like in folded]
         for column, values in zip(self._columns, columns, strict=False):
             column.fold(slots, values, self._used)
         self._used = max(self._used, int(slots.max()) + 1)
-        return slots
 
     def _slots(self, rows: pl.DataFrame) -> Array:
         if self._index is None:

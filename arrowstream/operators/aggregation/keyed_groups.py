@@ -125,6 +125,19 @@ class KeyedGroups:
             elif part.evicted is not None:
                 yield part.evicted
 
+    def changed(self, rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, Array]]:
+        """Fold rows in; yield the state of their keys that was there, the new one, and which there was (keys,), bool.
+
+        Keys are in order of first appearance; none may be evicted.
+        """
+        for part in self.parts(rows):
+            state = self.merged(part)
+            self.put(part.slots, state)
+            there = np.zeros(state.height, np.bool_)
+            if part.state is not None:
+                there[part.state[SLOT].to_numpy()] = True
+            yield state.clear() if part.state is None else part.state.select(state.columns), state, there
+
     def put(self, slots: Array, state: pl.DataFrame) -> None:
         """Store the state of `slots` (int64), one row each."""
         self._store.put(slots, state.drop(SLOT))

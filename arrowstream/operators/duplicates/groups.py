@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arrowstream.state.arrays import Array, stable_order
-from arrowstream.state.slot_times import NEVER
+from arrowstream.operators.duplicates.slot_times import NEVER
+from arrowstream.state.arrays import Array, ranked, stable_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def groups_of(slots: Array, times: Array, began: Array, length: int) -> Groups:
     [0, 3]
     """
     order = stable_order(slots)
-    values, ranks = _ranks(times)
+    values, ranks = ranked(times)
     slots, times, ranks = slots[order], times[order], ranks[order]
     count = len(slots)
     before = began[slots]
@@ -98,12 +98,3 @@ def _carried(begins: Array, firsts: Array, count: int) -> Array:
     last = np.maximum.accumulate(np.where(begins, np.arange(count), -1))
     first = np.repeat(firsts, np.diff(firsts, append=count))
     return np.where(last < first, -1, last)
-
-
-def _ranks(times: Array) -> tuple[Array, Array]:
-    """Return the distinct times in order, and the index of each row's time among them (rows,), int64."""
-    if (times[1:] < times[:-1]).any():
-        values, ranks = np.unique(times, return_inverse=True)
-        return values, ranks
-    new = np.append(True, times[1:] > times[:-1])
-    return times[new], np.cumsum(new) - 1

@@ -11,13 +11,13 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.operators.base import Process
 from arrowstream.operators.duplicates.groups import Groups, groups_of
+from arrowstream.operators.duplicates.slot_times import NEVER, SlotTimes
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_store import SlotStore
-from arrowstream.state.slot_times import NEVER, SlotTimes
 from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("rows within a time", 1)

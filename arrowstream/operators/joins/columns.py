@@ -49,7 +49,7 @@ def table_columns(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SchemaError(
-            "join() would give two columns the same name",
+            f"{keys.step}() would give two columns the same name",
             expected="a suffix that makes the names of the other side unique",
             found=", ".join(twice),
             hint=f"give another suffix= than {suffix!r}, or rename or drop columns of one side",

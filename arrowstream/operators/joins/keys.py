@@ -27,11 +27,14 @@ class JoinKeys:
         Names of the key columns of the other side, as many.
     nulls_equal
         Whether a null is equal to a null; otherwise a row with a null among its keys has no partner.
+    step
+        Name of the builder's method, for errors.
     """
 
     left: tuple[str, ...]
     right: tuple[str, ...]
     nulls_equal: bool = False
+    step: str = "join"
 
     @classmethod
     def of(cls, on: Any, left_on: Any, right_on: Any, nulls_equal: bool) -> JoinKeys:
@@ -76,8 +79,11 @@ class JoinKeys:
         """
         return pl.Schema(
             {
-                name: _common(
-                    name, _found(name, left, "the stream"), other, _found(other, right, "the other side")
+                name: self._common(
+                    name,
+                    self._found(name, left, "the stream"),
+                    other,
+                    self._found(other, right, "the other side"),
                 )
                 for name, other in zip(self.left, self.right, strict=True)
             }
@@ -94,36 +100,34 @@ class JoinKeys:
         )
         return _as(keys, types)
 
+    def _found(self, name: str, schema: pl.Schema, side: str) -> pl.DataType:
+        if name not in schema:
+            raise SchemaError(
+                f"{self.step}() names a column that {side} does not have",
+                expected=f"one of the columns {', '.join(schema.names())}",
+                found=name,
+                hint=did_you_mean(name, schema),
+            )
+        return schema[name]
 
-def _found(name: str, schema: pl.Schema, side: str) -> pl.DataType:
-    if name not in schema:
+    def _common(self, left_name: str, left: pl.DataType, right_name: str, right: pl.DataType) -> pl.DataType:
+        kinds = {left.base_type(), right.base_type()}
+        if left == right and not left.is_nested() and left != pl.Object:
+            return pl.String() if kinds == {pl.Categorical} else left
+        if kinds <= _TEXT:
+            return pl.String()
+        if left.is_integer() and right.is_integer():
+            common = pl.concat(
+                [pl.DataFrame(schema={"k": left}), pl.DataFrame(schema={"k": right})], how="vertical_relaxed"
+            ).schema["k"]
+            if common.is_integer() and common != pl.Int128:
+                return common
         raise SchemaError(
-            f"join() names a column that {side} does not have",
-            expected=f"one of the columns {', '.join(schema.names())}",
-            found=name,
-            hint=did_you_mean(name, schema),
+            f"{self.step}() cannot compare these keys",
+            expected="columns of one type, or of integers that one type holds, or of text; none of them nested",
+            found=f"{left_name} {left} and {right_name} {right}",
+            hint="cast one of them to the type of the other before the join",
         )
-    return schema[name]
-
-
-def _common(left_name: str, left: pl.DataType, right_name: str, right: pl.DataType) -> pl.DataType:
-    kinds = {left.base_type(), right.base_type()}
-    if left == right and not left.is_nested() and left != pl.Object:
-        return pl.String() if kinds == {pl.Categorical} else left
-    if kinds <= _TEXT:
-        return pl.String()
-    if left.is_integer() and right.is_integer():
-        common = pl.concat(
-            [pl.DataFrame(schema={"k": left}), pl.DataFrame(schema={"k": right})], how="vertical_relaxed"
-        ).schema["k"]
-        if common.is_integer() and common != pl.Int128:
-            return common
-    raise SchemaError(
-        "join() cannot compare these keys",
-        expected="columns of one type, or of integers that one type holds, or of text; none of them nested",
-        found=f"{left_name} {left} and {right_name} {right}",
-        hint="cast one of them to the type of the other before the join",
-    )
 
 
 def _as(keys: pl.DataFrame, types: pl.Schema) -> pl.DataFrame:

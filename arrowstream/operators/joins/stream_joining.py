@@ -13,6 +13,7 @@ from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.operators.base import MultiInputProcess
 from arrowstream.operators.joins.keys import JoinKeys, null_keys
 from arrowstream.operators.joins.port_times import PortTimes
+from arrowstream.operators.joins.side_rows import SideRows
 from arrowstream.operators.joins.stream_columns import StreamColumns
 from arrowstream.operators.joins.timed_rows import TimedRows
 from arrowstream.operators.windows.event_time import EventTime
@@ -23,6 +24,7 @@ from arrowstream.state.snapshot import SnapshotFormat
 
 _FORMAT = SnapshotFormat("interval join", 1)
 _LEFT, _RIGHT = 0, 1
+_MATCHED = "matched"
 _END = np.iinfo(np.int64).max
 _ALONE = {"left": (True, False), "right": (False, True), "full": (True, True), "anti": (True, False)}
 """Whether rows of the left, and of the right, come out without a partner."""
@@ -82,11 +84,11 @@ class StreamJoining(MultiInputProcess):
         The memory that holds the rows.
     """
 
-    __slots__ = ("_held", "_late", "_memory", "_ports", "_schemas", "_sides")
+    __slots__ = ("_held", "_late", "_memory", "_ports", "_saved_form", "_sides")
 
     def __init__(self, sides: Sides, schemas: Sequence[pl.Schema], memory: StateMemory) -> None:
         self._sides = sides
-        self._schemas = schemas
+        self._saved_form = SideRows(schemas)
         self._memory = memory
         self._held = tuple(TimedRows(schema, sum(sides.reach), memory) for schema in schemas)
         self._ports = PortTimes(len(schemas))
@@ -147,46 +149,22 @@ class StreamJoining(MultiInputProcess):
         values, saved = _FORMAT.read(batches)
         self._ports.restore(values["ports"])
         for batch in saved:
-            for port, held in enumerate(self._held):
-                frame = batch.polars().filter(pl.col("side") == port)
-                if not frame.height:
-                    continue
-                rows = self._own(port, frame)
+            for port, rows, own in self._saved_form.apart(batch.polars()):
+                held = self._held[port]
                 hashes = self._sides.keys_of(port, rows).hash_rows().to_numpy()
                 times = self._ticks(port, rows)
-                held.append(rows, times, hashes, frame["matched"].to_numpy(), held.order(hashes, times))
+                held.append(rows, times, hashes, own[_MATCHED].to_numpy(), held.order(hashes, times))
 
     def _saved(self) -> Iterator[Batch]:
-        """Yield the rows held, with the columns of both sides next to each other: those of the other one are null."""
+        """Yield the rows held, and whether each has had a partner."""
         for port, held in enumerate(self._held):
             for rows, matched in held.living():
-                others = (f"{side} {name}" for side in (_LEFT, _RIGHT) for name in self._schemas[side])
-                own = {f"{port} {name}": rows[name] for name in rows.columns}
-                yield Batch(
-                    pl.DataFrame(
-                        [
-                            pl.repeat(port, rows.height, dtype=pl.Int8, eager=True).alias("side"),
-                            pl.Series("matched", matched),
-                            *(
-                                own[name].alias(name) if name in own else self._nulls(name, rows.height)
-                                for name in others
-                            ),
-                        ]
-                    )
-                )
-
-    def _own(self, port: int, saved: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows of a side from a frame that is saved."""
-        return saved.select(**{name: pl.col(f"{port} {name}") for name in self._schemas[port]})
+                yield Batch(self._saved_form.of(port, rows).with_columns(pl.Series(_MATCHED, matched)))
 
     def _saved_keys(self, saved: pl.DataFrame) -> pl.DataFrame:
         """Return the keys of rows that are saved, all of one side."""
-        port = int(saved["side"][0])
-        return self._sides.keys_of(port, self._own(port, saved))
-
-    def _nulls(self, name: str, height: int) -> pl.Series:
-        side, column = name.split(" ", 1)
-        return pl.Series(name, [None], dtype=self._schemas[int(side)][column]).new_from_index(0, height)
+        ((port, rows, _),) = self._saved_form.apart(saved)
+        return self._sides.keys_of(port, rows)
 
     def _timely(self, batch: Batch, port: int) -> tuple[pl.DataFrame, Array]:
         """Return the rows that are not late and their times in ticks; keep the late ones."""

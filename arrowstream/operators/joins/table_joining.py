@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import polars as pl
@@ -32,26 +33,77 @@ _PIECES = 2
 """Pieces of output that are made before any is passed on."""
 
 
+class Index(Protocol):
+    """A table's rows, found by what rows of the stream ask for."""
+
+    def pairs(self, asked: pl.DataFrame, *, unmatched: bool = False) -> Iterator[tuple[Array, Array]]:
+        """Yield pairs: positions in `asked`, and rows of the table (pairs,), int64; -1 for none, if `unmatched`."""
+
+    def find(self, asked: pl.DataFrame) -> Array:
+        """Return a number for each row that is -1 if the table has nothing for it (rows,), int64."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Lookup:
+class Lookup(ABC):
     """What a join knows of its table.
 
     Parameters
     ----------
     table
         The table.
-    keys
-        The key columns of stream and table.
-    types
-        The types in which keys are compared.
     columns
         The columns that come out.
     """
 
     table: JoinTable
+    columns: JoinColumns
+
+    @abstractmethod
+    def asked(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return what rows of the stream ask for."""
+
+    @abstractmethod
+    def index(self, table: pl.DataFrame, memory: StateMemory) -> Index:
+        """Return the index of a table.
+
+        Raises
+        ------
+        StageError
+            The table is not what the step needs.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyLookup(Lookup):
+    """What a join by keys knows of its table.
+
+    Parameters
+    ----------
+    keys
+        The key columns of stream and table.
+    types
+        The types in which keys are compared.
+    once
+        Whether a key may come only once in the table.
+    """
+
     keys: JoinKeys
     types: pl.Schema
-    columns: JoinColumns
+    once: bool = False
+
+    def asked(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return self.keys.of_left(rows, self.types)
+
+    def index(self, table: pl.DataFrame, memory: StateMemory) -> Index:
+        index = TableIndex(self.keys.of_right(table, self.types), memory, self.keys.nulls_equal)
+        if self.once and index.duplicate is not None:
+            raise StageError(
+                'a key of the table comes more than once, which validate="m:1" excludes',
+                expected="each key once",
+                found=str(table.select(self.keys.right).row(index.duplicate, named=True)),
+                hint="keep one row a key, as with .unique(subset=...), or leave validate= out",
+            )
+        return index
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +120,7 @@ class Loaded:
         What both count as.
     """
 
-    index: TableIndex
+    index: Index
     values: pl.DataFrame
     memory: StateMemory
 
@@ -79,22 +131,19 @@ class TableJoining(AsyncProcess):
     Parameters
     ----------
     lookup
-        The table, its keys and columns.
-    once
-        Whether a key may come only once in the table.
+        The table, what is looked up in it, and its columns.
     refresh
         Seconds after which the table is loaded again; None to load it once.
     context
         Clock, threads and memory of the run.
     """
 
-    __slots__ = ("_context", "_loaded", "_lookup", "_once", "_refresh_seconds", "_refreshing")
+    __slots__ = ("_context", "_loaded", "_lookup", "_refresh_seconds", "_refreshing")
 
     busy_while_awaited: ClassVar[bool] = True
 
-    def __init__(self, lookup: Lookup, once: bool, refresh: float | None, context: StepContext) -> None:
+    def __init__(self, lookup: Lookup, refresh: float | None, context: StepContext) -> None:
         self._lookup = lookup
-        self._once = once
         self._refresh_seconds = refresh
         self._context = context
         self._loaded: Loaded | None = None
@@ -161,15 +210,7 @@ class TableJoining(AsyncProcess):
             raise
 
     def _indexed(self, table: pl.DataFrame, memory: StateMemory) -> Loaded:
-        keys = self._lookup.keys
-        index = TableIndex(keys.of_right(table, self._lookup.types), memory, keys.nulls_equal)
-        if self._once and index.duplicate is not None:
-            raise StageError(
-                'a key of the table comes more than once, which validate="m:1" excludes',
-                expected="each key once",
-                found=str(table.select(keys.right).row(index.duplicate, named=True)),
-                hint="keep one row a key, as with .unique(subset=...), or leave validate= out",
-            )
+        index = self._lookup.index(table, memory)
         values = table.select(
             **{new: pl.col(name) for name, new in self._lookup.columns.added.items()}
         ).rechunk()
@@ -182,12 +223,12 @@ class TableJoining(AsyncProcess):
         assert self._loaded is not None
         loaded, how = self._loaded, self._lookup.columns.how
         rows = batch.polars()
-        keys = self._lookup.keys.of_left(rows, self._lookup.types)
+        asked = self._lookup.asked(rows)
         if how in ("semi", "anti"):
-            kept = (loaded.index.find(keys) >= 0) == (how == "semi")
+            kept = (loaded.index.find(asked) >= 0) == (how == "semi")
             yield batch if kept.all() else batch.with_rows(rows.filter(pl.Series(kept)))
             return
-        for part in _side_by_side(rows, loaded.values, loaded.index.pairs(keys, unmatched=how == "left")):
+        for part in _side_by_side(rows, loaded.values, loaded.index.pairs(asked, unmatched=how == "left")):
             yield batch.with_rows(part)
 
 

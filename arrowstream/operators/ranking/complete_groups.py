@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Process
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
@@ -56,6 +57,23 @@ class Grouped:
     keys: pl.Schema
     time: EventTime | None
     step: str
+
+    @classmethod
+    def of(cls, step: str, schema: pl.Schema, per: tuple[str, ...], time: str | None) -> Grouped:
+        """Return how rows of a schema are grouped by columns, and perhaps by event time.
+
+        Raises
+        ------
+        SchemaError
+            A column is missing, or `time` does not hold times.
+        PlanError
+            A column's type cannot be that of a group.
+        """
+        keys = key_schema(step, per, schema, "per")
+        if time is None:
+            return cls(schema, keys, None, f"{step}()")
+        found = EventTime.of(f"{step}()", time, schema)
+        return cls(schema, pl.Schema({time: schema[time], **keys}), found, f"{step}()")
 
     @property
     def within(self) -> list[str]:

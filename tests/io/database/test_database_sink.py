@@ -11,6 +11,7 @@ import pytest
 from databases import ROWS, Database, batch, checkpointed, opened
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
+from arrowstream.core.rows.changes import CHANGE_TYPE
 from arrowstream.errors import DatabaseBusy, PlanError, SchemaError, SinkError, SourceError
 from arrowstream.io.database.identifiers import quoted
 from arrowstream.io.database.systems import adbc_database
@@ -351,3 +352,31 @@ def test_two_first_runs_at_the_same_time(database: Database) -> None:
 def test_a_table_that_cannot_be_made_is_another_error(sqlite: Database) -> None:
     with pytest.raises(SinkError, match="object name reserved for internal use"):
         write(ROWS, sqlite.sink("sqlite_t"))
+
+
+CHANGED = pl.DataFrame(
+    {
+        "id": [1, 2, 3, 1, 1, 3, 2, 4, 4],
+        "x": ["a", "b", "c", "a", "A", "c", "b", "d", "d"],
+        "_change": [*["insert"] * 3, "update_before", "update_after", "delete", "delete", "insert", "delete"],
+    }
+)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_a_table_that_is_upserted_into_follows_changes(
+    database: Database, rows: int, batch_size: int | None
+) -> None:
+    write(pl.DataFrame({"id": [9], "x": ["z"]}), database.sink(mode="upsert", key="id"))
+    changed = CHANGED.with_columns(pl.col("_change").cast(CHANGE_TYPE))
+    parts = [changed[at : at + rows] for at in range(0, changed.height, rows)]
+    sink = database.sink(mode="upsert", key="id")
+    sink = sink if batch_size is None else sink.with_batch_size(batch_size)
+    Pipeline.builder().source(Source.from_frame(parts)).sink(sink).build().run_sync()
+    assert sorted(database.rows("SELECT * FROM t")) == [(1, "A"), (9, "z")]
+
+
+def test_changes_that_are_appended_are_a_log(database: Database) -> None:
+    write(CHANGED, database.sink())
+    assert sorted(database.rows("SELECT * FROM t")) == sorted(CHANGED.rows())

@@ -7,8 +7,10 @@ from typing import Literal, cast
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.rows.changes import BEFORE, CHANGE, DELETE
 from arrowstream.errors import SchemaError, SinkError
 from arrowstream.io.database.identifiers import LONGEST, TableName, quoted, quoted_list
 from arrowstream.io.database.systems.column_types import ColumnTypes, Stored, Unfit
@@ -65,6 +67,11 @@ def _created(types: ColumnTypes, name: str, dtype: pl.DataType) -> Stored:
         ) from None
 
 
+def stored_schema(schema: pl.Schema, mode: Mode) -> pl.Schema:
+    """Return the columns that a table gets: a table that is upserted into follows changes, and does not keep them."""
+    return pl.Schema({name: dtype for name, dtype in schema.items() if mode != "upsert" or name != CHANGE})
+
+
 class Target:
     """The table of a sink.
 
@@ -102,6 +109,10 @@ class Target:
         own: bool = False,
     ) -> None:
         self._database = database
+        self._has_changes = mode == "upsert" and CHANGE in schema
+        """Whether rows are changes, of which some delete a row of the table."""
+        self._delete = ""
+        schema = stored_schema(schema, mode)
         created = check_columns(database.types, schema, key)
         found = database.columns(name)
         self.missing = found is None
@@ -121,7 +132,8 @@ class Target:
         self._columns = {column.target: column.stored for column in columns}
         self._key = [column.target for column in columns if column.name in key]
         encoded_key = key if mode == "upsert" else ()
-        self.encode = Encoding(database.types, name.label, schema, columns, encoded_key).encode
+        self._encode = Encoding(database.types, name.label, schema, columns, encoded_key).encode
+        self._row_key = encoded_key
         self._statement: str | None = None
         if mode == "upsert" or any(column.stored.cast is not None for column in columns):
             self._statement = self._through_stage(columns, upsert=mode == "upsert")
@@ -130,13 +142,14 @@ class Target:
         stage = self._database.make_stage(
             {column.target: column.stored.sql if column.stored.cast is None else "text" for column in columns}
         )
-        values = ", ".join(
+        values = [
             quoted(column.target)
             if column.stored.cast is None
             else f"CAST({quoted(column.target)} AS {column.stored.cast})"
             for column in columns
-        )
-        statement = f"INSERT INTO {self.name.sql} ({quoted_list(self._columns)}) SELECT {values} FROM {stage}"
+        ]
+        into = f"INSERT INTO {self.name.sql} ({quoted_list(self._columns)})"
+        statement = f"{into} SELECT {', '.join(values)} FROM {stage}"
         if upsert:
             others = [name for name in self._columns if name not in self._key]
             changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in others)
@@ -144,6 +157,11 @@ class Target:
             statement += f" WHERE true ON CONFLICT ({quoted_list(self._key)}) DO {deed}"
             if not self.missing:
                 self._check_unique(statement)
+            key = ", ".join(
+                value for value, name in zip(values, self._columns, strict=True) if name in self._key
+            )
+            chosen = quoted_list([name for name in self._columns if name in self._key])
+            self._delete = f"DELETE FROM {self.name.sql} WHERE ({chosen}) IN (SELECT {key} FROM {stage})"
         return statement
 
     def _check_unique(self, statement: str) -> None:
@@ -187,13 +205,43 @@ class Target:
         frame = cast(pl.DataFrame, pl.from_arrow(rows)).unique(self._key, keep="last", maintain_order=True)
         return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
+    def encode(self, frame: pl.DataFrame) -> pa.Table:
+        """Return rows for the table; of changes the last one of each key, and whether it deletes the row.
+
+        Raises
+        ------
+        SinkError
+            A value cannot be stored as it is.
+        """
+        if not self._has_changes:
+            return self._encode(frame)
+        change = pl.col(CHANGE).cast(pl.String)
+        frame = frame.filter(change.ne_missing(BEFORE)).unique(
+            self._row_key, keep="last", maintain_order=True
+        )
+        rows = self._encode(frame.drop(CHANGE))
+        deletes = frame.select(change.eq_missing(DELETE)).to_series()
+        return rows.append_column(CHANGE, pa.array(deletes.to_arrow()))
+
     def insert(self, rows: pa.Table) -> None:
         """Write rows that `encode` made, in the transaction."""
         with self._database.writing(self.name):
             if self._statement is None:
                 self._database.append(self.name, rows)
-            else:
+            elif not self._has_changes:
                 self._database.through_stage(rows, self._statement)
+            else:
+                self._change(rows, self._statement)
+
+    def _change(self, rows: pa.Table, upsert: str) -> None:
+        deletes = rows[CHANGE]
+        rows = rows.drop_columns([CHANGE])
+        for some, statement in (
+            (rows.filter(deletes), self._delete),
+            (rows.filter(pc.invert(deletes)), upsert),
+        ):
+            if some.num_rows:
+                self._database.through_stage(some, statement)
 
 
 def _column(

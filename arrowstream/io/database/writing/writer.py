@@ -77,6 +77,8 @@ class DatabaseWriter(BlockingWriter):
         if not batch.num_rows:
             return
         rows = self._session.target.encode(batch.polars())
+        if not rows.num_rows:
+            return
         if self._batch_size is None:
             self._insert(rows)
             return

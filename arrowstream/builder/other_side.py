@@ -1,0 +1,147 @@
+"""The other side of a join: a table that is loaded whole, or the source of a stream."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import polars as pl
+
+from arrowstream.builder.base import GraphBuilder
+from arrowstream.errors import PlanError
+from arrowstream.io.memory.frame_source import FrameSource
+from arrowstream.io.memory.function_sink import CollectSink
+from arrowstream.io.sink import SinkSpec
+from arrowstream.io.source import EventTimeSource, SourceSpec
+from arrowstream.operators.joins.tables import FrameTable, JoinTable
+from arrowstream.plan.composites.inputs import checked_inputs
+from arrowstream.plan.graph import Graph
+from arrowstream.runtime.report import RunReport, log_losses
+
+
+class Loading(Protocol):
+    """The interface of a pipeline that this module needs."""
+
+    def run_sync(self) -> RunReport: ...
+
+    def stop(self) -> None: ...
+
+
+class Collectable(Protocol):
+    """The interface of a builder that this module needs: one whose rows can be collected."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    def schema(self) -> pl.Schema | None: ...
+
+    def sink(self, sink: SinkSpec) -> Collectable: ...
+
+    def build(self) -> Loading: ...
+
+
+class BuilderTable(JoinTable):
+    """A table that is the output of a pipeline which ends by itself.
+
+    Parameters
+    ----------
+    step
+        Name of the builder's method, for errors.
+    builder
+        A builder with a source and without a sink.
+
+    Raises
+    ------
+    PlanError
+        It has no source or a sink, or a source never ends.
+    """
+
+    __slots__ = ("_builder", "_loading", "_schema", "_step")
+
+    def __init__(self, step: str, builder: Collectable) -> None:
+        (graph,) = checked_inputs(step, [builder.graph])
+        if endless := [source.label for source in graph.sources if source.endless]:
+            raise PlanError(
+                f"{step}() takes a table, which ends",
+                expected="a frame, a file, or a builder whose sources end",
+                found=f"{' and '.join(endless)}, which goes on",
+            )
+        self._step = step
+        self._builder = builder
+        self._schema: pl.Schema | None = None
+        self._loading: Loading | None = None
+
+    @property
+    def schema(self) -> pl.Schema:
+        if self._schema is None:
+            self._schema = self._builder.schema()
+        if self._schema is None:
+            raise PlanError(
+                f"{self._step}() takes a table whose columns are known when the pipeline is built",
+                expected="a source with a schema",
+                found=f"{self.describe()}, which learns its schema from its first batch",
+                hint="give the source a schema=",
+            )
+        return self._schema
+
+    def load(self) -> pl.DataFrame:
+        sink = CollectSink()
+        self._loading = self._builder.sink(sink).build()
+        log_losses(self._loading.run_sync())
+        return sink.frame()
+
+    def stop(self) -> None:
+        if self._loading is not None:
+            self._loading.stop()
+
+    def describe(self) -> str:
+        return " and ".join(source.identity for source in self._builder.graph.sources)
+
+    @property
+    def identity(self) -> str:
+        steps = (step.operator.identity for _, step in self._builder.graph.walk())
+        return ", ".join([super().identity, *steps])
+
+
+def table_of(step: str, other: Any, builder: Callable[[Graph], GraphBuilder]) -> JoinTable:
+    """Return the table that the other side of a join is.
+
+    Parameters
+    ----------
+    step
+        Name of the builder's method, for errors.
+    other
+        What the user gives.
+    builder
+        Makes a builder of a graph.
+
+    Raises
+    ------
+    PlanError
+        It is a builder or source that does not end.
+    """
+    if isinstance(other, pl.DataFrame):
+        return FrameTable(other)
+    if not isinstance(other, GraphBuilder):
+        other = builder(Graph("table").with_source(source_of(other)))
+    return BuilderTable(step, cast(Collectable, other))
+
+
+def source_of(other: Any) -> SourceSpec | EventTimeSource:
+    """Return the source of a join's other side that is neither a builder nor a frame in memory."""
+    if isinstance(other, SourceSpec | EventTimeSource):
+        return other
+    if isinstance(other, str | os.PathLike):
+        from arrowstream.io.files.source import FileSource  # here, to keep importing arrowstream fast
+
+        return FileSource.of(other)
+    return FrameSource.of(other)
+
+
+def only(step: str, what: str, **given: object) -> None:
+    """Raise if an argument is given that is for another kind of join."""
+    for name, value in given.items():
+        if value is not None:
+            shown = value.label if isinstance(value, SinkSpec) else repr(value)
+            raise PlanError(f"{step}({name}=...) is for a join with {what}", found=f"{name}={shown}")

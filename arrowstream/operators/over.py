@@ -1,0 +1,90 @@
+"""`over`: columns computed over all rows of a complete group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import polars as pl
+
+from arrowstream.core.batch import arrow_schema
+from arrowstream.core.step_context import StepContext
+from arrowstream.errors import PlanError, SchemaError
+from arrowstream.expressions.text import columns_text, expression_text
+from arrowstream.operators.aggregation.reserved_names import check_names, check_results
+from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.ranking.complete_groups import CompleteGroups, Grouped
+from arrowstream.operators.ranking.whole_groups import WholeGroups
+from arrowstream.operators.windows.panes import PANE
+from arrowstream.state.limit import NO_LIMIT, StateLimit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Over(Operator):
+    """The rows of each group with more columns, once it is complete; see `Builder.over`.
+
+    Parameters
+    ----------
+    per
+        The columns whose values make a group.
+    exprs
+        The columns, computed over the rows of one group.
+    time
+        The column of event time, whose value is part of the group; None if groups are complete at the end.
+    limit
+        The limit on the state.
+
+    Raises
+    ------
+    PlanError
+        No column is given to group by, or groups are to be evicted.
+    """
+
+    name: ClassVar[str] = "over"
+    per: tuple[str, ...]
+    exprs: tuple[pl.Expr, ...]
+    time: str | None = None
+    limit: StateLimit = NO_LIMIT
+
+    def __post_init__(self) -> None:
+        if not self.per:
+            raise PlanError("over(per) names no column", expected="a name, or a list of names")
+        if self.limit.on_full == "evict":
+            raise PlanError('over(on_full="evict") would lose rows', expected="'error' or 'spill'")
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        check_names(self.name, schema)
+        Grouped.of(self.name, schema, self.per, self.time)
+        try:
+            output = pl.LazyFrame(schema=schema).with_columns(self.exprs).collect_schema()
+        except pl.exceptions.PolarsError as error:
+            raise SchemaError(
+                "over() does not fit the columns that come in",
+                expected=f"expressions over {', '.join(f'{name}: {dtype}' for name, dtype in schema.items())}",
+                found=str(error).splitlines()[0],
+            ) from error
+        check_results(self.name, list(output))
+        arrow_schema(output)
+        return output
+
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        grouped = Grouped.of(self.name, schema, self.per, self.time)
+        output = self.output_schema(schema)
+        groups = [PANE, *grouped.within]
+
+        def finish(rows: pl.DataFrame) -> pl.DataFrame:
+            parts = rows.partition_by(groups, maintain_order=True, include_key=True)
+            return pl.concat([part.drop(PANE).with_columns(self.exprs) for part in parts]).select(
+                output.names()
+            )
+
+        return CompleteGroups(grouped, WholeGroups(schema, finish), self.limit.memory(context))
+
+    @property
+    def identity(self) -> str:
+        return replace(self, limit=self.limit.lasting).describe()
+
+    def describe(self) -> str:
+        emit = "at the end of the stream" if self.time is None else f"once the watermark passes {self.time}"
+        exprs = ", ".join(map(expression_text, self.exprs))
+        return f"over([{columns_text(self.per)}], {exprs}, {emit}{self.limit.describe()})"

@@ -1,0 +1,75 @@
+"""`sort`: the rows of complete groups in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import polars as pl
+
+from arrowstream.core.step_context import StepContext
+from arrowstream.errors import PlanError
+from arrowstream.expressions.text import columns_text
+from arrowstream.operators.aggregation.reserved_names import check_names
+from arrowstream.operators.base import Operator, Process
+from arrowstream.operators.ranking.complete_groups import CompleteGroups, Grouped
+from arrowstream.operators.ranking.order import RowOrder
+from arrowstream.operators.ranking.whole_groups import WholeGroups
+from arrowstream.operators.windows.panes import PANE
+from arrowstream.state.limit import NO_LIMIT, StateLimit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sort(Operator):
+    """The rows of each group in order, once it is complete; see `Builder.sort`.
+
+    Parameters
+    ----------
+    order
+        The order of rows.
+    per
+        The columns whose values make a group.
+    time
+        The column of event time, whose value is part of the group; None if groups are complete at the end.
+    limit
+        The limit on the state.
+
+    Raises
+    ------
+    PlanError
+        Groups are to be evicted.
+    """
+
+    name: ClassVar[str] = "sort"
+    order: RowOrder
+    per: tuple[str, ...] = ()
+    time: str | None = None
+    limit: StateLimit = NO_LIMIT
+
+    def __post_init__(self) -> None:
+        if self.limit.on_full == "evict":
+            raise PlanError('sort(on_full="evict") would lose rows', expected="'error' or 'spill'")
+
+    def output_schema(self, schema: pl.Schema) -> pl.Schema:
+        check_names(self.name, schema)
+        self.order.check(self.name, schema)
+        Grouped.of(self.name, schema, self.per, self.time)
+        return schema
+
+    def start(self, schema: pl.Schema, context: StepContext) -> Process:
+        grouped = Grouped.of(self.name, schema, self.per, self.time)
+
+        def finish(groups: pl.DataFrame) -> pl.DataFrame:
+            return self.order.sorted(groups, [PANE, *grouped.within]).drop(PANE)
+
+        return CompleteGroups(grouped, WholeGroups(schema, finish), self.limit.memory(context))
+
+    @property
+    def identity(self) -> str:
+        return replace(self, limit=self.limit.lasting).describe()
+
+    def describe(self) -> str:
+        per = f", per=[{columns_text(self.per)}]" if self.per else ""
+        emit = "at the end of the stream" if self.time is None else f"once the watermark passes {self.time}"
+        nulls = f", nulls_last={list(self.order.nulls_last)}" if any(self.order.nulls_last) else ""
+        return f"sort({self.order.describe()}{nulls}{per}, {emit}{self.limit.describe()})"
