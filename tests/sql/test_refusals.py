@@ -96,6 +96,7 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("SELECT dec * 2 AS n FROM t", (1, 8), "around a DECIMAL"),
     ("SELECT ts - ts AS n FROM t", (1, 8), "DATE_DIFF('second', a, b)"),
     ("SELECT x % 2 AS n FROM t", (1, 8), "% is for whole numbers"),
+    ("SELECT k FROM t WHERE x % 2 = 0", (1, 23), "% is for whole numbers"),
     ("SELECT -s AS n FROM t", (1, 9), "- is for numbers"),
     ("SELECT k + INTERVAL '1' DAY AS n FROM t", (1, 8), "an INTERVAL is added to a time"),
     ("SELECT ts + INTERVAL '1' FORTNIGHT AS n FROM t", (1, 22), "the interval cannot be read"),

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from kafka_readers import drain, in_loop, kafka_source, read_to_end, reading
 from servers.kafka import PASSWORD, USER, KafkaServer
 from servers.topics import add_partitions, new_topic, numbered, produce, producer, wait_for_transactions
+from tcp_ends import until
 
 from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch
@@ -218,8 +219,7 @@ async def test_two_members_with_a_rebalance_each_second(kafka: KafkaServer) -> N
     async def write() -> None:
         for first in range(0, total, 1_000):
             if first == total - 1_000:
-                while not staying or staying[0].rebalances < 2:
-                    await asyncio.sleep(0.1)
+                await until(lambda: staying and staying[0].rebalances >= 2)
             await asyncio.to_thread(produce, kafka.address, topic, numbered(1_000, 8, first))
             await asyncio.sleep(0.1)
 
