@@ -85,6 +85,12 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("SELECT k FROM t WHERE k = 'one'", (1, 23), "the text is not a number"),
     ("SELECT k FROM t WHERE ts > 'yesterday'", (1, 23), "the text is not a TIMESTAMP"),
     ("SELECT k FROM t WHERE ts > '2026-01-01 00:00:00+01:00'", (1, 23), "the text is not a TIMESTAMP"),
+    ("SELECT k FROM t WHERE ts > '2026-01-01 00:00:00.1234567'", (1, 23), "more digits than the type"),
+    (
+        "SELECT k FROM t WHERE CAST(ts AS TIMESTAMP_MS) > '2026-01-01 00:00:00.0005'",
+        (1, 28),
+        "hint: write TIMESTAMP",
+    ),
     ("SELECT k FROM t WHERE CAST(ts AS DATE) > 'x'", (1, 28), "the text is not a DATE"),
     ("SELECT k + s AS n FROM t", (1, 8), "+ does not go with these types"),
     ("SELECT dec * 2 AS n FROM t", (1, 8), "around a DECIMAL"),
