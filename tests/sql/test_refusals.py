@@ -299,3 +299,20 @@ def test_explain_shows_the_query_and_the_plan() -> None:
     text = Pipeline.sql("\nSELECT k\nFROM t WHERE k > 1\n", t=T).explain()
     assert text.startswith("query\n  SELECT k\n  FROM t WHERE k > 1\npipeline sql\n  source: frame\n")
     assert "filter(k > 1)" in text
+
+
+def test_rows_that_come_once_are_read_by_one_part_of_a_query() -> None:
+    async def nothing() -> None:
+        return None
+
+    schema = {"a": pl.Int64}
+    for source in (
+        Source.from_channel(channel()[1], schema=schema),
+        Source.from_fn(nothing, schema=schema),
+        Source.from_kafka("127.0.0.1:9", "t", schema=schema, group="g"),
+    ):
+        with pytest.raises(QueryError, match="reads t twice, and its rows come once only") as raised:
+            Pipeline.sql("SELECT a FROM t UNION ALL SELECT a FROM t", t=source)
+        assert raised.value.found == source.label
+    again = Source.from_kafka("127.0.0.1:9", "t", schema=schema)
+    assert Pipeline.sql("SELECT a FROM t UNION ALL SELECT a FROM t", t=again).schema() == schema
