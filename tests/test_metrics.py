@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from servers.processes import free_ports
 
 from arrowstream.core.batch import Barrier, Batch, Idle, Watermark
 from arrowstream.core.channel import ChannelStatistics
@@ -254,12 +255,12 @@ def test_a_scrape_gets_a_fresh_picture() -> None:
 
 
 def test_a_closed_server_is_gone() -> None:
-    before = threading.active_count()
-    server = serve(lambda: Metrics.of("p"), port=0)
-    port = server.port
+    before = {*threading.enumerate()}
+    [port] = free_ports(1)
+    server = serve(lambda: Metrics.of("p"), port=port)
     server.close()
     server.close()
-    assert threading.active_count() == before
+    assert {*threading.enumerate()} <= before
     again = serve(lambda: Metrics.of("p"), port=port)
     with again, pytest.raises(PlanError, match=f"127.0.0.1:{port}: .*in use"):
         serve(lambda: Metrics.of("p"), port=port)

@@ -116,7 +116,7 @@ def test_a_missing_argument() -> None:
         rows().buffer()  # type: ignore[call-arg]
     with pytest.raises(WrongCall, match=r"from_frame\(\) lacks 'data'") as raised:
         Source.from_frame(batch_rows=3)  # type: ignore[call-arg]
-    assert raised.value.expected == "from_frame(data, *, schema=None, batch_rows=131072)"
+    assert raised.value.expected == "from_frame(data, *, schema=None, batch_rows=None)"
 
 
 def test_too_many_arguments() -> None:

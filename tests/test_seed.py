@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from servers.processes import free_ports
 
 from arrowstream import (
     Builder,
@@ -653,8 +654,7 @@ def test_setting_metrics_interval_secs(tmp_path: Path, caplog: pytest.LogCapture
 def test_setting_export_prometheus(tmp_path: Path) -> None:
     from urllib.request import urlopen
 
-    with begin().sink(TestSink()).build().serve_metrics(port=0) as server:
-        port = server.port
+    [port] = free_ports(1)
     settings = loaded(tmp_path, "export_prometheus = true", prometheus_port=port)
     seen: list[str] = []
 

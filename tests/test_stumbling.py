@@ -114,7 +114,8 @@ def test_a_wrong_argument_of_window(wrong: str, hint: str) -> None:
     assert raised.value.hint == hint
     assert (
         raised.value.expected
-        == "size, every, offset, timezone, session, rows, on, by, allowed_lateness, late, max_bytes, on_full"
+        == "size, every, offset, timezone, session, rows, on, by, allowed_lateness, late, null_times, "
+        "max_bytes, on_full"
     )
 
 

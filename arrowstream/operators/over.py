@@ -11,6 +11,7 @@ from arrowstream.core.batch import arrow_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.text import columns_text, expression_text
+from arrowstream.expressions.tree import serialised
 from arrowstream.operators.aggregation.reserved_names import check_names, check_results
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.ranking.complete_groups import CompleteGroups, Grouped
@@ -71,11 +72,21 @@ class Over(Operator):
         grouped = Grouped.of(self.name, schema, self.per, self.time)
         output = self.output_schema(schema)
         groups = [PANE, *grouped.within]
+        # Before Polars 2, an `over` inside of another one is an error, so that each group is computed by itself.
+        has_windows = any('"Over"' in serialised(expr) for expr in self.exprs)
 
         def finish(rows: pl.DataFrame) -> pl.DataFrame:
-            parts = rows.partition_by(groups, maintain_order=True, include_key=True)
-            return pl.concat([part.drop(PANE).with_columns(self.exprs) for part in parts]).select(
-                output.names()
+            if has_windows:
+                parts = rows.partition_by(groups, maintain_order=True, include_key=True)
+                found = pl.concat([part.drop(PANE).with_columns(self.exprs) for part in parts])
+                return found.select(output.names())
+            # Each group is known by the number of its first row.
+            keys = rows.select(pl.col(name).alias(str(place)) for place, name in enumerate(groups))
+            first = pl.col("row").first().over(pl.exclude("row"))
+            firsts = keys.with_row_index("row").select(first).to_series()
+            found = rows.drop(PANE).with_columns(expr.over(pl.lit(firsts)) for expr in self.exprs)
+            return (
+                found.with_columns(firsts.alias(PANE)).sort(PANE, maintain_order=True).select(output.names())
             )
 
         return CompleteGroups(grouped, WholeGroups(schema, finish), self.limit.memory(context))

@@ -140,8 +140,8 @@ def q12(tables: Tables) -> Builder:
 
 def q13(tables: Tables) -> Builder:
     """Bids with a value that is looked up."""
-    bids = tables.bid.with_columns(key=pl.col("auction") % 10_000)
-    return bids.join(tables.side_input, on="key").select("auction", "bidder", "price", "date_time", "value")
+    bids = tables.bid.select("auction", "bidder", "price", "date_time", key=pl.col("auction") % 10_000)
+    return bids.join(tables.side_input, on="key").drop("key")
 
 
 def q14(tables: Tables) -> Builder:

@@ -18,7 +18,7 @@ from arrowstream.testing import ManualClock
 
 pytestmark = pytest.mark.once
 
-BATCHES, ROWS = 300, 5_000
+BATCHES, ROWS = 150, 1_000
 STALLED = 20
 """Number of batches that the sink takes before it stalls."""
 

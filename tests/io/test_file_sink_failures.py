@@ -316,7 +316,7 @@ def test_an_encoder_that_fails_ends_the_run_and_its_thread(path, options, place,
         next(frames)
         raise ValueError("no encoding")
 
-    before = tree(place)
+    before, threads = tree(place), {*threading.enumerate()}
     monkeypatch.setattr(encoders.Encoder, "encode", encode)
     monkeypatch.setattr(resolved, "unit_rows", lambda format: 1)
     writer = sink_at(place, path, options).open(ROWS.schema, context())
@@ -326,7 +326,8 @@ def test_an_encoder_that_fails_ends_the_run_and_its_thread(path, options, place,
     assert caught.value.found == "ValueError: no encoding"
     writer.abort()
     assert tree(place) == before
-    assert not [thread for thread in threading.enumerate() if thread.name == "arrowstream-encoder"]
+    started = {*threading.enumerate()} - threads
+    assert not [thread for thread in started if thread.name == "arrowstream-encoder"]
 
 
 @pytest.mark.untraced
@@ -379,11 +380,12 @@ def test_rows_sorted_by_partition_give_one_file_each_however_many_there_are(tmp_
 def test_a_batch_that_fills_many_files_keeps_few_encoders(tmp_path, monkeypatch, options):
     """Each encoder holds a thread of Polars' too, of which there are 512: beyond that, all of them wait for ever."""
     monkeypatch.setattr(file_writer, "ENDING_FILES", 3)
-    alive = []
+    alive, others = [], {*threading.enumerate()}
     new_sink = folder_writer.FolderWriter._new_sink
 
     def counted(self, partition):
-        alive.append(sum(thread.name == "arrowstream-encoder" for thread in threading.enumerate()))
+        started = {*threading.enumerate()} - others
+        alive.append(sum(thread.name == "arrowstream-encoder" for thread in started))
         return new_sink(self, partition)
 
     monkeypatch.setattr(folder_writer.FolderWriter, "_new_sink", counted)

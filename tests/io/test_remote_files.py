@@ -347,11 +347,14 @@ def test_sinks_upload_after_all_have_prepared(store, bucket, monkeypatch, tmp_pa
     writer.abort()
     assert store.keys(bucket) == ["x.csv"] and list((tmp_path / "temporary").iterdir()) == []
 
+    before = {*threading.enumerate()}
     writer = Sink.to_file(f"s3://{bucket}/z.csv", storage_options=store.options).open(ROWS.schema, context())
     writer.write(Batch(ROWS))
-    assert [thread for thread in threading.enumerate() if thread.name == "arrowstream-encoder"]
+    [encoder] = [
+        thread for thread in {*threading.enumerate()} - before if thread.name == "arrowstream-encoder"
+    ]
     writer.abort()
-    assert not [thread for thread in threading.enumerate() if thread.name == "arrowstream-encoder"]
+    assert not encoder.is_alive()
     assert store.keys(bucket) == ["x.csv"] and list((tmp_path / "temporary").iterdir()) == []
 
 

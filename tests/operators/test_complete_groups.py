@@ -286,3 +286,21 @@ def test_the_limit_is_no_part_of_the_identity() -> None:
     order = RowOrder.of("sort", "x", descending=False, nulls_last=True)
     assert Sort(order, limit=limit).identity == "sort(x, nulls_last=[True], at the end of the stream)"
     assert Over(("k",), (X.max(),), limit=limit).identity == "over([k], x.max(), at the end of the stream)"
+
+
+def test_columns_of_many_groups_are_computed_together() -> None:
+    rows = pl.DataFrame({"k": [n % 3_000 for n in range(9_000)], "x": [n * 7 % 11 for n in range(9_000)]})
+    exprs = {
+        "place": X.rank(),
+        "all": pl.len(),
+        "share": X / (X.sum() + 1),
+        "one": pl.lit(1),
+        "before": X.shift(1),
+    }
+    builder = Pipeline.builder().source(Source.from_frame(rows))
+    found = builder.over("k", **exprs).collect_sync()
+    whole = rows.with_columns(expr.over("k").alias(name) for name, expr in exprs.items())
+    assert_frame_equal(found.sort("k", maintain_order=True), whole.sort("k", maintain_order=True))
+    inner = builder.over("k", n=pl.len().over("x")).collect_sync()
+    counted = rows.with_columns(n=pl.len().over("k", "x"))
+    assert_frame_equal(inner.sort("k", maintain_order=True), counted.sort("k", maintain_order=True))

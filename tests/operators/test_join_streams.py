@@ -371,13 +371,13 @@ def test_a_time_that_is_null_or_at_the_end_of_its_range_is_an_error() -> None:
 def test_a_run_that_is_stopped_goes_on_with_the_rows_that_are_held(tmp_path: Path) -> None:
     sides = [
         pl.DataFrame(
-            {"ts": range(0, 4_000, 2), "k": [n % 7 for n in range(2_000)], name: range(2_000)}
+            {"ts": range(0, 2_400, 2), "k": [n % 7 for n in range(1_200)], name: range(1_200)}
         ).with_columns(pl.col("ts") * SECOND)
         for name in ("a", "b")
     ]
 
     def paced(side: pl.DataFrame) -> Builder:
-        source = PacedSource([side[at : at + 20] for at in range(0, side.height, 20)], an_epoch=15)
+        source = PacedSource([side[at : at + 20] for at in range(0, side.height, 20)], an_epoch=9)
         return Pipeline.builder().source(source.with_event_time("ts"))
 
     def job() -> Pipeline:
@@ -513,9 +513,9 @@ def test_times_far_beyond_the_first_buckets(within: int, step: int, monkeypatch:
     monkeypatch.setattr(timed_rows, "_HASH", np.uint64(2**64 - 256))
     monkeypatch.setattr(timed_rows, "_LEAST_DEAD", 50)
     random = np.random.default_rng(step + within)
-    times = np.sort(random.integers(0, 3_000, 4_000)) * step
+    times = np.sort(random.integers(0, 1_500, 2_000)) * step
     frames = [
-        pl.DataFrame({"ts": times, "k": random.integers(0, 3, 4_000), name: range(4_000)})
+        pl.DataFrame({"ts": times, "k": random.integers(0, 3, 2_000), name: range(2_000)})
         for name in ("a", "b")
     ]
     reach = Within(within * step, within * step)
@@ -523,11 +523,11 @@ def test_times_far_beyond_the_first_buckets(within: int, step: int, monkeypatch:
     process = join.start([frame.schema for frame in frames], context())
     pairs = 0
     # The left comes in large batches that are shuffled, so that it is far ahead of the right, and not in order.
-    for at in range(0, 4_000, 100):
+    for at in range(0, 2_000, 100):
         if at % 1_000 == 0:
             part = frames[0][at : at + 1_000].sample(fraction=1, shuffle=True, seed=at)
             pairs += len(rows_of(list(process.process(Batch(part), 0))))
-            list(process.on_watermark(int(frames[0]["ts"][min(at + 1_000, 3_999)]), 0))
+            list(process.on_watermark(int(frames[0]["ts"][min(at + 1_000, 1_999)]), 0))
         part = frames[1][at : at + 100]
         pairs += len(rows_of(list(process.process(Batch(part), 1))))
         list(process.on_watermark(int(part["ts"][-1]), 1))

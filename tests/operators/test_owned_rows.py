@@ -217,7 +217,7 @@ def test_rows_left_behind_go_before_memory_counts_as_full() -> None:
         ),
     ):
         process: Process = operator.start(SCHEMA, context())
-        for _ in range(400):
+        for _ in range(100):  # of some kilobytes each
             list(process.process(Batch(rows)))
 
 

@@ -56,8 +56,10 @@ def values(parts: Any) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
+    before = {*threading.enumerate()}
     yield
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("arrowstream-parallel")]
+    started = {*threading.enumerate()} - before
+    assert not [thread for thread in started if thread.name.startswith("arrowstream-parallel")]
 
 
 def is_gone(pid: int) -> bool:

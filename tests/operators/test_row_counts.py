@@ -111,13 +111,13 @@ def test_windows_of_time() -> None:
     assert [dtype for name, dtype in state.schema.items() if name.startswith("__part_")] == [pl.Int64]
 
 
-def scanning(expr: pl.Expr, total: int, place: int) -> Process:
-    """A scan whose column of state at this place has this value for the one key."""
+def scanning(expr: pl.Expr, total: int) -> Process:
+    """A scan whose first column of state has this value for the one key."""
     operator = Scan.of(check, (), {"y": expr}, by="k")
     first, process = operator.start(ROW.schema, context()), operator.start(ROW.schema, context())
     list(first.process(Batch(ROW)))
     state = held_rows(first)
-    name = state.columns[place]
+    name = state.columns[0]
     assert state[name].to_list() == [1] and state[name].dtype == pl.Int64
     state = state.with_columns(pl.lit(total, pl.Int64).alias(name))
     process.restore(with_rows(first, state))
@@ -131,7 +131,7 @@ def test_what_scan_counts(expr: pl.Expr) -> None:
     rows = [ROW.with_columns(x=pl.lit(value)) for value in (6.0, 7.0)]
     # The number of a run is one less than how many there are.
     before = MOST if "rle_id" in str(expr) else MOST - 1
-    process = scanning(expr, before, 1)
+    process = scanning(expr, before)
     [found] = feed(process, rows[:1])
     assert found["y"].to_list() == [MOST] and found["y"].dtype == pl.UInt32
     with pytest.raises(StageError, match="a count is larger than its type holds") as raised:

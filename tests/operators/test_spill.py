@@ -377,9 +377,9 @@ def test_keys_in_files_have_the_same_slots(data: st.DataObject) -> None:
 
 @pytest.mark.untraced
 def test_a_state_that_is_too_large_fails_the_next_batch_and_stays_as_it_is() -> None:
-    operator = Reduce.of(X.sum(), by="k", max_bytes=100_000)
+    operator = Reduce.of(X.sum(), by="k", max_bytes=20_000)
     process = operator.start(pl.Schema({"k": pl.Int64, "x": pl.Int64}), context())
-    rows = pl.DataFrame({"k": range(20_000), "x": 1})
+    rows = pl.DataFrame({"k": range(2_000), "x": 1})
     assert list(process.process(Batch(rows))) == []
     with pytest.raises(StageError, match="larger than max_bytes allows") as raised:
         list(process.process(Batch(rows)))
@@ -388,10 +388,10 @@ def test_a_state_that_is_too_large_fails_the_next_batch_and_stays_as_it_is() -> 
     with pytest.raises(StageError, match="larger than max_bytes allows"):
         list(process.finish())
     assert before["k"].to_list() == rows["k"].to_list()
-    scanning = Scan.of(check, (X.cum_sum(),), {}, by="k", limit=StateLimit(max_bytes=100_000)).start(
+    scanning = Scan.of(check, (X.cum_sum(),), {}, by="k", limit=StateLimit(max_bytes=20_000)).start(
         rows.schema, context()
     )
-    assert sum(batch.num_rows for batch in scanning.process(Batch(rows))) == 20_000
+    assert sum(batch.num_rows for batch in scanning.process(Batch(rows))) == 2_000
     with pytest.raises(StageError, match="larger than max_bytes allows"):
         list(scanning.process(Batch(rows)))
 

@@ -1,4 +1,4 @@
-"""Fixtures of real servers: two of Apache Kafka and one PostgreSQL for the whole session, an embedded broker a worker.
+"""Fixtures of real servers: two of Apache Kafka and one of PostgreSQL a session, an embedded broker a worker.
 
 The processes that run tests share a folder, which the first of them makes and removes; it ends the shared servers.
 """

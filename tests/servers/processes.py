@@ -54,9 +54,8 @@ def is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with suppress(
-        OSError
-    ):  # that of another process which has ended, and whose parent has not asked for it yet
+    # One that another process has started stays there after its end, until that process asks for it.
+    with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True
 

@@ -45,6 +45,7 @@ ROWS = pl.DataFrame(
 )
 
 SAME = """
+i = 0 | i + 1 <> 0 | x = 0 | s = '0'
 i + j | i - j | i * j | i / j | i // j | i % j | i // 2 | i % 2 | i % 2 = 0 | (i % j) <> 0 | MOD(i, 2) = 0
 i % 2 = 1 | MOD(i, 2) <> 0 | i // -2 | i % -2 | -i | - i + 1 | 2 * (i + 1) | small - 200 | small / 2 | 1 + 2
 7 % 2 | 10000000000 + i | x + y | x - y | x * y | x / y | x + i | i / 2 | x / 0e0 | 1e3 | -x | i * 5e-1 | i = j

@@ -242,3 +242,16 @@ def test_a_stream_without_end_is_looked_up_from() -> None:
     builder = Pipeline.sql("SELECT n.name, e.ts FROM n JOIN e ON n.k = e.k", n=NAMES, e=source)
     assert builder.schema() == {"name": pl.String, "ts": pl.Datetime("us")}
     assert "source: tcp" in builder.explain().split("stage")[0]
+
+
+@pytest.mark.parametrize("bound", ["<", "<=", "=", ">", ">="])
+@pytest.mark.parametrize("micros", [-2000, -1500, -500, 0, 500, 1000, 1500])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_bounds_between_the_ticks_of_a_type(bound: str, micros: int, swapped: bool) -> None:
+    times = pl.DataFrame({"t": pl.Series(range(6)).cast(pl.Datetime("ms"))})
+    one = f"x.t + INTERVAL '{micros}' MICROSECOND"
+    condition = f"y.t {bound} {one}" if not swapped else f"{one} {bound} y.t"
+    near = "y.t BETWEEN x.t - INTERVAL '4 milliseconds' AND x.t + INTERVAL '4 milliseconds'"
+    query = f"SELECT x.t, y.t AS u FROM m x JOIN m y ON {condition} AND {near}"
+    source = Pipeline.builder().source(Source.from_frame(times).with_event_time("t"))
+    check(query, {"m": source}, {"m": times})

@@ -85,11 +85,18 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("SELECT k FROM t WHERE k = 'one'", (1, 23), "the text is not a number"),
     ("SELECT k FROM t WHERE ts > 'yesterday'", (1, 23), "the text is not a TIMESTAMP"),
     ("SELECT k FROM t WHERE ts > '2026-01-01 00:00:00+01:00'", (1, 23), "the text is not a TIMESTAMP"),
+    ("SELECT k FROM t WHERE ts > '2026-01-01 00:00:00.1234567'", (1, 23), "more digits than the type"),
+    (
+        "SELECT k FROM t WHERE CAST(ts AS TIMESTAMP_MS) > '2026-01-01 00:00:00.0005'",
+        (1, 28),
+        "hint: write TIMESTAMP",
+    ),
     ("SELECT k FROM t WHERE CAST(ts AS DATE) > 'x'", (1, 28), "the text is not a DATE"),
     ("SELECT k + s AS n FROM t", (1, 8), "+ does not go with these types"),
     ("SELECT dec * 2 AS n FROM t", (1, 8), "around a DECIMAL"),
     ("SELECT ts - ts AS n FROM t", (1, 8), "DATE_DIFF('second', a, b)"),
     ("SELECT x % 2 AS n FROM t", (1, 8), "% is for whole numbers"),
+    ("SELECT k FROM t WHERE x % 2 = 0", (1, 23), "% is for whole numbers"),
     ("SELECT -s AS n FROM t", (1, 9), "- is for numbers"),
     ("SELECT k + INTERVAL '1' DAY AS n FROM t", (1, 8), "an INTERVAL is added to a time"),
     ("SELECT ts + INTERVAL '1' FORTNIGHT AS n FROM t", (1, 22), "the interval cannot be read"),
@@ -292,3 +299,20 @@ def test_explain_shows_the_query_and_the_plan() -> None:
     text = Pipeline.sql("\nSELECT k\nFROM t WHERE k > 1\n", t=T).explain()
     assert text.startswith("query\n  SELECT k\n  FROM t WHERE k > 1\npipeline sql\n  source: frame\n")
     assert "filter(k > 1)" in text
+
+
+def test_rows_that_come_once_are_read_by_one_part_of_a_query() -> None:
+    async def nothing() -> None:
+        return None
+
+    schema = {"a": pl.Int64}
+    for source in (
+        Source.from_channel(channel()[1], schema=schema),
+        Source.from_fn(nothing, schema=schema),
+        Source.from_kafka("127.0.0.1:9", "t", schema=schema, group="g"),
+    ):
+        with pytest.raises(QueryError, match="reads t twice, and its rows come once only") as raised:
+            Pipeline.sql("SELECT a FROM t UNION ALL SELECT a FROM t", t=source)
+        assert raised.value.found == source.label
+    again = Source.from_kafka("127.0.0.1:9", "t", schema=schema)
+    assert Pipeline.sql("SELECT a FROM t UNION ALL SELECT a FROM t", t=again).schema() == schema

@@ -71,6 +71,9 @@ PLAIN = ROWS.with_columns(pl.col("c", "e").cast(pl.String))
         ),
         *(
             "us + INTERVAL (-1) DAY",
+            "ms + INTERVAL '1500' MICROSECOND",
+            "ms - INTERVAL '500' MICROSECOND < us",
+            "ms = '2026-01-01 00:00:00.000000'",
             "NULLIF(c, 'b')",
             "CASE WHEN b THEN c ELSE s END",
         ),

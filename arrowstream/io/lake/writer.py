@@ -92,9 +92,9 @@ class LakeWriter(BlockingWriter, Generic[File]):
         """Return the newest epoch of each sink of all jobs, if the table can list them."""
         return {}
 
+    @abstractmethod
     def _claim(self) -> None:
         """Store in the table that this run has the sink, so that earlier runs commit nothing any more."""
-        return
 
     def _note(self) -> Callable[[str], None]:
         """Return a function that notes the path of a file that is about to be written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 
@@ -59,7 +60,7 @@ def time(query: QueryText, node: exp.Expr, written: str, dtype: pl.DataType) -> 
     Raises
     ------
     QueryError
-        The text is not a time.
+        The text is not a time, or has more digits than the type: which of its neighbours is meant is not said.
     """
     try:
         if dtype == pl.Date:
@@ -74,6 +75,15 @@ def time(query: QueryText, node: exp.Expr, written: str, dtype: pl.DataType) -> 
         raise query.error(
             node, f"the text is not a {kind}", expected=f"such as '{example}'", found=repr(written)
         ) from None
+    digits = 3 if dtype.time_unit == "ms" else 6
+    if re.search(rf"[.,][0-9]{{{digits}}}[0-9]*[1-9]", written):
+        raise query.error(
+            node,
+            "the text has more digits than the type",
+            expected=f"at most {digits} digits of a second",
+            found=repr(written),
+            hint="write TIMESTAMP '...' with up to 6 digits" if digits == 3 else None,
+        )
     return Typed(pl.lit(found, dtype), dtype, found, True)
 
 

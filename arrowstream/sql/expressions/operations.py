@@ -105,6 +105,8 @@ def shifted(query: QueryText, node: exp.Expr, time: Typed, interval: exp.Expr) -
     months, microseconds = literals.interval(query, interval)
     sign = -1 if isinstance(node, exp.Sub) else 1
     dtype = pl.Datetime("us") if time.dtype == pl.Date else time.dtype
+    if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ms" and microseconds % 1_000:
+        dtype = pl.Datetime("us", dtype.time_zone)
     made = time.cast(dtype).expr
     if months:
         made = made.dt.offset_by(f"{sign * months}mo")

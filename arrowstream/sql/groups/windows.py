@@ -151,7 +151,7 @@ def length(interval: tuple[int, int]) -> str:
     Examples
     --------
     >>> length((0, 10_000_000)), length((1, 0)), length((0, 1_500_000))
-    ('10s', '1mo', '1500000us')
+    ('10s', '1mo', '1500ms')
     """
     months, microseconds = interval
     if months:

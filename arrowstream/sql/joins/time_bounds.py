@@ -70,16 +70,25 @@ def time_bound(query: QueryText, node: exp.Expr, left: pl.Schema, right: pl.Sche
     dtype = left[one[0]]
     if not isinstance(dtype, pl.Datetime):
         return None
-    apart, tick = one[1] - other[1], {"ns": None, "us": 1, "ms": 1_000}[dtype.time_unit]
-    if kind in (exp.GT, exp.LT) and tick is None:
+    return _whole((one[0], other[0]), kind, one[1] - other[1], dtype.time_unit)
+
+
+def _whole(names: tuple[str, str], kind: type[exp.Expr], apart: int, unit: str) -> TimeBound | None:
+    """Return the bound of whole ticks, as all differences are, where the left and `apart` are `kind` the right."""
+    tick = {"ns": None, "us": 1, "ms": 1_000}[unit]
+    if tick is None and kind in (exp.GT, exp.LT):
         return None
-    names = one[0], other[0]
+    tick = tick or 1
     match kind:
         case exp.EQ:
-            return TimeBound(*names, apart, apart)
-        case exp.GTE | exp.GT:  # left + p >= right + q: the right is at most p - q later
-            return TimeBound(*names, None, apart - (tick or 0) if kind is exp.GT else apart)
-    return TimeBound(*names, apart + (tick or 0) if kind is exp.LT else apart, None)
+            return None if apart % tick else TimeBound(*names, apart, apart)
+        case exp.GTE:  # left + p >= right + q: the right is at most p - q later
+            return TimeBound(*names, None, apart // tick * tick)
+        case exp.GT:
+            return TimeBound(*names, None, (-(-apart // tick) - 1) * tick)
+        case exp.LTE:
+            return TimeBound(*names, -(-apart // tick) * tick, None)
+    return TimeBound(*names, (apart // tick + 1) * tick, None)
 
 
 _MIRRORED: dict[type[exp.Expr], type[exp.Expr]] = {

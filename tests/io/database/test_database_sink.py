@@ -377,6 +377,17 @@ def test_a_table_that_is_upserted_into_follows_changes(
     assert sorted(database.rows("SELECT * FROM t")) == [(1, "A"), (9, "z")]
 
 
+@pytest.mark.parametrize("word", ["DELETE", None])
+def test_what_becomes_of_rows_is_known(sqlite: Database, word: str | None) -> None:
+    """A word in capitals was a row to keep."""
+    changed = CHANGED.with_columns(pl.col("_change").replace("delete", word))
+    with pytest.raises(SinkError, match="for the table t are no changes"):
+        write(changed, sqlite.sink(mode="upsert", key="id"))
+    numbers = CHANGED.with_columns(_change=1)
+    with pytest.raises(SchemaError, match="reads the column '_change' as what becomes of rows"):
+        write(numbers, sqlite.sink(mode="upsert", key="id"))
+
+
 def test_changes_that_are_appended_are_a_log(database: Database) -> None:
     write(CHANGED, database.sink())
     assert sorted(database.rows("SELECT * FROM t")) == sorted(CHANGED.rows())

@@ -181,14 +181,15 @@ async def test_two_members_with_a_rebalance_each_second(kafka: KafkaServer) -> N
     source = kafka_source(kafka.address, topic, group=topic, session_seconds=6.0)
     found: Counter[tuple[int, int]] = Counter()
     given_away = cut_short = 0
-    staying: list[KafkaReader] = []
+    rebalanced = asyncio.Event()
 
     async def stay() -> None:
         nonlocal given_away
         async with reading(source) as reader:
-            staying.append(reader)
             while len(found) < total:
                 await take(reader)
+                if reader.rebalances >= 2:
+                    rebalanced.set()
             given_away += sum(note.count for note in reader.notes)
 
     async def come_and_go() -> None:
@@ -218,8 +219,7 @@ async def test_two_members_with_a_rebalance_each_second(kafka: KafkaServer) -> N
     async def write() -> None:
         for first in range(0, total, 1_000):
             if first == total - 1_000:
-                while not staying or staying[0].rebalances < 2:
-                    await asyncio.sleep(0.1)
+                await rebalanced.wait()
             await asyncio.to_thread(produce, kafka.address, topic, numbered(1_000, 8, first))
             await asyncio.sleep(0.1)
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.core.rows.changes import BEFORE, CHANGE, DELETE
+from arrowstream.core.plural import counted
+from arrowstream.core.rows.changes import BEFORE, CHANGE, CHANGES, DELETE
 from arrowstream.errors import SchemaError, SinkError
 from arrowstream.io.database.identifiers import LONGEST, TableName, quoted, quoted_list
 from arrowstream.io.database.systems.column_types import ColumnTypes, Stored, Unfit
@@ -68,7 +69,20 @@ def _created(types: ColumnTypes, name: str, dtype: pl.DataType) -> Stored:
 
 
 def stored_schema(schema: pl.Schema, mode: Mode) -> pl.Schema:
-    """Return the columns that a table gets: a table that is upserted into follows changes, and does not keep them."""
+    """Return the columns that a table gets: a table that is upserted into follows changes, and does not keep them.
+
+    Raises
+    ------
+    SchemaError
+        The column of changes does not hold words.
+    """
+    if mode == "upsert" and schema.get(CHANGE, pl.String()) not in (pl.String, pl.Categorical, pl.Enum):
+        raise SchemaError(
+            f"an upsert reads the column {CHANGE!r} as what becomes of rows",
+            expected=f"text: {', '.join(CHANGES)}",
+            found=str(schema[CHANGE]),
+            hint="rename a column that is something else",
+        )
     return pl.Schema({name: dtype for name, dtype in schema.items() if mode != "upsert" or name != CHANGE})
 
 
@@ -211,16 +225,25 @@ class Target:
         Raises
         ------
         SinkError
-            A value cannot be stored as it is.
+            A value cannot be stored as it is, or it is not known what becomes of a row.
         """
         if not self._has_changes:
             return self._encode(frame)
         change = pl.col(CHANGE).cast(pl.String)
-        frame = frame.filter(change.ne_missing(BEFORE)).unique(
-            self._row_key, keep="last", maintain_order=True
+        unknown = (
+            frame.select(change)
+            .to_series()
+            .filter(frame.select(~change.is_in(CHANGES).fill_null(False)).to_series())
         )
+        if len(unknown):
+            raise SinkError(
+                f"{counted(len(unknown), 'rows')} for the table {self.name.label} are no changes",
+                expected=f"a {CHANGE} of {', '.join(CHANGES)}",
+                found=repr(unknown[0]),
+            )
+        frame = frame.filter(change != BEFORE).unique(self._row_key, keep="last", maintain_order=True)
         rows = self._encode(frame.drop(CHANGE))
-        deletes = frame.select(change.eq_missing(DELETE)).to_series()
+        deletes = frame.select(change == DELETE).to_series()
         return rows.append_column(CHANGE, pa.array(deletes.to_arrow()))
 
     def insert(self, rows: pa.Table) -> None:

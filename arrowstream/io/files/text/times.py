@@ -165,6 +165,8 @@ def _of_shape(texts: pl.Series, shape: str, dtype: PolarsDataType) -> pl.Series:
         return _nulls(texts, dtype)
     if zone is not None and dtype.time_zone is None:
         texts = _those(texts, texts.str.contains(_UTC))
+    if seconds:  # second 60 would become the next minute; no other part that may be ":60" is a time either
+        texts = _those(texts, ~texts.str.contains(":60", literal=True))
     digits = _DIGITS[dtype.time_unit]
     if len(fraction or "") > digits + 1:
         texts = texts.str.replace(rf"([.][0-9]{{{digits}}})0+", "${1}")
