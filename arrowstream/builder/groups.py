@@ -154,8 +154,8 @@ class GroupSteps(GraphBuilder):
 
         Notes
         -----
-        Runs as a stage. Costs some 0.1 ms a group on top of the expressions, so leave keys with many values to
-        ``.over(...)`` in the expressions; holds the rows of groups that are not complete.
+        Runs as a stage. All groups that are complete are computed together; with an ``.over(...)`` among the
+        expressions each costs some 0.1 ms. Holds the rows of groups that are not complete.
 
         Examples
         --------

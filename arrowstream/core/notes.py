@@ -24,6 +24,8 @@ class ReaderNote:
         Whether rows or values were changed or left out; False if all of them are in the output.
     failed
         Whether these are rows that their source counts as failed, too.
+    uncounted
+        Whether these are rows that reach no sink, and that no counter of a stage has.
     """
 
     what: str
@@ -31,6 +33,7 @@ class ReaderNote:
     first: str
     lost: bool = True
     failed: bool = False
+    uncounted: bool = False
 
     def __str__(self) -> str:
         """Format the note as one line of a report.

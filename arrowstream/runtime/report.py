@@ -94,7 +94,8 @@ class RunReport:
     @property
     def lost_rows(self) -> int:
         """Number of rows that reached no sink: late ones, skipped ones, and those that a best-effort sink dropped."""
-        return sum(stage.lost_rows for stage in self.stages)
+        uncounted = sum(note.count for note in self.notes if note.uncounted)
+        return uncounted + sum(stage.lost_rows for stage in self.stages)
 
     @property
     def losses(self) -> str | None:

@@ -62,6 +62,7 @@ def test_rows_that_are_left_out_are_counted_in_the_report(kind: str) -> None:
     [note] = report.notes
     assert str(note) == "2 rows without an event time left out, first in frame rows 1-2"
     assert note.lost and str(note) in str(report) and late(report) == 1
+    assert report.lost_rows == 3, "those without a time, and the late one"
     assert run(ROWS.filter(pl.col("at").is_not_null()), null_times="drop", **KINDS[kind]).notes == ()
 
 

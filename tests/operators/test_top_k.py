@@ -337,3 +337,19 @@ def test_the_step_is_shown_and_the_limit_is_no_part_of_the_identity() -> None:
     step = TopK(3, order, ("k",), emit="updates", limit=StateLimit(max_bytes=1 << 20))
     assert step.identity == "top_k(3, by=[x descending, y], per=[k], emit=updates)"
     assert step.describe() == f"{step.identity[:-1]}, max_bytes=1,048,576, on_full=error)"
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=str)
+def test_a_key_that_moves_to_another_group_is_deleted_before_it_is_inserted(order: list[int]) -> None:
+    first = pl.DataFrame({"id": [1], "kind": ["a"], "price": [10]})
+    second = pl.DataFrame({"id": [1, 2], "kind": ["b", "a"], "price": [50, 20]})
+    builder = Pipeline.builder().source(Source.from_frame([first, second[order]]))
+    changes = builder.top_k(1, by="price", per="kind", emit="changes").collect_sync()
+    table: dict[int, tuple[str, int]] = {}
+    for key, kind, price, change in changes.rows():
+        if change == "delete":
+            del table[key]
+        else:
+            assert key not in table, "a key is deleted before it comes again"
+            table[key] = (kind, price)
+    assert table == {1: ("b", 50), 2: ("a", 20)}

@@ -133,8 +133,9 @@ class RunningLargest(Process):
         if self._changes:
             words = pl.Series(CHANGE, np.where(stays, INSERT, DELETE)[moves]).cast(CHANGE_TYPE)
             moved = rows.filter(pl.Series(moves)).with_columns(words)
-            # Within a group those that leave come first, so that there are never more than k rows.
-            out = moved.sort(_GROUP, CHANGE, descending=[False, True], maintain_order=True)
+            # Those that leave come first: no group ever has more than k rows, and a key that moves to another group
+            # is deleted before it is inserted.
+            out = moved.sort(CHANGE, _GROUP, descending=[True, False], maintain_order=True)
             yield batch.with_rows(out.select(*self._grouped.schema, CHANGE))
         else:
             yield batch.with_rows(new.select(list(self._grouped.schema)))

@@ -60,7 +60,7 @@ class TimelessRows:
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
         """A note on the rows that were left out."""
-        return (ReaderNote(LEFT_OUT, self._count, self._first),) if self._count else ()
+        return (ReaderNote(LEFT_OUT, self._count, self._first, uncounted=True),) if self._count else ()
 
     def sift(self, batch: Batch) -> pl.DataFrame:
         """Return the rows that have a time.
