@@ -366,6 +366,22 @@ def test_some_rows_of_a_batch_wait_on_and_all_versions_may_be_old() -> None:
     assert isinstance(out, Batch) and out.polars().rows() == [(6, "b", None)]
 
 
+def test_a_row_waits_until_no_earlier_version_can_come_also_over_a_restart() -> None:
+    schemas = [
+        pl.Schema({"ts": pl.Int64, "k": pl.String}),
+        pl.Schema({"ts": pl.Int64, "k": pl.String, "b": pl.Int64}),
+    ]
+    step = joined(["k"], "forward", None)
+    first, process = step.start(schemas, context()), step.start(schemas, context())
+    row = pl.DataFrame({"ts": [6], "k": ["b"]})
+    assert list(first.on_watermark(20, 1)) == list(first.process(Batch(row), 0)) == []
+    process.restore(first.snapshot())
+    version = pl.DataFrame({"ts": [25], "k": ["b"], "b": [1]})
+    assert list(process.process(Batch(version), 1)) == list(process.on_watermark(22, 1)) == []
+    (out,) = process.on_watermark(30, 1)
+    assert isinstance(out, Batch) and out.polars().rows() == [(6, "b", 1)]
+
+
 @pytest.mark.parametrize("apart", [1, 1_000_003], ids=["close keys", "hashed keys"])
 @pytest.mark.parametrize("strategy", ["backward", "forward", "nearest"])
 def test_old_versions_and_their_keys_are_released(strategy: Any, apart: int) -> None:
