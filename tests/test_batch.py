@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from decimal import Decimal
 
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from arrowstream.core import batch as module
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.core.position import Position
 from arrowstream.errors import StageError
@@ -94,3 +96,20 @@ for export in (Batch.arrow, to_form("pandas")):
             thread.join()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=110)
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_slice_of_decimals_keeps_its_values(copied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nested columns, with which a frame is written and read once more, lay the decimals anywhere in memory."""
+    values = [None, Decimal("-10000000.00"), Decimal("1.25")]
+    frame = pl.DataFrame(
+        {
+            "x": pl.Series(values, dtype=pl.Decimal(12, 2)),
+            "all": pl.Series([[value] for value in values], dtype=pl.List(pl.Decimal(12, 2))),
+        }
+    )
+    if copied:  # as before Polars 2
+        monkeypatch.setattr(module, "_EXPORTS_SLICES_WRONGLY", True)
+    record = Batch(frame).arrow()
+    for at in range(3):
+        assert Batch(record.slice(at, 1)).polars().rows() == [(values[at], [values[at]])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -260,20 +261,20 @@ def _exported(frame: pl.DataFrame) -> pa.Table:
 
 def _through_stream(frame: pl.DataFrame) -> pa.Table:
     """Copy a frame through the Arrow IPC stream format, which every version of Polars writes correctly."""
-    written = frame.write_ipc_stream(None, compat_level=_OLDEST)
-    return pa.ipc.open_stream(written.getvalue()).read_all().combine_chunks()
+    written = frame.write_ipc_stream(None, compat_level=_OLDEST).getvalue()
+    return pa.ipc.open_stream(written).read_all().combine_chunks()
 
 
 def to_frame(record: pa.RecordBatch | pa.Table) -> pl.DataFrame:
     """Convert a RecordBatch or a table into a DataFrame, sharing memory where the layouts are the same."""
-    try:
-        return cast(pl.DataFrame, pl.from_arrow(record))
-    except pl.exceptions.ComputeError:
-        # Polars 2 refuses a slice of fixed-size lists with nulls; a copy has no offset.
-        out = io.BytesIO()
-        with pa.ipc.new_stream(out, record.schema) as writer:
-            writer.write(record)
-        return cast(pl.DataFrame, pl.from_arrow(pa.ipc.open_stream(out.getvalue()).read_all()))
+    # A copy has no offset: Polars 1.35 misreads slices of decimals, Polars 2 refuses some of fixed-size lists.
+    if not (_EXPORTS_SLICES_WRONGLY and any("decimal" in str(field.type) for field in record.schema)):
+        with suppress(pl.exceptions.ComputeError):
+            return cast(pl.DataFrame, pl.from_arrow(record))
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, record.schema) as writer:
+        writer.write(record)
+    return cast(pl.DataFrame, pl.from_arrow(pa.ipc.open_stream(out.getvalue()).read_all()))
 
 
 def arrow_schema(schema: pl.Schema) -> pa.Schema:
@@ -322,8 +323,7 @@ def _exported_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
     return pl.DataFrame(schema=dict(items)).to_arrow(compat_level=_OLDEST).schema
 
 
-_DIGITS = 38
-"""Maximum number of digits of a Decimal that Polars computes with."""
+_DIGITS = 38  # at most, of a Decimal that Polars computes with
 
 
 register_form(
