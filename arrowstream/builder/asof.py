@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from arrowstream.builder.base import GraphBuilder
-from arrowstream.builder.other_side import only, source_of, table_of
+from arrowstream.builder.other_side import only, stream_of, table_of
 from arrowstream.core.duration import Duration, microseconds
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
@@ -15,7 +15,6 @@ from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import EventTimeSource
 from arrowstream.operators.arguments import parse_keys
 from arrowstream.plan.composites.multi_input import MultiInput
-from arrowstream.plan.graph import Graph
 from arrowstream.state.limit import StateLimit
 
 if TYPE_CHECKING:
@@ -143,9 +142,7 @@ class AsofSteps(GraphBuilder):
             only("join_asof", "a stream, a builder", late=late, max_bytes=max_bytes, on_full=spill)
             return self._then(TableAsofJoin(table_of("join_asof", other, type(self)), options, refresh))
         only("join_asof", "a table", refresh=refresh)
-        stream = (
-            other.graph if isinstance(other, GraphBuilder) else Graph("stream").with_source(source_of(other))
-        )
+        stream = stream_of(other)
         limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
         step = MultiInput.of(StreamAsofJoin(options, limit), [stream])
         return type(self)(self.graph.with_step(step, late=late))

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, cast
 
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.builder.event_columns import event_column
-from arrowstream.builder.other_side import only, source_of, table_of
+from arrowstream.builder.other_side import only, stream_of, table_of
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
@@ -175,9 +175,7 @@ class JoinSteps(GraphBuilder):
             refresh=refresh,
             validate=None if validate == "m:m" else validate,
         )
-        stream = (
-            other.graph if isinstance(other, GraphBuilder) else Graph("stream").with_source(source_of(other))
-        )
+        stream = stream_of(other)
         times = _times(time, self.graph, stream)
         limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
         step = MultiInput.of(StreamJoin(keys, times, Within.of(within), how, suffix, limit), [stream])

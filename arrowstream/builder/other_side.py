@@ -128,6 +128,11 @@ def table_of(step: str, other: Any, builder: Callable[[Graph], GraphBuilder]) ->
     return BuilderTable(step, cast(Collectable, other))
 
 
+def stream_of(other: Any) -> Graph:
+    """Return the graph of a stream that is joined with: a builder, or a source with event time."""
+    return other.graph if isinstance(other, GraphBuilder) else Graph("stream").with_source(source_of(other))
+
+
 def source_of(other: Any) -> SourceSpec | EventTimeSource:
     """Return the source of a join's other side that is neither a builder nor a frame in memory."""
     if isinstance(other, SourceSpec | EventTimeSource):

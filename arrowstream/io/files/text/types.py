@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Final
 
 import polars as pl
 
@@ -12,9 +12,9 @@ from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.text.file import TextFile
 from arrowstream.io.files.text.lines_format import check_columns
 from arrowstream.io.files.text.options.text_options import TextOptions
+from arrowstream.io.files.text.times import has_inside
 
-if TYPE_CHECKING:
-    from polars._typing import PolarsDataType
+_NOT_IN_JSON: Final = (pl.Binary, pl.Duration, pl.Time, pl.Decimal, pl.Object)
 
 
 def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside: bool = False) -> pl.Schema:
@@ -48,7 +48,7 @@ def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside
 def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
     """Raise SchemaError for an inferred type that Arrow lacks: Polars 2 reads long integers as Int128."""
     for name, dtype in schema.items():
-        if name not in given and _holds(dtype, (pl.Int128,)):
+        if name not in given and has_inside(dtype, lambda inner: inner == pl.Int128):
             raise SchemaError(
                 f"column {name!r} of {where} holds integers of more than 64 bits",
                 expected="integers that Int64 holds, or a type given for them",
@@ -73,7 +73,7 @@ def check_text_types(format: Format, given: pl.Schema) -> None:
             types = "numbers, booleans, text, categories, dates or times"
         else:
             # A decimal would be read through a float, which is not exact.
-            readable = not _holds(dtype, (pl.Binary, pl.Duration, pl.Time, pl.Decimal, pl.Object))
+            readable = not has_inside(dtype, _NOT_IN_JSON.__contains__)
             types = "integers, floats, booleans, text, categories, dates, datetimes, and lists or structs of these"
         if not readable:
             raise SchemaError(
@@ -82,11 +82,3 @@ def check_text_types(format: Format, given: pl.Schema) -> None:
                 found=str(dtype),
                 hint="read it as pl.String and convert it by a step of the pipeline",
             )
-
-
-def _holds(dtype: PolarsDataType, kinds: tuple[type[pl.DataType], ...]) -> bool:
-    if isinstance(dtype, pl.Struct):
-        return any(_holds(field.dtype, kinds) for field in dtype.fields)
-    if isinstance(dtype, (pl.List, pl.Array)):
-        return _holds(dtype.inner, kinds)
-    return dtype in kinds
