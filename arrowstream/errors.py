@@ -36,7 +36,9 @@ A message says what failed, where, what was expected, what was found, and what t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from signal import Signals
+from typing import Any
 
 
 class ArrowstreamError(Exception):
@@ -78,6 +80,19 @@ class ArrowstreamError(Exception):
             if value
         ]
         return _printable("\n".join(lines))
+
+    def _repr_html_(self) -> Any:
+        return _by_display("errors.error_html", self)
+
+    def _render_traceback_(self) -> Any:
+        """Return the lines that IPython shows in place of all frames: the user's frames and the message."""
+        return _by_display("traceback.short_traceback", self)
+
+
+def _by_display(name: str, error: ArrowstreamError) -> Any:
+    """Return what a function of `arrowstream.display`, which is above this module, makes of an error."""
+    module, _, function = name.partition(".")
+    return getattr(import_module(f"arrowstream.display.{module}"), function)(error)
 
 
 def _printable(text: str) -> str:

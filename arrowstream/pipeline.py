@@ -24,6 +24,7 @@ from arrowstream.core.duration import Duration, seconds
 from arrowstream.core.ingest import schema_of
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
+from arrowstream.core.shown import Shown, html_by
 from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.metrics.snapshot import Metrics
@@ -33,6 +34,7 @@ from arrowstream.plan.explain import explain
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.messages import message_schema, settled
 from arrowstream.plan.physical import Plan
+from arrowstream.plan.sentence import sentence
 from arrowstream.runtime.checkpoints.options import CheckpointOptions, FromCheckpoint
 from arrowstream.runtime.failure.cleanup import releasing
 from arrowstream.runtime.options import Options, Prepared
@@ -92,6 +94,9 @@ class Builder(Results, metaclass=ExplainsNames):
         # Past the metaclass, whose frame would lengthen the traceback of every error of a build.
         return cast(Pipeline, type.__call__(Pipeline, apply_settings(self.graph, settings), clock, settings))
 
+    def __repr__(self) -> str:
+        return f"Builder {sentence(self.graph)}"
+
     def schema(self) -> pl.Schema | None:
         """Return the schema after the last step; None if the source learns its schema from the first batch.
 
@@ -128,7 +133,7 @@ class Builder(Results, metaclass=ExplainsNames):
 
 @explain_names("a pipeline that is built", PIPELINE)
 @explain_calls
-class Pipeline(FromJobFile, FromQuery[Builder], ServesMetrics):
+class Pipeline(FromJobFile, FromQuery[Builder], ServesMetrics, Shown):
     """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples
@@ -182,6 +187,12 @@ class Pipeline(FromJobFile, FromQuery[Builder], ServesMetrics):
     def name(self) -> str:
         """The pipeline's name."""
         return self._graph.name
+
+    def __repr__(self) -> str:
+        return f"Pipeline {sentence(self._graph)}"
+
+    def _repr_html_(self) -> str:
+        return html_by("pipelines.pipeline_html", (self._graph, self._plan))
 
     def writes_to(self, path: Path) -> bool:
         """Return True if a sink of the pipeline writes to the file at `path`.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import ClassVar, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls
+from arrowstream.core.shown import Shown
 from arrowstream.io.sink import AnySink, SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
@@ -21,9 +22,10 @@ T = TypeVar("T")
 
 @explain_calls
 @dataclass(frozen=True, slots=True)
-class GraphBuilder:
+class GraphBuilder(Shown):
     """A graph, with the methods that every builder has."""
 
+    _html_function: ClassVar[str] = "pipelines.builder_html"
     graph: Graph
 
     def source(self, source: SourceSpec | EventTimeSource) -> Self:

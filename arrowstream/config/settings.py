@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict, Unpack, get_type_hints
 
 from arrowstream.config.masking import masked
 from arrowstream.core.checks import PathLike
@@ -22,6 +22,7 @@ from arrowstream.core.defaults import (
     RETRY_DELAY_MS,
     WORKER_THREADS,
 )
+from arrowstream.core.shown import Shown
 from arrowstream.errors import JobError, SettingsError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Given(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Settings:
+class Settings(Shown):
     """Defaults of the engine, for what a pipeline does not set itself. Give them to `build(settings=...)`.
 
     A pipeline built without settings has the defaults below; only the command line reads file and environment
@@ -109,6 +110,7 @@ class Settings:
     arrowstream.errors.SettingsError: argument default_buffer_size: expected `int` >= 1, found 0
     """
 
+    _html_function: ClassVar[str] = "settings.settings_html"
     default_buffer_size: Annotated[int, Meta(ge=1)] = QUEUE_BATCHES
     max_buffer_size: Annotated[int, Meta(ge=1)] = 10_000
     buffer_mb: Annotated[int, Meta(ge=1)] = QUEUE_MIB
@@ -202,6 +204,11 @@ class Settings:
         """Yield each key with its value, secrets masked, and its origin."""
         for key in _defaults():
             yield key, str(masked(key, getattr(self, key))), self.origin(key)
+
+    def _plain_text(self) -> str:
+        rows = list(self.table())
+        wide = max(len(key) for key, _, _ in rows)
+        return "\n".join(f"{key:{wide}} = {value}  ({origin})" for key, value, origin in rows)
 
     def __repr__(self) -> str:
         values = (f"{key}={masked(key, getattr(self, key))!r}" for key in _defaults())

@@ -9,21 +9,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
 from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_call, explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
+from arrowstream.core.plural import counted
+from arrowstream.core.shown import Shown
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.writer import BlockingWriter, Writer
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
 
 
-class SinkSpec(ABC):
+class SinkSpec(Shown, ABC):
     """Immutable description of a sink of batches."""
+
+    _html_function: ClassVar[str] = "ends.sink_html"
+
+    def _plain_text(self) -> str:
+        return f"Sink: {self.label}; {self.guarantee}"
 
     @property
     @abstractmethod
@@ -160,7 +167,7 @@ class SinkSpec(ABC):
 @explain_names("a sink", SINK)
 @explain_calls
 @dataclass(frozen=True, slots=True)
-class BoundSink:
+class BoundSink(Shown):
     """Sink with its own error handlers and queue.
 
     Parameters
@@ -173,9 +180,15 @@ class BoundSink:
         Queue capacity of a best-effort sink, in batches; None if the sink applies backpressure.
     """
 
+    _html_function: ClassVar[str] = "ends.sink_html"
     sink: SinkSpec
     handlers: tuple[ErrorHandler, ...] = ()
     best_effort_capacity: int | None = None
+
+    def _plain_text(self) -> str:
+        best_effort = "" if self.best_effort_capacity is None else ", best effort"
+        handlers = ", then ".join(handler.describe() for handler in self.handlers)
+        return f"Sink: {self.sink.label}{best_effort}{f', on error: {handlers}' if handlers else ''}"
 
     def best_effort(self, buffer: int = 64) -> BoundSink:
         """Return the sink as best effort; see `SinkSpec.best_effort`."""
@@ -190,7 +203,7 @@ class BoundSink:
 
 
 @dataclass(frozen=True, slots=True)
-class Fanout:
+class Fanout(Shown):
     """Several sinks, each of which gets every batch.
 
     Parameters
@@ -199,7 +212,11 @@ class Fanout:
         One or more sinks.
     """
 
+    _html_function: ClassVar[str] = "ends.sink_html"
     sinks: tuple[BoundSink, ...]
+
+    def _plain_text(self) -> str:
+        return "\n".join([f"fan-out to {counted(len(self.sinks), 'sinks')}", *(sink._plain_text() for sink in self.sinks)])
 
     @classmethod
     def of(cls, sinks: Iterable[SinkSpec | BoundSink | Fanout], more: Sequence[object] = ()) -> Fanout:

@@ -20,6 +20,7 @@ from arrowstream.core.messages import VALUE, Decoder
 from arrowstream.core.mistakes.explain import explain_call, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.notes import ReaderNote
+from arrowstream.core.shown import Shown
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import SinkSpec
@@ -34,8 +35,13 @@ Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 """Row-wise part of the pipeline, as a function of a lazy frame."""
 
 
-class SourceSpec(ABC):
+class SourceSpec(Shown, ABC):
     """Immutable description of a source of batches."""
+
+    _html_function: ClassVar[str] = "ends.source_html"
+
+    def _plain_text(self) -> str:
+        return f"Source: {self.label if self.at_hand else self.brief}"
 
     @property
     @abstractmethod
@@ -51,6 +57,16 @@ class SourceSpec(ABC):
     def identity_in_full(self) -> str:
         """The identity with absolute paths, by which the source is known if they are written in another way."""
         return self.identity
+
+    @property
+    def brief(self) -> str:
+        """The label without what only a look at the source shows, such as the number of files."""
+        return self.label
+
+    @property
+    def at_hand(self) -> bool:
+        """True if `label` and `schema` connect to nothing and read nothing that a run needs: a notebook shows them."""
+        return True
 
     @abstractmethod
     def schema(self) -> pl.Schema | None:
@@ -216,7 +232,7 @@ class SourceSpec(ABC):
 
 @explain_names("a source", SOURCE)
 @dataclass(frozen=True, slots=True)
-class EventTimeSource:
+class EventTimeSource(Shown):
     """Source whose rows carry the event time; the graph splits it into the source and a step.
 
     Parameters
@@ -227,8 +243,12 @@ class EventTimeSource:
         Their event time.
     """
 
+    _html_function: ClassVar[str] = "ends.source_html"
     source: SourceSpec
     time: EventTime
+
+    def _plain_text(self) -> str:
+        return f"{self.source._plain_text()}, event time in {self.time.column}"
 
 
 class Reader(Backlog, ABC):

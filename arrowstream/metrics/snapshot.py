@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 from arrowstream.core.plural import counted
+from arrowstream.core.shown import Shown
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.prometheus import exposition
@@ -14,7 +16,7 @@ from arrowstream.metrics.stage import StageMetrics
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(Shown):
     """A pipeline's metrics at one moment. Take one with `Pipeline.metrics()`.
 
     Parameters
@@ -49,6 +51,7 @@ class Metrics:
     (3, 2, 2, 0)
     """
 
+    _html_function: ClassVar[str] = "report.metrics_html"
     name: str
     seconds: float
     running: bool

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
+from arrowstream.core.shown import Shown
 from arrowstream.metrics.checkpoints import CheckpointMetrics
 from arrowstream.metrics.stage import StageMetrics
 
@@ -36,7 +38,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(Shown):
     """The report of a run that has ended well.
 
     Parameters
@@ -62,6 +64,7 @@ class RunReport:
         The checkpoints of the run; None without them.
     """
 
+    _html_function: ClassVar[str] = "report.report_html"
     name: str
     rows_in: int
     rows_out: int

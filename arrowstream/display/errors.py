@@ -1,0 +1,17 @@
+"""Errors as HTML, where an error is the value of a cell."""
+
+from __future__ import annotations
+
+from arrowstream.display.style import shown
+from arrowstream.display.tables import error_box
+from arrowstream.errors import ArrowstreamError
+
+
+def error_html(error: ArrowstreamError) -> str:
+    """Return an error and those that caused it."""
+    found: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in found:
+        found.append(each)
+        each = each.__cause__
+    return shown(*map(error_box, found))
