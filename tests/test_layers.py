@@ -157,6 +157,7 @@ AWAITS = (
     "operators/joins/table_joining.py",
     "runtime/",
     "builder/results.py",
+    "builder/execution/",
     "connectors/",
     "pipeline.py",
     "testing/",
