@@ -1,7 +1,7 @@
 """What notebooks ask of an object: text and HTML.
 
-The HTML is made by `arrowstream.display`, which is above everything that it shows and is imported when something is shown.
-So a class names its function, as text.
+The HTML is made by `arrowstream.display`, which is above everything that it shows, and is imported when something is
+shown. So a class names its function, as text.
 """
 
 from __future__ import annotations

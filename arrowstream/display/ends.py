@@ -21,7 +21,9 @@ def source_html(source: SourceSpec | EventTimeSource) -> str:
         label, schema, wrong = spec.brief, None, error_box(error)
     parts = [head("Source", label), wrong]
     if isinstance(source, EventTimeSource):
-        parts.append(said(f"event time: {source.time.column}, {source.time.lateness_us / 1e6:g} s of lateness"))
+        parts.append(
+            said(f"event time: {source.time.column}, {source.time.lateness_us / 1e6:g} s of lateness")
+        )
     if spec.decoder is not None:
         parts.append(said(f"messages: {spec.decoder.label}"))
         schema = spec.decoder.schema

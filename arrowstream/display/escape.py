@@ -6,7 +6,9 @@ import re
 from html import escape
 from unicodedata import combining, east_asian_width
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
 """Characters without a form of their own: control characters, changes of direction, half characters. XML has no form
 for most of them, and a terminal obeys some."""
 

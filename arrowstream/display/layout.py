@@ -1,9 +1,9 @@
 """Places for the boxes of a graph: in layers from top to bottom, with few crossings and straight edges.
 
-The way of Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system structures" (1981): layers
-by longest paths, the order inside a layer by medians of neighbours, then places next to the neighbours. The last step
-is exact for one layer at a time: the nearest places, in least squares, that keep the order and the distance, which is
-isotonic regression.
+The way of Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system structures" (1981):
+layers by longest paths, the order inside a layer by the means of neighbours, then places next to the neighbours. The
+last step is exact for one layer at a time: the nearest places, in least squares, that keep the order and the distance,
+which is isotonic regression.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 Edge = tuple[str, str]
@@ -131,7 +132,7 @@ def _ordered(
     below: Mapping[str, list[str]],
     aside: Collection[str],
 ) -> list[list[str]]:
-    """Return the layers sorted by the mean place of neighbours, down and up: of all passes that with fewest crossings."""
+    """Return the layers sorted by the mean place of neighbours: of passes down and up that with fewest crossings."""
     now = [sorted(row, key=lambda each: each in aside) for row in rows]
     best, fewest = [list(row) for row in now], _crossings(now, below)
     for sweep in range(_SWEEPS):
@@ -141,7 +142,7 @@ def _ordered(
             at = {each: place for place, each in enumerate(fixed)}
             own = {each: place for place, each in enumerate(row)}
             mean = {each: _mean([at[other] for other in near.get(each, ())], own[each]) for each in row}
-            row.sort(key=lambda each: (mean[each], own[each]))  # noqa: B023 - called at once
+            row.sort(key=lambda each: (mean[each], own[each]))
         if (crossed := _crossings(now, below)) < fewest:
             best, fewest = [list(row) for row in now], crossed
     return best
@@ -150,7 +151,7 @@ def _ordered(
 def _crossings(rows: Sequence[Sequence[str]], below: Mapping[str, list[str]]) -> int:
     """Return how often two edges cross."""
     found = 0
-    for row, following in zip(rows, rows[1:], strict=False):
+    for row, following in pairwise(rows):
         at = {each: place for place, each in enumerate(following)}
         ends = [sorted(at[other] for other in below.get(each, ())) for each in row]
         flat = [end for each in ends for end in each]
@@ -177,11 +178,16 @@ def _centres(
         for row, _ in _pairs(rows, down):
             near = above if down else below
             wanted = [
-                _wanted((above if sizes[each].weight == _LIGHT else near).get(each, ()), centre, sizes, centre[each])
+                _wanted(
+                    (above if sizes[each].weight == _LIGHT else near).get(each, ()),
+                    centre,
+                    sizes,
+                    centre[each],
+                )
                 for each in row
             ]
             offsets = [0.0]
-            for one, other in zip(row, row[1:], strict=False):
+            for one, other in pairwise(row):
                 offsets.append(offsets[-1] + (sizes[one].width + sizes[other].width) / 2 + gap)
             free = _increasing(
                 [want - offset for want, offset in zip(wanted, offsets, strict=True)],

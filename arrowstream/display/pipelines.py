@@ -10,7 +10,8 @@ from arrowstream.config.settings import Settings
 from arrowstream.core.plural import counted
 from arrowstream.display.boxes import kind_of, notes
 from arrowstream.display.escape import lines
-from arrowstream.display.graph import ends, svg
+from arrowstream.display.graph import svg
+from arrowstream.display.scene import ends
 from arrowstream.display.style import shown
 from arrowstream.display.tables import columns_table, error_box, folded, head, said, table
 from arrowstream.display.unread import unread_graph, unread_plan
@@ -46,7 +47,11 @@ def builder_html(builder: GraphBuilder) -> str:
     drawn = outline(unread_graph(graph), plan)
     if graph.has_output:  # a sink that is not there yet decides what a run guarantees
         drawn = replace(drawn, guarantees=())
-    parts = [head("Builder", graph.name, "not run by being shown"), error_box(wrong) if wrong else "", _graph(drawn)]
+    parts = [
+        head("Builder", graph.name, "not run by being shown"),
+        error_box(wrong) if wrong else "",
+        _graph(drawn),
+    ]
     if unknown is not None:
         parts.append(said(unknown))
     for id in ends(drawn) if plan is not None else ():
@@ -84,10 +89,7 @@ def _more(drawn: Outline) -> list[str]:
     if drawn.guarantees:
         first, *rest = drawn.guarantees
         found += [said(f"with checkpoints: {first}"), *map(said, rest)]
-    rows = [
-        (node.id, kind_of(node), _does(node), notes(node))
-        for node in drawn.nodes
-    ]
+    rows = [(node.id, kind_of(node), _does(node), notes(node)) for node in drawn.nodes]
     if rows:
         headings = ("stage", "kind", "what it does", "backend, guarantee, policies")
         found.append(folded("stages in full", table(headings, rows, label="stages")))

@@ -1,7 +1,7 @@
 """The style of everything that is shown: one sheet, scoped by the class ``arrowstream``, for light and dark.
 
-Colours follow, from the weakest to the strongest: the browser's `prefers-color-scheme`; the theme of JupyterLab, VS Code,
-Colab and Sphinx, which tell it by attributes or classes above the output. No script, no font, nothing from outside.
+Colours follow the browser's `prefers-color-scheme`, unless JupyterLab, VS Code, Colab or Sphinx has a theme of its own,
+which is seen from attributes and classes above the output. No script, no font, nothing from outside.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ padding:8px 12px;margin:6px 0}
 .R .as-node:hover .as-box,.R .as-node:focus-visible .as-box{stroke:var(--as-kind)}
 .R .as-node:focus-visible .as-box{stroke-width:2.5}
 .R .as-output .as-box,.R .as-output:hover .as-box{stroke-dasharray:4 3;stroke:var(--as-line);fill:none}
-.R svg.as-graph .as-kind{fill:var(--as-kind);font:600 10.5px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}
+.R svg.as-graph .as-kind{fill:var(--as-kind);
+font:600 10.5px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}
 .R svg.as-graph .as-name{font:600 12.5px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .R svg.as-graph .as-step{font:11px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .R svg.as-graph .as-columns{fill:var(--as-soft);
 font:11px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .R svg.as-graph .as-note,.R svg.as-graph .as-label{fill:var(--as-soft);
 font:11px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}
-.R svg.as-graph .as-label{stroke:var(--as-halo,transparent);stroke-width:0}
 .R .as-edge{fill:none;stroke:var(--as-edge);stroke-width:1.4}
 .R .as-edge.as-side{stroke-dasharray:5 4}
 .R .as-tip{fill:var(--as-edge);stroke:none}

@@ -62,7 +62,9 @@ def table(
 def columns_table(columns: Sequence[Column]) -> str:
     """Return the names and types of columns as a table; of many columns, the first."""
     shown = table(
-        ("column", "type"), ((name, short_type(dtype)) for name, dtype in columns[:SHOWN_COLUMNS]), label="columns"
+        ("column", "type"),
+        ((name, short_type(dtype)) for name, dtype in columns[:SHOWN_COLUMNS]),
+        label="columns",
     )
     left = len(columns) - SHOWN_COLUMNS
     return shown + (said(f"and {counted(left, 'more columns')}") if left > 0 else "")
@@ -87,7 +89,9 @@ def _cell(value: object) -> str:
         return "<br>".join(map(_cell, value))
     whole = str(value)
     shown = cut(whole, _LONGEST)
-    return text(shown) if len(whole) <= _LONGEST else f'<span title="{text(whole[:5000])}">{text(shown)}</span>'
+    return (
+        text(shown) if len(whole) <= _LONGEST else f'<span title="{text(whole[:5000])}">{text(shown)}</span>'
+    )
 
 
 def _right(place: int, right: set[int]) -> str:

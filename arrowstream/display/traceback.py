@@ -1,4 +1,4 @@
-"""A raised error in a notebook or in IPython: what to do about it, and where in the user's code, not 60 lines of frames."""
+"""A raised error in a notebook or in IPython: the message and the user's own frames, in place of 60 lines."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _place(frame: FrameSummary) -> Iterator[str]:
 
 
 def _is_users(file: str) -> bool:
-    """Return True for a cell and for a file outside of libraries; a module without a file, as a frozen one, is no one's."""
+    """Return True for a cell, and for a file outside of this package and of libraries."""
     if file.startswith("<"):
         return file.startswith("<ipython-input")
     path = Path(file)

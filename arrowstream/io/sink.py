@@ -216,7 +216,8 @@ class Fanout(Shown):
     sinks: tuple[BoundSink, ...]
 
     def _plain_text(self) -> str:
-        return "\n".join([f"fan-out to {counted(len(self.sinks), 'sinks')}", *(sink._plain_text() for sink in self.sinks)])
+        first = f"Sink: fan-out to {counted(len(self.sinks), 'sinks')}"
+        return "\n".join([first, *(f"  {sink._plain_text()}" for sink in self.sinks)])
 
     @classmethod
     def of(cls, sinks: Iterable[SinkSpec | BoundSink | Fanout], more: Sequence[object] = ()) -> Fanout:

@@ -65,7 +65,7 @@ class SourceSpec(Shown, ABC):
 
     @property
     def at_hand(self) -> bool:
-        """True if `label` and `schema` connect to nothing and read nothing that a run needs: a notebook shows them."""
+        """True if `label` and `schema` connect to nothing and take no row from a run: notebooks show them."""
         return True
 
     @abstractmethod

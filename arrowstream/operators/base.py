@@ -77,7 +77,7 @@ class Operator(Described):
 
     @property
     def at_hand(self) -> bool:
-        """True if `output_schema` runs no function of the user and connects to nothing: a notebook shows its result."""
+        """True if `output_schema` calls no function of the user and connects to nothing: notebooks show it."""
         return True
 
     @abstractmethod

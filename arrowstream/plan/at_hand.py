@@ -7,7 +7,7 @@ from arrowstream.plan.graph import Graph
 
 
 def not_at_hand(graph: Graph) -> str | None:
-    """Return the first source or step whose columns a notebook must not ask for, by its name; None if all are at hand.
+    """Return the first source or step whose columns a notebook must not ask for; None if all are at hand.
 
     To ask may take long, as with an object store, or do work, as with a query or a function of the user.
     """
