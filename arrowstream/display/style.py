@@ -94,15 +94,20 @@ font:11px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}
 
 def style() -> str:
     """Return the sheet as a ``<style>`` element."""
+    return f"<style>{sheet()}</style>"
+
+
+def sheet() -> str:
+    """Return the sheet."""
     light, dark, rules = (part.replace("\n", "") for part in (_LIGHT, _DARK, _RULES))
-    sheet = [
+    parts = [
         f".{ROOT}{{{light}}}",
         f"@media (prefers-color-scheme:dark){{.{ROOT}{{{dark}}}}}",
         f"{_under(_LIGHT_THEMES)}{{{light}}}",
         f"{_under(_DARK_THEMES)}{{{dark}}}",
         rules.replace(".R", f".{ROOT}"),
     ]
-    return f"<style>{''.join(sheet)}</style>"
+    return "".join(parts)
 
 
 def shown(*parts: str) -> str:
