@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from arrowstream.display.graph import svg
-from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background.snapshot import Snapshot
 
 _SAMPLES: Final = 300
@@ -23,9 +22,6 @@ class Viewed(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Return what a viewer shows at this moment."""
-
-    def outline(self) -> Outline:
-        """Return the graph."""
 
     def tail(self, stage: str, rows: int) -> pl.DataFrame:
         """Return the last rows that passed a stage."""
@@ -57,7 +53,7 @@ class Answers:
 
     def graph(self) -> dict[str, Any]:
         """Return the graph, as nodes and edges and as a drawing."""
-        outline = self._viewed.outline()
+        outline = self._viewed.snapshot().outline
         return {"outline": outline, "svg": svg(outline)}
 
     def history(self) -> dict[str, list[float]]:
@@ -74,21 +70,28 @@ class Answers:
         return now.stage(stage) is not None or any(node.id == stage for node in now.outline.nodes)
 
     def tail(self, stage: str, rows: int) -> dict[str, Any]:
-        """Return the last rows of a stage as texts, and a sentence for the case that there are none."""
+        """Return the last rows of a stage as texts, a sentence for the case that there are none, and fitted costs."""
         now = self._viewed.snapshot()
+        costs = [cost for node in now.outline.nodes if node.id == stage for cost in node.costs]
         if now.stage(stage) is None:
-            return {"columns": [], "rows": [], "said": "nothing has run here so far"}
+            return {"columns": [], "rows": [], "said": "nothing has run here so far", "costs": costs}
         frame = self._viewed.tail(stage, rows)
-        ended = now.state not in ("running", "stopping")
+        ended = not is_going(now.state)
         return {
             "columns": [(name, str(dtype)) for name, dtype in frame.schema.items()],
             "rows": [[_text(value) for value in row] for row in frame.rows()],
             "said": "the run ended before its rows were looked at" if ended else "no rows have passed since",
+            "costs": costs,
         }
 
     def stop(self) -> None:
         """Stop the run gently."""
         self._viewed.stop()
+
+
+def is_going(state: str) -> bool:
+    """Return True if a run with this state has not ended."""
+    return state in ("running", "stopping")
 
 
 def _text(value: object) -> str | None:

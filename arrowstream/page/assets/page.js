@@ -8,7 +8,7 @@ const number = new Intl.NumberFormat("en-US");
 const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 });
 
 // Returns an element with attributes and children; strings become text.
-export function make(tag, attributes = {}, ...children) {
+function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "on") for (const [event, act] of Object.entries(value)) element.addEventListener(event, act);
@@ -24,7 +24,7 @@ const rate = (value) => known(value, (n) => `${short.format(n)}/s`);
 const share = (value) => known(value, (n) => `${Math.round(100 * n)} %`);
 const wait = (ms) => known(ms, (n) => (n < 1 ? `${Math.round(1000 * n)} µs` : n < 1000 ? `${n.toPrecision(3)} ms` : duration(n / 1000)));
 
-export function duration(s) {
+function duration(s) {
   if (s === null || s === undefined) return "–";
   if (s < 60) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
   const [hours, minutes] = [Math.floor(s / 3600), Math.floor((s % 3600) / 60)];
@@ -140,7 +140,7 @@ class View {
     for (const stage of state.stages) this.showStage(stage, going);
     for (const [id, row] of this.rows) if (!state.stages.some((stage) => stage.id === id)) { row.line.remove(); this.rows.delete(id); }
     this.state = state;
-    if (this.selected !== null) await this.showDetail();
+    if (this.selected !== null) await this.refresh();
     this.ended = !going;
   }
 
@@ -182,9 +182,10 @@ class View {
     this.selected = id;
     this.tail = null;
     this.mark();
-    await this.showDetail();
+    this.describe();
     this.detail.focus({ preventScroll: true });
     this.detail.scrollIntoView({ block: "nearest" });
+    await this.refresh();
   }
 
   mark() {
@@ -195,35 +196,52 @@ class View {
     for (const [id, row] of this.rows) row.line.classList.toggle("as-chosen", id === this.selected);
   }
 
-  async showDetail() {
+  // Says what does not change about the chosen stage, and makes room for what does. It is made once for each choice,
+  // so that what is focused or selected stays so.
+  describe() {
+    const node = this.outline.nodes.find((each) => each.id === this.selected);
+    const part = (name, ...content) => make("details", { open: true }, make("summary", {}, name), ...content);
+    this.errors = make("div");
+    this.lastRows = make("div", {}, make("p", { class: "as-said" }, "waiting for rows"));
+    this.costs = make("ul");
+    const parts = [make("h3", {}, this.selected)];
+    const lines = node ? [...node.reads, ...node.steps] : [];
+    if (lines.length) parts.push(part("steps", make("pre", {}, lines.join("\n"))));
+    const notes = node ? [node.backend && `backend ${node.backend}`, node.guarantee, ...node.policies, node.remark].filter(Boolean) : [];
+    if (notes.length) parts.push(make("ul", { class: "as-said" }, ...notes.map((note) => make("li", {}, note))));
+    parts.push(this.errors, part("last rows", this.lastRows));
+    const columns = node?.columns_out ?? node?.columns_in;
+    if (columns) parts.push(part("columns", dataTable(["column", "type"], columns)));
+    if (node?.backend) parts.push(part("fitted costs", this.costs));
+    this.detail.replaceChildren(...parts);
+  }
+
+  // Asks for what changes about the chosen stage.
+  async refresh() {
     const id = this.selected;
-    const answer = this.ended && this.tail ? this.tail : await this.ask.tail(id, ROWS);
+    const answer = this.ended && this.tail !== null ? this.tail : await this.ask.tail(id, ROWS);
     if (id !== this.selected) return;
     this.tail = answer;
-    const node = this.outline.nodes.find((each) => each.id === id);
-    const stage = this.state?.stages.find((each) => each.id === id);
-    const opened = [...this.detail.querySelectorAll("details")].filter((each) => !each.open).map((each) => each.dataset.part);
-    const part = (name, ...content) => make("details", { open: !opened.includes(name), "data-part": name }, make("summary", {}, name), ...content);
-    const parts = [make("h3", {}, id)];
-    if (node) {
-      const lines = [...node.reads, ...node.steps];
-      if (lines.length) parts.push(part("steps", make("pre", {}, lines.join("\n"))));
-      const notes = [node.backend && `backend ${node.backend}`, node.guarantee, ...node.policies, node.remark].filter(Boolean);
-      if (notes.length) parts.push(make("ul", { class: "as-said" }, ...notes.map((note) => make("li", {}, note))));
-      const columns = node.columns_out ?? node.columns_in;
-      if (columns) parts.push(part("columns", dataTable(["column", "type"], columns)));
-      if (node.costs.length) parts.push(part("fitted costs", make("ul", {}, ...node.costs.map((cost) => make("li", {},
-        `${cost.backend}: ${cost.fixed_us.toFixed(0)} µs a batch + ${cost.row_ns.toFixed(1)} ns a row, from ${number.format(cost.batches)} batches`)))));
-    }
-    if (stage?.latest_errors.length) parts.push(part("latest errors", ...stage.latest_errors.map((text) => make("pre", { class: "as-error" }, text))));
-    parts.push(part("last rows", answer.rows.length ? dataTable(answer.columns.map(([name]) => name), answer.rows, answer.columns.map(([, type]) => type)) : make("p", { class: "as-said" }, answer.said)));
-    this.detail.replaceChildren(...parts);
+    const [names, types] = [answer.columns.map(([name]) => name), answer.columns.map(([, type]) => type)];
+    replace(this.lastRows, answer.rows.length ? dataTable(names, answer.rows, types) : make("p", { class: "as-said" }, answer.said));
+    replace(this.costs, ...answer.costs.map((cost) => make("li", {},
+      `${cost.backend}: ${cost.fixed_us.toFixed(0)} µs a batch + ${cost.row_ns.toFixed(1)} ns a row, from ${number.format(cost.batches)} batches`)));
+    const failed = this.state?.stages.find((each) => each.id === id)?.latest_errors ?? [];
+    replace(this.errors, ...failed.map((text) => make("pre", { class: "as-error" }, text)));
   }
 
   async askToStop() {
     this.stop.disabled = true;
     await this.ask.stop();
   }
+}
+
+// Replaces the children of an element, unless they look the same or the reader has selected text in them.
+function replace(element, ...children) {
+  const selection = document.getSelection();
+  if (selection !== null && !selection.isCollapsed && element.contains(selection.anchorNode)) return;
+  const next = make("div", {}, ...children);
+  if (next.innerHTML !== element.innerHTML) element.replaceChildren(...next.childNodes);
 }
 
 function dataTable(headings, rows, tips = []) {
