@@ -37,9 +37,10 @@ A message says what failed, where, what was expected, what was found, and what t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from signal import Signals
 from typing import Any
+
+from arrowstream.shown import by_display
 
 
 class ArrowstreamError(Exception):
@@ -83,17 +84,11 @@ class ArrowstreamError(Exception):
         return _printable("\n".join(lines))
 
     def _repr_html_(self) -> Any:
-        return _by_display("errors.error_html", self)
+        return by_display("errors.error_html", self)
 
     def _render_traceback_(self) -> Any:
         """Return the lines that IPython shows in place of all frames: the user's frames and the message."""
-        return _by_display("traceback.short_traceback", self)
-
-
-def _by_display(name: str, error: ArrowstreamError) -> Any:
-    """Return what a function of `arrowstream.display`, which is above this module, makes of an error."""
-    module, _, function = name.partition(".")
-    return getattr(import_module(f"arrowstream.display.{module}"), function)(error)
+        return by_display("traceback.short_traceback", self)
 
 
 def _printable(text: str) -> str:

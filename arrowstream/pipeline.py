@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import polars as pl
 
@@ -21,7 +21,7 @@ from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.ingest import schema_of
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
-from arrowstream.core.shown import Shown, html_by
+from arrowstream.display.sentence import sentence
 from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.apply_settings import apply_settings
@@ -32,10 +32,10 @@ from arrowstream.plan.messages import message_schema, settled
 from arrowstream.plan.outline import Outline
 from arrowstream.plan.outline_of import outline, passing_schemas
 from arrowstream.plan.physical import Plan
-from arrowstream.plan.sentence import sentence
 from arrowstream.runtime.failure.cleanup import releasing
 from arrowstream.runtime.options import Prepared
 from arrowstream.runtime.report import Progress
+from arrowstream.shown import Shown
 
 
 @explain_calls
@@ -155,6 +155,8 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
     (3, [12])
     """
 
+    _shown_by: ClassVar[str] = "pipelines.pipeline"
+
     def __init__(self, graph: Graph, clock: Clock, settings: Settings) -> None:
         super().__init__(graph, clock, settings)
         self._plan: Plan | None = None
@@ -182,9 +184,6 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
 
     def __repr__(self) -> str:
         return f"Pipeline {sentence(self._graph)}"
-
-    def _repr_html_(self) -> str:
-        return html_by("pipelines.pipeline_html", (self._graph, self._plan))
 
     def writes_to(self, path: Path) -> bool:
         """Return True if a sink of the pipeline writes to the file at `path`.

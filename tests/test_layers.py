@@ -22,11 +22,13 @@ TOP = {
     "__main__",
     "errors",
     "pipeline",
+    "shown",
     "terminal",
 }
-"""The modules outside of every folder: what users import, and the text of reports on a terminal."""
+"""The modules outside of every folder: what users import, the text of reports on a terminal, what notebooks ask."""
 
 LAYERS = (
+    {"shown"},
     {"errors"},
     {"core"},
     {"expressions", "policies", "config", "metrics"},
@@ -71,6 +73,7 @@ OUTSIDE = {
 
 OUTSIDE_OF = {
     "arrowstream/errors.py": set[str](),
+    "arrowstream/shown.py": set[str](),
     "arrowstream/pipeline.py": {"polars"},
     "arrowstream/builder/results.py": {"polars", "pyarrow"},
     "arrowstream/terminal.py": {"rich"},

@@ -8,13 +8,13 @@ from typing import ClassVar, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls
-from arrowstream.core.shown import Shown
 from arrowstream.io.sink import AnySink, SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.base import Expressions, Operator
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.shown import Shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,7 +25,7 @@ T = TypeVar("T")
 class GraphBuilder(Shown):
     """A graph, with the methods that every builder has."""
 
-    _html_function: ClassVar[str] = "pipelines.builder_html"
+    _shown_by: ClassVar[str] = "pipelines.builder"
     graph: Graph
 
     def source(self, source: SourceSpec | EventTimeSource) -> Self:

@@ -15,7 +15,7 @@ from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.joins.tables import FrameTable, JoinTable
-from arrowstream.plan.at_hand import not_at_hand
+from arrowstream.plan.checks.at_hand import not_at_hand
 from arrowstream.plan.composites.inputs import checked_inputs
 from arrowstream.plan.graph import Graph
 from arrowstream.runtime.report import RunReport, log_losses

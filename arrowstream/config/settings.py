@@ -22,8 +22,8 @@ from arrowstream.core.defaults import (
     RETRY_DELAY_MS,
     WORKER_THREADS,
 )
-from arrowstream.core.shown import Shown
 from arrowstream.errors import JobError, SettingsError
+from arrowstream.shown import Shown
 
 if TYPE_CHECKING:
     # Imported only when a value must be checked, to keep importing arrowstream fast.
@@ -110,7 +110,7 @@ class Settings(Shown):
     arrowstream.errors.SettingsError: argument default_buffer_size: expected `int` >= 1, found 0
     """
 
-    _html_function: ClassVar[str] = "settings.settings_html"
+    _shown_by: ClassVar[str] = "settings.settings"
     default_buffer_size: Annotated[int, Meta(ge=1)] = QUEUE_BATCHES
     max_buffer_size: Annotated[int, Meta(ge=1)] = 10_000
     buffer_mb: Annotated[int, Meta(ge=1)] = QUEUE_MIB
@@ -204,11 +204,6 @@ class Settings(Shown):
         """Yield each key with its value, secrets masked, and its origin."""
         for key in _defaults():
             yield key, str(masked(key, getattr(self, key))), self.origin(key)
-
-    def _plain_text(self) -> str:
-        rows = list(self.table())
-        wide = max(len(key) for key, _, _ in rows)
-        return "\n".join(f"{key:{wide}} = {value}  ({origin})" for key, value, origin in rows)
 
     def __repr__(self) -> str:
         values = (f"{key}={masked(key, getattr(self, key))!r}" for key in _defaults())

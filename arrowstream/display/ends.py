@@ -7,7 +7,7 @@ from arrowstream.display.style import shown
 from arrowstream.display.tables import columns_table, error_box, head, said
 from arrowstream.display.unread import unread
 from arrowstream.errors import ArrowstreamError
-from arrowstream.io.sink import AnySink, Fanout, bound
+from arrowstream.io.sink import AnySink, Fanout, SinkSpec, bound
 from arrowstream.io.source import EventTimeSource, SourceSpec
 
 
@@ -57,3 +57,22 @@ def sink_html(sink: AnySink) -> str:
         if end.handlers:
             parts.append(said(f"on error: {', then '.join(handler.describe() for handler in end.handlers)}"))
     return shown(*parts)
+
+
+def source_text(source: SourceSpec | EventTimeSource) -> str:
+    """Return a source on one line."""
+    if isinstance(source, EventTimeSource):
+        return f"{source_text(source.source)}, event time in {source.time.column}"
+    return f"Source: {unread(source).label}"
+
+
+def sink_text(sink: AnySink) -> str:
+    """Return a sink on one line, a fan-out on a line for each of its sinks."""
+    if isinstance(sink, Fanout):
+        first = f"Sink: fan-out to {counted(len(sink.sinks), 'sinks')}"
+        return "\n".join([first, *(f"  {sink_text(each)}" for each in sink.sinks)])
+    if isinstance(sink, SinkSpec):
+        return f"Sink: {sink.label}; {sink.guarantee}"
+    best_effort = "" if sink.best_effort_capacity is None else ", best effort"
+    handlers = ", then ".join(handler.describe() for handler in sink.handlers)
+    return f"Sink: {sink.sink.label}{best_effort}{f', on error: {handlers}' if handlers else ''}"

@@ -2,8 +2,8 @@
 
 The way of Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system structures" (1981):
 layers by longest paths, the order inside a layer by the means of neighbours, then places next to the neighbours. The
-last step is exact for one layer at a time: the nearest places, in least squares, that keep the order and the distance,
-which is isotonic regression.
+last step is exact for one layer at a time: isotonic regression gives the nearest places, in least squares, that keep
+the order and the distance.
 """
 
 from __future__ import annotations

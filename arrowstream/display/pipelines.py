@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 from arrowstream.backends.registry import backends
 from arrowstream.builder.base import GraphBuilder
@@ -17,12 +18,26 @@ from arrowstream.display.tables import columns_table, error_box, folded, head, s
 from arrowstream.display.unread import unread_graph, unread_plan
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.apply_settings import apply_settings
-from arrowstream.plan.at_hand import not_at_hand
+from arrowstream.plan.checks.at_hand import not_at_hand
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.outline import Column, Node, Outline
 from arrowstream.plan.outline_of import outline
 from arrowstream.plan.physical import Plan
+
+
+class Planned(Protocol):
+    """The interface of a pipeline that this module needs."""
+
+    @property
+    def _graph(self) -> Graph: ...
+
+    @property
+    def _plan(self) -> Plan | None: ...
+
+
+builder_text = pipeline_text = repr
+"""One line: source, steps, sinks."""
 
 
 def builder_html(builder: GraphBuilder) -> str:
@@ -61,9 +76,9 @@ def builder_html(builder: GraphBuilder) -> str:
     return shown(*parts, *_more(drawn))
 
 
-def pipeline_html(pipeline: tuple[Graph, Plan | None]) -> str:
+def pipeline_html(pipeline: Planned) -> str:
     """Return what a pipeline is, from its graph and its plan, with the costs fitted so far."""
-    graph, plan = pipeline
+    graph, plan = pipeline._graph, pipeline._plan
     drawn = outline(unread_graph(graph), None if plan is None else unread_plan(plan))
     state = "" if drawn.planned else "columns: learnt from the first batch, then checked"
     return shown(head("Pipeline", graph.name, state), _graph(drawn), *_more(drawn))

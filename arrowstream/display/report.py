@@ -12,6 +12,8 @@ from arrowstream.metrics.snapshot import Metrics
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.runtime.report import RunReport
 
+report_text = metrics_text = str
+
 
 def report_html(report: RunReport) -> str:
     """Return the report of a run: totals, a row for each stage, checkpoints, losses."""

@@ -14,3 +14,10 @@ def settings_html(settings: Settings) -> str:
     given = sum(origin != DEFAULT for _, _, origin in rows)
     words = f"{counted(given, 'values')} given, all others are defaults" if given else "defaults"
     return shown(head("Settings", "", words), table(("setting", "value", "from"), rows, label="settings"))
+
+
+def settings_text(settings: Settings) -> str:
+    """Return a line for each setting."""
+    rows = list(settings.table())
+    wide = max(len(key) for key, _, _ in rows)
+    return "\n".join(f"{key:{wide}} = {value}  ({origin})" for key, value, origin in rows)

@@ -1,7 +1,7 @@
 """The style of everything that is shown: one sheet, scoped by the class ``arrowstream``, for light and dark.
 
-Colours follow the browser's `prefers-color-scheme`, unless JupyterLab, VS Code, Colab or Sphinx has a theme of its own,
-which is seen from attributes and classes above the output. No script, no font, nothing from outside.
+Colours follow the browser's `prefers-color-scheme`, unless JupyterLab, VS Code, Colab or Sphinx has a theme of its
+own, which attributes and classes above the output show. No script, no font, nothing from outside.
 """
 
 from __future__ import annotations

@@ -16,21 +16,17 @@ import polars as pl
 from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_call, explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
-from arrowstream.core.plural import counted
-from arrowstream.core.shown import Shown
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.writer import BlockingWriter, Writer
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
+from arrowstream.shown import Shown
 
 
 class SinkSpec(Shown, ABC):
     """Immutable description of a sink of batches."""
 
-    _html_function: ClassVar[str] = "ends.sink_html"
-
-    def _plain_text(self) -> str:
-        return f"Sink: {self.label}; {self.guarantee}"
+    _shown_by: ClassVar[str] = "ends.sink"
 
     @property
     @abstractmethod
@@ -180,15 +176,10 @@ class BoundSink(Shown):
         Queue capacity of a best-effort sink, in batches; None if the sink applies backpressure.
     """
 
-    _html_function: ClassVar[str] = "ends.sink_html"
+    _shown_by: ClassVar[str] = "ends.sink"
     sink: SinkSpec
     handlers: tuple[ErrorHandler, ...] = ()
     best_effort_capacity: int | None = None
-
-    def _plain_text(self) -> str:
-        best_effort = "" if self.best_effort_capacity is None else ", best effort"
-        handlers = ", then ".join(handler.describe() for handler in self.handlers)
-        return f"Sink: {self.sink.label}{best_effort}{f', on error: {handlers}' if handlers else ''}"
 
     def best_effort(self, buffer: int = 64) -> BoundSink:
         """Return the sink as best effort; see `SinkSpec.best_effort`."""
@@ -212,12 +203,8 @@ class Fanout(Shown):
         One or more sinks.
     """
 
-    _html_function: ClassVar[str] = "ends.sink_html"
+    _shown_by: ClassVar[str] = "ends.sink"
     sinks: tuple[BoundSink, ...]
-
-    def _plain_text(self) -> str:
-        first = f"Sink: fan-out to {counted(len(self.sinks), 'sinks')}"
-        return "\n".join([first, *(f"  {sink._plain_text()}" for sink in self.sinks)])
 
     @classmethod
     def of(cls, sinks: Iterable[SinkSpec | BoundSink | Fanout], more: Sequence[object] = ()) -> Fanout:

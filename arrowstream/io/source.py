@@ -20,11 +20,11 @@ from arrowstream.core.messages import VALUE, Decoder
 from arrowstream.core.mistakes.explain import explain_call, explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.notes import ReaderNote
-from arrowstream.core.shown import Shown
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.backlog import Backlog
+from arrowstream.shown import Shown
 
 BAD_ROWS: Final = pl.Schema(
     {"file": pl.String(), "row": pl.Int64(), "line": pl.Int64(), "error": pl.String(), "text": pl.String()}
@@ -38,10 +38,7 @@ Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 class SourceSpec(Shown, ABC):
     """Immutable description of a source of batches."""
 
-    _html_function: ClassVar[str] = "ends.source_html"
-
-    def _plain_text(self) -> str:
-        return f"Source: {self.label if self.at_hand else self.brief}"
+    _shown_by: ClassVar[str] = "ends.source"
 
     @property
     @abstractmethod
@@ -237,18 +234,13 @@ class EventTimeSource(Shown):
 
     Parameters
     ----------
-    source
-        Source of the rows.
-    time
-        Their event time.
+    source, time
+        Source of the rows, and their event time.
     """
 
-    _html_function: ClassVar[str] = "ends.source_html"
+    _shown_by: ClassVar[str] = "ends.source"
     source: SourceSpec
     time: EventTime
-
-    def _plain_text(self) -> str:
-        return f"{self.source._plain_text()}, event time in {self.time.column}"
 
 
 class Reader(Backlog, ABC):

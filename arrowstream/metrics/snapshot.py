@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from arrowstream.core.plural import counted
-from arrowstream.core.shown import Shown
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.prometheus import exposition
 from arrowstream.metrics.stage import StageMetrics
+from arrowstream.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Metrics(Shown):
     (3, 2, 2, 0)
     """
 
-    _html_function: ClassVar[str] = "report.metrics_html"
+    _shown_by: ClassVar[str] = "report.metrics"
     name: str
     seconds: float
     running: bool

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
-from arrowstream.core.shown import Shown
 from arrowstream.metrics.checkpoints import CheckpointMetrics
 from arrowstream.metrics.stage import StageMetrics
+from arrowstream.shown import Shown
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class RunReport(Shown):
         The checkpoints of the run; None without them.
     """
 
-    _html_function: ClassVar[str] = "report.report_html"
+    _shown_by: ClassVar[str] = "report.report"
     name: str
     rows_in: int
     rows_out: int
