@@ -213,7 +213,7 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
     def _progress_bar(self) -> AbstractContextManager[Callable[[Progress], None]]:
         from arrowstream.terminal import progress_bar
 
-        return progress_bar(self.name)
+        return progress_bar(self.name, metrics=self.metrics)
 
     def _compile_first(self, first: Batch) -> Plan:
         """Return the plan for a source whose columns, or those of its messages, its first batch shows."""
