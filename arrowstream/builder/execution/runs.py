@@ -16,6 +16,7 @@ from arrowstream.core.checks import PathLike, check_whole
 from arrowstream.core.clock import Clock
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.core.mistakes.explain import explain_calls
+from arrowstream.core.waiting import in_cell
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.outline import Outline
@@ -169,11 +170,23 @@ class Runs(ServesMetrics):
         Ctrl-C ends the run at once and raises KeyboardInterrupt, as in any program: nothing is committed, unless the
         commit has begun, which is then completed. With ``signals=True`` the first Ctrl-C stops the run gently.
 
+        In a cell of a notebook or of IPython, the run is one of `start`, and an interrupt stops it gently: the call
+        returns its report. A second interrupt ends it at once.
+
         Parameters
         ----------
         progress, duration, limit, signals, checkpoint, every, from_checkpoint
             As for `run`, which says what is returned and what may be raised.
         """
+        if signals is False and in_cell():
+            return self.start(
+                progress=progress,
+                duration=duration,
+                limit=limit,
+                checkpoint=checkpoint,
+                every=every,
+                from_checkpoint=from_checkpoint,
+            ).wait()
         return run_blocking(
             lambda: self.run(
                 progress=progress,
@@ -225,13 +238,14 @@ class Runs(ServesMetrics):
             options = self._options(
                 stack, progress, duration, limit, False, checkpoint, every, from_checkpoint
             )
+            run = Run(self._clock, options)
             around = stack.pop_all()
 
-        async def begin(on_begin: Callable[[Run], None]) -> RunReport:
+        async def execute() -> RunReport:
             with around:
-                return await self._execute(options, False, on_begin)
+                return await self._execute_run(run, False)
 
-        return Running(self.name, begin, self.outline, self._passing).begin()
+        return Running(self.name, run, execute, self.outline, self._passing).begin()
 
     def stop(self) -> None:
         """Stop every run of this pipeline gently, from any thread: batches in flight are delivered.
@@ -248,15 +262,11 @@ class Runs(ServesMetrics):
         runs = list(self._runs)
         return runs[-1].metrics(self.name) if runs else self._metrics
 
-    async def _execute(
-        self,
-        options: Options,
-        signals: bool | SignalHandling,
-        on_begin: Callable[[Run], None] = lambda run: None,
-    ) -> RunReport:
-        run = Run(self._clock, options)
+    async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
+        return await self._execute_run(Run(self._clock, options), signals)
+
+    async def _execute_run(self, run: Run, signals: bool | SignalHandling) -> RunReport:
         self._runs[run] = asyncio.get_running_loop()
-        on_begin(run)
         try:
             work = run.execute(self._prepared())
             if signals is False:

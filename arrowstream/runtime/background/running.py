@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import polars as pl
 
@@ -18,7 +19,12 @@ from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background.history import SAMPLE_SECONDS, History, Rates
 from arrowstream.runtime.background.snapshot import Snapshot, StageFigures
 from arrowstream.runtime.background.tap import MOST_ROWS, Taps
-from arrowstream.runtime.background.thread import Background, Begin
+from arrowstream.runtime.background.thread import Background
+from arrowstream.runtime.report import RunReport
+from arrowstream.runtime.run import Run
+
+FIRST_SECONDS = 1.0
+"""Time that a first call of `Running.tail` waits for rows, in seconds."""
 
 _LOOK_SECONDS = 0.01
 """Time between two looks for a stage that is not open yet, in seconds."""
@@ -49,7 +55,8 @@ class Running(Background):
     def __init__(
         self,
         name: str,
-        begin: Begin,
+        run: Run,
+        execute: Callable[[], Coroutine[Any, Any, RunReport]],
         outline: Callable[[], Outline],
         passing: Callable[[], Mapping[str, pl.Schema]],
     ) -> None:
@@ -59,14 +66,16 @@ class Running(Background):
         ----------
         name
             The pipeline's name.
-        begin
-            Returns the coroutine of the run.
+        run
+            The run.
+        execute
+            Returns the coroutine that executes it, once.
         outline
             Returns the outline of the pipeline.
         passing
             Returns the schema of the rows that pass at each node, by id, as far as they are known.
         """
-        super().__init__(name, begin)
+        super().__init__(name, run, execute)
         self._outline = outline
         self._passing = passing
         self._history = History()
@@ -83,20 +92,19 @@ class Running(Background):
         self._taps.end()
 
     def _sample(self) -> None:
-        if self._run is not None:
-            self._history.sample(self._run.counters, self._run.seconds)
+        self._history.sample(self._run.counters, self._run.seconds)
 
     def metrics(self) -> Metrics:
         """Return frozen metrics of the run, while it goes on and after it."""
-        return Metrics.of(self.name) if self._run is None else self._run.metrics(self.name)
+        return self._run.metrics(self.name)
 
-    def tail(self, stage: str, rows: int = 20, *, wait: float = 1.0) -> pl.DataFrame:
+    def tail(self, stage: str, rows: int = 20, *, wait: float | None = None) -> pl.DataFrame:
         """Return the last rows that came out of a stage, or went into a sink.
 
         Rows are kept only while somebody asks: the first call begins with that, and waits until `rows` rows have
-        passed, at most for `wait` seconds; later calls return at once. What passed before the first call is not
-        known, so that the frame is empty if the run has ended by then. 30 s after the last call, nothing is kept
-        any more, and the next call is a first one. A stage that nobody asks about does nothing for it.
+        passed, at most for a second; later calls return at once. What passed before the first call is not known, so
+        that the frame is empty if the run has ended by then. 30 s after the last call, nothing is kept any more, and
+        the next call is a first one. A stage that nobody asks about does nothing for it.
 
         Parameters
         ----------
@@ -106,7 +114,7 @@ class Running(Background):
         rows
             Number of rows, from 1 to 10,000.
         wait
-            Longest time that a first call waits, in seconds.
+            Longest time to wait for as many rows, in seconds; by default 1 for a first call, and 0 for later ones.
 
         Returns
         -------
@@ -122,24 +130,26 @@ class Running(Background):
         check_whole("rows", rows, least=1)
         if rows > MOST_ROWS:
             raise PlanError("tail() keeps few rows", expected=f"at most {MOST_ROWS:,}", found=f"{rows:,}")
+        if wait is None:
+            wait = 0.0 if self._taps.has(stage) else FIRST_SECONDS
         until = time.monotonic() + wait
         counters = self._counters_of(stage, until)
         frames: list[pl.DataFrame] = []
         if counters is not None:
-            tap, is_new = self._taps.of(stage, counters)
+            tap = self._taps.of(stage, counters)
             if self.done:
                 tap.detach()
-            frames = tap.last(rows, max(until - time.monotonic(), 0.0) if is_new else 0.0)
+            frames = tap.last(rows, max(until - time.monotonic(), 0.0))
         return pl.concat(frames) if frames else pl.DataFrame(schema=self._passing().get(stage))
 
     def _counters_of(self, stage: str, until: float) -> StageCounters | None:
         """Return the counters of a stage, and wait for a stage that is about to be opened; None if it was not."""
-        counters = self._counters()
+        counters = self._run.counters
         planned = {node.id: node.kind for node in self._outline().nodes}
         while stage in planned and stage not in counters and time.monotonic() < until:
             if self.join(_LOOK_SECONDS):
                 break
-            counters = self._counters()
+            counters = self._run.counters
         if stage not in counters and planned.get(stage) in (None, "inputs"):
             names = list(counters or planned)
             raise PlanError(
@@ -151,9 +161,6 @@ class Running(Background):
                 hint=did_you_mean(stage, names),
             )
         return counters.get(stage)
-
-    def _counters(self) -> dict[str, StageCounters]:
-        return {} if self._run is None else self._run.counters
 
     def history(self) -> pl.DataFrame:
         """Return the figures of every stage over time.
@@ -174,8 +181,7 @@ class Running(Background):
 
     def snapshot(self) -> Snapshot:
         """Return what a viewer of the run shows at this moment, as plain values: graph, figures, losses, errors."""
-        metrics, run = self.metrics(), self._run
-        counters = self._counters()
+        metrics, counters = self.metrics(), self._run.counters
         stages = []
         for id, stage in metrics.stages.items():
             if self.done or id not in counters:
@@ -189,7 +195,7 @@ class Running(Background):
         return Snapshot(
             name=self.name,
             state=self.state,
-            stopped=None if run is None else run.stop_reason,
+            stopped=self._run.stop_reason,
             unix_seconds=time.time(),
             seconds=metrics.seconds,
             rows_in=metrics.rows_in,
@@ -199,7 +205,7 @@ class Running(Background):
             p99_ms=latency.p99_ms if latency.count else None,
             queue_depth=metrics.queue_depth,
             errors=metrics.errors,
-            losses=None if run is None else run.losses(self.name),
+            losses=self._run.losses(self.name),
             error=None if self.error is None else f"{type(self.error).__name__}: {self.error}",
             outline=outline,
             stages=tuple(stages),

@@ -49,8 +49,7 @@ class Tap:
             self._held += batch.num_rows
             while self._held - self._batches[0].num_rows >= self._wanted:
                 self._held -= self._batches.popleft().num_rows
-            if self._held >= self._wanted:
-                self._changed.notify_all()
+            self._changed.notify_all()
 
     def last(self, rows: int, wait_s: float = 0.0) -> list[pl.DataFrame]:
         """Return the last rows that have passed, up to `rows`, in their order.
@@ -96,18 +95,16 @@ class Taps:
         self._taps: dict[str, Tap] = {}
         self._lock = threading.Lock()
 
-    def of(self, name: str, counters: StageCounters) -> tuple[Tap, bool]:
-        """Return the tap of a stage, and whether it is a new one."""
-        with self._lock:
-            known = self._taps.get(name)
-            if known is not None:
-                return known, False
-            tap = self._taps[name] = Tap(counters)
-            return tap, True
+    def has(self, name: str) -> bool:
+        """Return whether a stage has a tap."""
+        return name in self._taps
 
-    def known(self, name: str) -> Tap | None:
-        """Return the tap of a stage, if it has one."""
-        return self._taps.get(name)
+    def of(self, name: str, counters: StageCounters) -> Tap:
+        """Return the tap of a stage, which gets one if it has none."""
+        with self._lock:
+            if name not in self._taps:
+                self._taps[name] = Tap(counters)
+            return self._taps[name]
 
     def drop_forgotten(self) -> None:
         """Take off the taps that nobody has asked for a while."""

@@ -22,9 +22,6 @@ from arrowstream.runtime.run import Run
 
 _log = logging.getLogger("arrowstream")
 
-Begin = Callable[[Callable[[Run], None]], Coroutine[Any, Any, RunReport]]
-"""Returns the coroutine of a run, which calls its argument with the `Run` before it waits for anything."""
-
 
 @explain_calls
 class Background(ABC):
@@ -34,14 +31,16 @@ class Background(ABC):
     ----------
     name
         The pipeline's name.
-    begin
-        Returns the coroutine of the run.
+    run
+        The run.
+    execute
+        Returns the coroutine that executes it, once.
     """
 
-    def __init__(self, name: str, begin: Begin) -> None:
+    def __init__(self, name: str, run: Run, execute: Callable[[], Coroutine[Any, Any, RunReport]]) -> None:
         self.name = name
-        self._begin = begin
-        self._run: Run | None = None
+        self._run = run
+        self._execute = execute
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._report: RunReport | None = None
@@ -56,7 +55,6 @@ class Background(ABC):
 
     def begin(self) -> Self:
         """Start the thread; return once the run has begun."""
-        at_exit.on_begin(self)
         self._thread.start()
         self._begun.wait()
         return self
@@ -71,39 +69,42 @@ class Background(ABC):
 
     def _work(self) -> None:
         """Run to the end, on the thread."""
+        at_exit.on_begin(self)
         try:
             asyncio.run(self._main())
         except BaseException as error:
-            self._error = error
+            self._error = self._error or error
         finally:
             self._on_end()
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
+        self._loop.call_soon(self._begun.set)  # once the pipeline knows of the run
         looking = asyncio.create_task(self._look_regularly(), name="history")
         try:
-            self._report = await self._begin(self._on_begin)
+            self._report = await self._execute()
+        except BaseException as error:
+            self._error = (
+                error  # and not the task's: a loop that SystemExit has ended would complain about it
+            )
         finally:
             looking.cancel()
             self._look_last()
-
-    def _on_begin(self, run: Run) -> None:
-        self._run = run
-        self._begun.set()
 
     def _on_end(self) -> None:
         """Report the end to whoever waits, or to the log."""
         if self._is_cancelled and isinstance(self._error, asyncio.CancelledError):
             self._error = RunCancelled(f"pipeline {self.name} was ended at once: nothing more is committed")
+        if not self._waiting:
+            self._log_end()
         at_exit.on_end(self)
-        with self._mutex:
-            awaited = self._waiting > 0
-            self._ended.set_result(None)
-        self._begun.set()
-        if awaited:
-            return
-        if self._report is not None:
+        self._ended.set_result(None)
+
+    def _log_end(self) -> None:
+        """Log what nobody is there to be told."""
+        if self._error is None:
+            assert self._report is not None
             log_losses(self._report)
         elif not isinstance(self._error, RunCancelled):
             kind = type(self._error).__name__
@@ -128,7 +129,7 @@ class Background(ABC):
     def state(self) -> State:
         """What the run does: ``"running"``, ``"stopping"``, ``"done"``, ``"failed"`` or ``"cancelled"``."""
         if not self.done:
-            return "running" if self._run is None or self._run.stop_reason is None else "stopping"
+            return "running" if self._run.stop_reason is None else "stopping"
         if self._error is None:
             return "done"
         return "cancelled" if isinstance(self._error, RunCancelled) else "failed"
@@ -136,7 +137,7 @@ class Background(ABC):
     @property
     def commits(self) -> bool:
         """True while the sinks make rows visible, which nothing stops."""
-        return not self.done and self._run is not None and self._run.commit_begun
+        return not self.done and self._run.commit_begun
 
     def stop(self) -> None:
         """End the run gently, as `Pipeline.stop`: sources stop, rows in flight are delivered, sinks commit.
@@ -146,8 +147,7 @@ class Background(ABC):
         self._stop("stop")
 
     def _stop(self, reason: str) -> None:
-        if self._run is not None:
-            self._on_loop(self._run.stop, reason)
+        self._on_loop(self._run.stop, reason)
 
     def cancel(self) -> None:
         """End the run at once: nothing more is committed, and `wait` raises `RunCancelled`.
@@ -155,13 +155,13 @@ class Background(ABC):
         A commit that has begun is completed, and the run has then ended well. It returns at once.
         """
         self._is_cancelled = True
-        if self._task is not None:
-            self._on_loop(self._task.cancel)
+        assert self._task is not None
+        self._on_loop(self._task.cancel)
 
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
         """Call a function on the loop of the run, unless it has ended."""
+        assert self._loop is not None
         with suppress(RuntimeError):  # the loop is closed
-            assert self._loop is not None
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def join(self, seconds: float | None = None) -> bool:
