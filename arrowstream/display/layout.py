@@ -173,7 +173,7 @@ def _centres(
         for each in row:
             centre[each] = right + sizes[each].width / 2
             right += sizes[each].width + gap
-    for sweep in range(2 * _SWEEPS):
+    for sweep in range(2 * _SWEEPS + 1):  # the last one places boxes below those that their rows come from
         down = sweep % 2 == 0
         for row, _ in _pairs(rows, down):
             near = above if down else below
