@@ -66,7 +66,7 @@ def width(shown: str) -> int:
 
 
 def loose_width(shown: str) -> float:
-    """Return the width of a text in any common proportional font, in average characters, rather too much than too little.
+    """Return the width of a text in any common proportional font, in average characters; rather too much.
 
     Examples
     --------
