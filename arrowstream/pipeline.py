@@ -29,7 +29,7 @@ from arrowstream.plan.explain import explain
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.messages import message_schema, settled
 from arrowstream.plan.outline import Outline
-from arrowstream.plan.outline_of import outline
+from arrowstream.plan.outline_of import outline, passing_schemas
 from arrowstream.plan.physical import Plan
 from arrowstream.runtime.failure.cleanup import releasing
 from arrowstream.runtime.options import Prepared
@@ -201,6 +201,9 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
     def outline(self) -> Outline:
         """Return the plan as nodes and edges: what `explain` says, for programs, with the costs of this moment."""
         return outline(self._graph, self._plan)
+
+    def _passing(self) -> dict[str, pl.Schema]:
+        return {} if self._plan is None else passing_schemas(self._plan)
 
     def _prepared(self) -> Prepared:
         graph, plan = self._graph, self._plan if self._planned_ahead else None

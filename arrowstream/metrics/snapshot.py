@@ -94,7 +94,7 @@ class Metrics(Shown):
         sources, between, sinks = tuple(sources), tuple(between), tuple(sinks)
         stages: dict[str, StageMetrics] = {}
         for counters in (*sources, *between, *sinks, *side):
-            stages[_free(counters.name, stages)] = counters.snapshot(wall_us)
+            stages[free_name(counters.name, stages)] = counters.snapshot(wall_us)
         latency = Histogram()
         for counters in sinks:
             latency.merge(counters.latency)
@@ -159,7 +159,7 @@ class Metrics(Shown):
         return exposition(self)
 
 
-def _free(name: str, taken: Mapping[str, object]) -> str:
+def free_name(name: str, taken: Mapping[str, object]) -> str:
     """Return a name that is not in `taken`: the second stage of a name becomes ``name #2``."""
     number, free = 1, name
     while free in taken:

@@ -57,12 +57,20 @@ def outline(graph: Graph, plan: Plan | None) -> Outline:
     )
 
 
+def passing_schemas(plan: Plan) -> dict[str, pl.Schema]:
+    """Return the schema of the rows that come out of each source and stage, and that go into each sink, by id."""
+    drawing = _Drawing()
+    drawing.line(Line(plan.name, plan.input, plan.stages, plan.output, plan.sink), [], "", False)
+    return drawing.passing
+
+
 class _Drawing:
-    """The nodes and edges so far."""
+    """The nodes and edges so far, and the schema of the rows that pass at each node."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
+        self.passing: dict[str, pl.Schema] = {}
         self._shared: list[tuple[SinkSpec, pl.Schema | None, str]] = []
         """Sinks of dead letters and bad rows: several stages share an equal one, which has the name of the first."""
 
@@ -126,6 +134,7 @@ class _Drawing:
                 backend="polars, inside the read" if absorbed else None,
             )
         )
+        self.passing[start.name] = start.schema
         self._bad_rows(start.name, start.source, path)
         return start.name, ""
 
@@ -156,7 +165,7 @@ class _Drawing:
             node = replace(node, backend=stage.placement.reason, costs=costs)
         if not isinstance(stage, SplitStage) and never_late(stage, marked):
             node = replace(node, remark=NEVER_LATE)
-        self._node(node, tails)
+        self._node(node, tails, passing=stage.output)
         self._sides(stage.name, policies, into, stage.late if isinstance(stage, InputsStage) else into, path)
         if not isinstance(stage, SplitStage):
             return [(stage.name, "")]
@@ -187,14 +196,24 @@ class _Drawing:
             out += self.graph(child.graph, inner_prefix(id, child.name), [(id, child.name)])
         return out
 
-    def _node(self, node: Node, tails: Iterable[Tail], kind: EdgeKind = "rows") -> None:
-        """Add a node and the edges to it."""
+    def _node(
+        self,
+        node: Node,
+        tails: Iterable[Tail],
+        kind: EdgeKind = "rows",
+        *,
+        passing: pl.Schema | None = None,
+    ) -> None:
+        """Add a node, the edges to it, and the schema of what passes there."""
         known = {each.id: each.columns_out for each in self.nodes}
         tails = list(tails)
         if node.kind == "split":
             # It passes on the rows that come in: what its plan has as output comes out where the branches meet.
             into = known[tails[0][0]] if tails else None
             node = replace(node, columns_in=into, columns_out=into)
+            passing = self.passing.get(tails[0][0]) if tails else None
+        if passing is not None:
+            self.passing[node.id] = passing
         self.nodes.append(node)
         for source, label in tails:
             columns = known[source] if kind == "rows" else node.columns_in
@@ -221,7 +240,9 @@ class _Drawing:
         promised, lines = guarantee(sink, capacity), _lines(policies)
         columns = _columns(schema)
         self._node(
-            Node(id, "sink", sink.label, path, columns_in=columns, guarantee=promised, policies=lines), tails
+            Node(id, "sink", sink.label, path, columns_in=columns, guarantee=promised, policies=lines),
+            tails,
+            passing=schema,
         )
         self._sides(id, policies, schema, None, path)
 
@@ -263,7 +284,7 @@ class _Drawing:
             self.edges.append(Edge(stage, id, kind, columns=columns))
         else:
             node = Node(id, "side", sink.label, path, columns_in=columns, guarantee=sink.guarantee)
-            self._node(node, [(stage, "")], kind)
+            self._node(node, [(stage, "")], kind, passing=schema)
 
 
 def _kind(stage: Stage) -> NodeKind:

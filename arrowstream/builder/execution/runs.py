@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
+
+import polars as pl
 
 from arrowstream.builder.served_metrics import ServesMetrics
 from arrowstream.config.settings import Settings
@@ -14,8 +16,11 @@ from arrowstream.core.checks import PathLike, check_whole
 from arrowstream.core.clock import Clock
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.core.mistakes.explain import explain_calls
+from arrowstream.core.waiting import in_cell
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.graph import Graph
+from arrowstream.plan.outline import Outline
+from arrowstream.runtime.background.running import Running
 from arrowstream.runtime.checkpoints.options import CheckpointOptions, FromCheckpoint
 from arrowstream.runtime.failure.cleanup import releasing
 from arrowstream.runtime.options import Options, Prepared
@@ -48,6 +53,14 @@ class Runs(ServesMetrics):
     @abstractmethod
     def _prepared(self) -> Prepared:
         """Return what a run needs."""
+
+    @abstractmethod
+    def outline(self) -> Outline:
+        """Return the plan as nodes and edges."""
+
+    @abstractmethod
+    def _passing(self) -> Mapping[str, pl.Schema]:
+        """Return the schema of the rows that pass at each node of the outline, as far as they are known."""
 
     @abstractmethod
     def _progress_bar(self) -> AbstractContextManager[Callable[[Progress], None]]:
@@ -105,24 +118,41 @@ class Runs(ServesMetrics):
             ``progress=True`` without rich, or the setting `export_prometheus` without prometheus-client.
         """
         with ExitStack() as stack:
-            # A run that cannot start is never going to read a channel; another run of this pipeline may.
-            idle = not self._runs
-            with releasing(self._graph.sources if idle else (), self._graph.sinks if idle else ()):
-                if signals is not False:
-                    check_main_thread()
-                if limit is not None:
-                    check_whole("limit", limit, least=0)
-                asked = CheckpointOptions.of(checkpoint, every, from_checkpoint, limit, self.checkpoint)
-                options = Options.under(
-                    self._settings, limit, None if duration is None else seconds(duration), asked
+            options = self._options(
+                stack, progress, duration, limit, signals, checkpoint, every, from_checkpoint
+            )
+            return await self._execute(options, signals)
+
+    def _options(
+        self,
+        stack: ExitStack,
+        progress: ShowProgress,
+        duration: Duration | None,
+        limit: int | None,
+        signals: bool | SignalHandling,
+        checkpoint: PathLike | None,
+        every: Duration | None,
+        from_checkpoint: FromCheckpoint,
+    ) -> Options:
+        """Return the options of a run, checked; what it needs around it is entered into `stack`."""
+        # A run that cannot start is never going to read a channel; another run of this pipeline may.
+        idle = not self._runs
+        with releasing(self._graph.sources if idle else (), self._graph.sinks if idle else ()):
+            if signals is not False:
+                check_main_thread()
+            if limit is not None:
+                check_whole("limit", limit, least=0)
+            asked = CheckpointOptions.of(checkpoint, every, from_checkpoint, limit, self.checkpoint)
+            options = Options.under(
+                self._settings, limit, None if duration is None else seconds(duration), asked
+            )
+            if self._settings.export_prometheus:
+                stack.enter_context(
+                    self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
                 )
-                if self._settings.export_prometheus:
-                    stack.enter_context(
-                        self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
-                    )
-                if progress is True:
-                    progress = stack.enter_context(self._progress_bar())
-            return await self._execute(replace(options, on_progress=progress or None), signals)
+            if progress is True:
+                progress = stack.enter_context(self._progress_bar())
+        return replace(options, on_progress=progress or None)
 
     def run_sync(
         self,
@@ -140,11 +170,23 @@ class Runs(ServesMetrics):
         Ctrl-C ends the run at once and raises KeyboardInterrupt, as in any program: nothing is committed, unless the
         commit has begun, which is then completed. With ``signals=True`` the first Ctrl-C stops the run gently.
 
+        In a cell of a notebook or of IPython, the run is one of `start`, and an interrupt stops it gently: the call
+        returns its report. A second interrupt ends it at once.
+
         Parameters
         ----------
         progress, duration, limit, signals, checkpoint, every, from_checkpoint
             As for `run`, which says what is returned and what may be raised.
         """
+        if signals is False and in_cell():
+            return self.start(
+                progress=progress,
+                duration=duration,
+                limit=limit,
+                checkpoint=checkpoint,
+                every=every,
+                from_checkpoint=from_checkpoint,
+            ).wait()
         return run_blocking(
             lambda: self.run(
                 progress=progress,
@@ -157,6 +199,54 @@ class Runs(ServesMetrics):
             )
         )
 
+    def start(
+        self,
+        *,
+        progress: ShowProgress = False,
+        duration: Duration | None = None,
+        limit: int | None = None,
+        checkpoint: PathLike | None = None,
+        every: Duration | None = None,
+        from_checkpoint: FromCheckpoint = "newest",
+    ) -> Running:
+        """Run in the background, on a thread with an event loop of its own; return once the run has begun.
+
+        What steps, sources and sinks call runs on that thread and its worker threads. Several runs may go on at the
+        same time. Signals are the program's own; ``running.stop()`` ends a run gently.
+
+        Parameters
+        ----------
+        progress, duration, limit, checkpoint, every, from_checkpoint
+            As for `run`. What is wrong with them is raised here.
+
+        Returns
+        -------
+        Running
+            The run: metrics, last rows and history while it goes on; its report or its error at the end.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Sink, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2, 3]})))
+        >>> with builder.sink(Sink.to_fn(len)).build().start() as running:
+        ...     report = running.wait()
+        >>> report.rows_out, running.state
+        (3, 'done')
+        """
+        with ExitStack() as stack:
+            options = self._options(
+                stack, progress, duration, limit, False, checkpoint, every, from_checkpoint
+            )
+            run = Run(self._clock, options)
+            around = stack.pop_all()
+
+        async def execute() -> RunReport:
+            with around:
+                return await self._execute_run(run, False)
+
+        return Running(self.name, run, execute, self.outline, self._passing).begin()
+
     def stop(self) -> None:
         """Stop every run of this pipeline gently, from any thread: batches in flight are delivered.
 
@@ -164,7 +254,8 @@ class Runs(ServesMetrics):
         take too long, make batches smaller, or cancel the task of `run`, which aborts the sinks.
         """
         for run, loop in list(self._runs.items()):
-            loop.call_soon_threadsafe(run.stop)
+            with suppress(RuntimeError):  # it has ended meanwhile, and closed its loop
+                loop.call_soon_threadsafe(run.stop)
 
     def metrics(self) -> Metrics:
         """Return frozen metrics of the latest current run, or of the run that ended last; from any thread."""
@@ -172,7 +263,9 @@ class Runs(ServesMetrics):
         return runs[-1].metrics(self.name) if runs else self._metrics
 
     async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
-        run = Run(self._clock, options)
+        return await self._execute_run(Run(self._clock, options), signals)
+
+    async def _execute_run(self, run: Run, signals: bool | SignalHandling) -> RunReport:
         self._runs[run] = asyncio.get_running_loop()
         try:
             work = run.execute(self._prepared())

@@ -118,7 +118,7 @@ PIPELINE = {
     **dict.fromkeys(
         ("collect", "collect_sync", "preview", "schema"), "this is a method of the builder, before .sink(...)"
     ),
-    **dict.fromkeys(("start", "execute", "result", "wait"), "write run_sync(), or await run()"),
+    **dict.fromkeys(("execute", "result", "wait"), "write run_sync(), await run(), or start().wait()"),
     **dict.fromkeys(
         ("cancel", "close", "terminate"), "stop() ends a run gently; cancel the task of run() to abort"
     ),
