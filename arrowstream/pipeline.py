@@ -21,7 +21,6 @@ from arrowstream.core.clock import Clock, MonotonicClock
 from arrowstream.core.ingest import schema_of
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
-from arrowstream.display.sentence import sentence
 from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.apply_settings import apply_settings
@@ -35,7 +34,7 @@ from arrowstream.plan.physical import Plan
 from arrowstream.runtime.failure.cleanup import releasing
 from arrowstream.runtime.options import Prepared
 from arrowstream.runtime.report import Progress
-from arrowstream.shown import Shown
+from arrowstream.shown import Shown, by_display
 
 
 @explain_calls
@@ -84,7 +83,7 @@ class Builder(Results, metaclass=ExplainsNames):
         return cast(Pipeline, type.__call__(Pipeline, apply_settings(self.graph, settings), clock, settings))
 
     def __repr__(self) -> str:
-        return f"Builder {sentence(self.graph)}"
+        return f"Builder {by_display('sentence.sentence', self.graph)}"
 
     def schema(self) -> pl.Schema | None:
         """Return the schema after the last step; None if the source learns its schema from the first batch.
@@ -183,7 +182,7 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
         return Builder(Graph(name))
 
     def __repr__(self) -> str:
-        return f"Pipeline {sentence(self._graph)}"
+        return f"Pipeline {by_display('sentence.sentence', self._graph)}"
 
     def writes_to(self, path: Path) -> bool:
         """Return True if a sink of the pipeline writes to the file at `path`.

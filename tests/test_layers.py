@@ -309,6 +309,7 @@ def test_importing_loads_no_optional_library() -> None:
         *("adbc_driver_manager", "adbc_driver_postgresql", "adbc_driver_sqlite"),
     }
     assert not loaded & optional
+    assert "arrowstream.display" not in out.stdout.split()
 
 
 def test_files_have_at_most_350_lines() -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Literal
 
 from arrowstream.core.plural import counted
-from arrowstream.display.escape import cut, visible, width
+from arrowstream.display.escape import cut, loose_width, visible, width
 from arrowstream.plan.outline import Node, Outline
 
 Face = Literal["kind", "name", "step", "note", "columns"]
 """What a line of a box is: the kind of the stage, its name, an expression, a remark, the columns that come out."""
 
 ADVANCE = {"kind": 6.2, "name": 7.9, "step": 7.0, "note": 6.2, "columns": 7.0}
-"""Pixels that a character takes at the most: of fixed-width faces exactly, of others for any common text."""
+"""Pixels of a character, of proportional faces on average; a little more than any common font takes."""
 
 HEIGHT = {"kind": 15, "name": 18, "step": 16, "note": 15, "columns": 17}
 """Pixels from line to line."""
@@ -53,10 +53,19 @@ class Box:
         return sum(HEIGHT[line.face] for line in self.lines) + 2 * PADDING - 4
 
 
+def size_of(face: Face) -> Callable[[str], float]:
+    """Return the function that gives the width of a text, in characters of this face."""
+    return loose_width if face in ("kind", "note") else width
+
+
 def box_width(outline: Outline) -> int:
     """Return a width, in pixels, that suits all boxes of a graph."""
     widest = max(
-        (ADVANCE[line.face] * width(line.text) for node in outline.nodes for line in _lines(node, WIDEST)),
+        (
+            ADVANCE[line.face] * size_of(line.face)(line.text)
+            for node in outline.nodes
+            for line in _lines(node, WIDEST)
+        ),
         default=0.0,
     )
     return min(max(NARROWEST, round(widest) + 2 * PADDING + 2), WIDEST)
@@ -111,7 +120,7 @@ def _lines(node: Node, across: int) -> Iterator[Line]:
     room = across - 2 * PADDING
 
     def line(face: Face, value: str) -> Line:
-        return Line(face, cut(value, int(room / ADVANCE[face])))
+        return Line(face, cut(value, room / ADVANCE[face], size_of(face)))
 
     yield line("kind", kind_of(node))
     for each in _wrapped([node.label], int(room / ADVANCE["name"]), 2):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from arrowstream.display.escape import cut, text
+from arrowstream.display.escape import cut, loose_width, text
 from arrowstream.display.scene import MARGIN, OUTPUT, Scene, label_of
 from arrowstream.plan.outline import Edge
 
 _LABEL_ADVANCE = 6.2
-"""Pixels that a character of a label takes at the most."""
+"""Pixels of a character of a label, on average."""
 
 _WIDEST_PITCH = 96.0
 """Largest distance, in pixels, of two edges that meet one side of a box."""
@@ -104,7 +104,7 @@ def _words(label: str, x: float, y: float, on_the_left: bool, room: float) -> st
     anchor, x = ("end", x - 7) if on_the_left else ("start", x + 7)
     return (
         f'<text class="as-label" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="currentColor">'
-        f"<title>{text(label)}</title>{text(cut(label, max(int(room / _LABEL_ADVANCE), 2)))}</text>"
+        f"<title>{text(label)}</title>{text(cut(label, max(room / _LABEL_ADVANCE, 2), loose_width))}</text>"
     )
 
 

@@ -19,6 +19,9 @@ Edge = tuple[str, str]
 _LIGHT = 0.0001
 """Weight of a box that stands aside: below half a pixel for the others."""
 
+_LANE_WEIGHT = 0.3
+"""Weight of an edge that passes a layer: boxes stand in the middle, edges bend."""
+
 _SWEEPS = 12
 """Passes down and up, of the order and of the places; graphs of pipelines settle in a few."""
 
@@ -96,7 +99,7 @@ def place(
             above[other].append(one)
     rows = _ordered(rows, above, below, aside)
     sizes = {
-        each: _Size(lane, 2.0) if each in lanes else _Size(box, _LIGHT if each in aside else 1.0)
+        each: _Size(lane, _LANE_WEIGHT) if each in lanes else _Size(box, _LIGHT if each in aside else 1.0)
         for row in rows
         for each in row
     }
@@ -173,7 +176,7 @@ def _centres(
         for each in row:
             centre[each] = right + sizes[each].width / 2
             right += sizes[each].width + gap
-    for sweep in range(2 * _SWEEPS):
+    for sweep in range(2 * _SWEEPS + 1):  # the last one places boxes below those that their rows come from
         down = sweep % 2 == 0
         for row, _ in _pairs(rows, down):
             near = above if down else below

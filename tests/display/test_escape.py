@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shown_html import HOSTILE, text_of
 
-from arrowstream.display.escape import cut, lines, text, visible, width
+from arrowstream.display.escape import cut, lines, loose_width, text, visible, width
 from arrowstream.display.tables import columns_table, error_box, folded, head, said, table
 from arrowstream.errors import SchemaError
 
@@ -44,9 +44,10 @@ def test_texts_are_cut_by_their_width() -> None:
     assert cut("e\u0301" * 500, 4) == "e\u0301" * 3 + "…"
 
 
-@given(st.text(), st.integers(1, 40))
+@given(st.text(), st.integers(2, 40))
 def test_a_cut_text_fits(given_text: str, columns: int) -> None:
     assert width(cut(given_text, columns)) <= columns
+    assert loose_width(cut(given_text, columns, loose_width)) <= columns
 
 
 def test_many_columns_are_counted() -> None:

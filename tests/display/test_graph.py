@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shown_html import HOSTILE, graph_of, stages_of, text_of
 
-from arrowstream.display.boxes import ADVANCE, PADDING, WIDEST, columns_text, kind_of, short_type
-from arrowstream.display.escape import width
+from arrowstream.display.boxes import ADVANCE, PADDING, WIDEST, columns_text, kind_of, short_type, size_of
 from arrowstream.display.graph import svg
 from arrowstream.display.style import shown, style
 from arrowstream.plan.outline import Edge, Node, Outline
@@ -164,7 +163,7 @@ class Drawn:
         for line in group.iter("text"):
             face = line.attrib["class"].removeprefix("as-")
             assert number(line, "x") == pytest.approx(left + PADDING, abs=0.1)
-            assert left + PADDING + width(line.text or "") * ADVANCE[face] <= right - PADDING + 1
+            assert left + PADDING + size_of(face)(line.text or "") * ADVANCE[face] <= right - PADDING + 1
             heights.append(number(line, "y"))
         assert heights == sorted(heights) and top + 9 < heights[0] and heights[-1] < bottom - 3
 
