@@ -18,6 +18,7 @@ from arrowstream.builder.results import Results
 from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch
 from arrowstream.core.clock import Clock, MonotonicClock
+from arrowstream.core.defaults import PAGE_PORT
 from arrowstream.core.ingest import schema_of
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
@@ -35,6 +36,9 @@ from arrowstream.runtime.failure.cleanup import releasing
 from arrowstream.runtime.options import Prepared
 from arrowstream.runtime.report import Progress
 from arrowstream.shown import Shown, by_display
+
+if TYPE_CHECKING:
+    from arrowstream.page.server import PageServer
 
 
 @explain_calls
@@ -201,6 +205,51 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
     def outline(self) -> Outline:
         """Return the plan as nodes and edges: what `explain` says, for programs, with the costs of this moment."""
         return outline(self._graph, self._plan)
+
+    def serve(
+        self, port: int = PAGE_PORT, host: str = "127.0.0.1", *, token: str | None = None
+    ) -> PageServer:
+        """Serve the live page until the server is closed, as ``with`` does at the end of its block.
+
+        The page shows the run that has begun last, however it was started: the graph with rates, queues, times and
+        errors of every stage, and the last rows of the one that is chosen. A run that nobody looks at is not slowed
+        down.
+
+        Parameters
+        ----------
+        port
+            The port; 0 for any free one, which the server's `url` then has.
+        host
+            The address to listen on; by default only this machine can reach it.
+        token
+            A password that the page's address must have as ``?token=``. On an address that other machines can
+            reach, one is made if none is given; the server's `url` has it.
+
+        Returns
+        -------
+        PageServer
+            The running server, with `url`, `port` and `close`.
+
+        Raises
+        ------
+        MissingExtra
+            starlette and uvicorn are not installed (extra ``notebook``).
+        PlanError
+            The server cannot listen there.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Sink, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> pipeline = builder.sink(Sink.to_fn(len)).build()
+        >>> with pipeline.serve(port=0) as page:
+        ...     print(page.url.rpartition(":")[0], pipeline.run_sync().rows_out)
+        http://127.0.0.1 2
+        """
+        from arrowstream.page.server import serve_page
+
+        return serve_page(self.viewer(), port, host, token)
 
     def _passing(self) -> dict[str, pl.Schema]:
         return {} if self._plan is None else passing_schemas(self._plan)

@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 from math import isnan
+from typing import TYPE_CHECKING
 
 from arrowstream.core.plural import counted
 from arrowstream.errors import MissingExtra

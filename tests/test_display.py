@@ -109,7 +109,9 @@ def test_figures_of_the_stages_are_below_the_bar_with_the_rates_of_the_last_seco
     ]
     now = [moments[0]]
     with progress_bar("late", metrics=lambda: now[0], console=console) as show:
-        for moment, rate, busy in zip(moments[1:], ("500", "2,000", "2,000"), ("50%", "25%", "20%"), strict=True):
+        for moment, rate, busy in zip(
+            moments[1:], ("500", "2,000", "2,000"), ("50%", "25%", "20%"), strict=True
+        ):
             now[0] = moment
             show(Progress(moment.rows_in, 0, moment.seconds))
             shown = [line.split() for line in text(console).splitlines() if line.startswith("filter[x]")]

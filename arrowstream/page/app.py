@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hmac
-from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from arrowstream.display.style import sheet
 from arrowstream.page.answers import Answers
-
-if TYPE_CHECKING:
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-ASSETS: Final = files("arrowstream.page") / "assets"
-"""The files of the page, which are served as they are."""
-
-_TYPES: Final = {"page.js": "text/javascript", "start.js": "text/javascript"}
+from arrowstream.page.files import asset, page_style
 
 _HEADERS: Final = {
     # Nothing but this server is asked for anything, and no markup from rows could do anything either.
@@ -32,6 +28,9 @@ _HEADERS: Final = {
 }
 
 _COOKIE: Final = "arrowstream_token"
+
+_MOST_ROWS: Final = 1_000
+"""Largest number of last rows that are sent."""
 
 
 def application(answers: Answers, hosts: tuple[str, ...] | None, token: str | None) -> Starlette:
@@ -47,48 +46,6 @@ def application(answers: Answers, hosts: tuple[str, ...] | None, token: str | No
     token
         What the address must have as ``?token=``, or None if everybody who reaches the port may look.
     """
-    from starlette.applications import Starlette
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import Response
-    from starlette.routing import Route
-
-    def page(request: Request) -> Response:
-        response = Response((ASSETS / "page.html").read_bytes(), media_type="text/html")
-        if token is not None:
-            response.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
-        return response
-
-    def script(request: Request) -> Response:
-        name = request.url.path.rpartition("/")[2]
-        return Response((ASSETS / name).read_bytes(), media_type=_TYPES[name])
-
-    def style(request: Request) -> Response:
-        return Response(page_style(), media_type="text/css")
-
-    def state(request: Request) -> Response:
-        return _json(answers.state())
-
-    def graph(request: Request) -> Response:
-        return _json(answers.graph())
-
-    def history(request: Request) -> Response:
-        return _json(answers.history())
-
-    def tail(request: Request) -> Response:
-        stage = request.query_params.get("stage", "")
-        rows = request.query_params.get("rows", "20")
-        if not rows.isdecimal() or not answers.has_stage(stage):
-            return _refused(404, f"no stage {stage!r}, or not a number of rows: {rows!r}")
-        return _json(answers.tail(stage, min(int(rows), 1000)))
-
-    def stop(request: Request) -> Response:
-        # A form of another site cannot send this header.
-        if "x-arrowstream" not in request.headers:
-            return _refused(403, "the header X-Arrowstream is missing")
-        answers.stop()
-        return Response(status_code=204)
-
     middleware = [Middleware(_Headers)]
     if hosts is not None:
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False))
@@ -96,34 +53,64 @@ def application(answers: Answers, hosts: tuple[str, ...] | None, token: str | No
         middleware.append(Middleware(_Token, token=token))
     return Starlette(
         routes=[
-            Route("/", page),
-            *(Route(f"/{name}", script) for name in _TYPES),
-            Route("/page.css", style),
-            Route("/state", state),
-            Route("/graph", graph),
-            Route("/history", history),
-            Route("/tail", tail),
-            Route("/stop", stop, methods=["POST"]),
+            Route("/", _file("page.html", "text/html")),
+            Route("/start.js", _file("start.js", "text/javascript")),
+            Route("/page.js", _file("page.js", "text/javascript")),
+            Route("/page.css", _text(page_style, "text/css")),
+            Route("/state", _json(answers.state)),
+            Route("/graph", _json(answers.graph)),
+            Route("/history", _json(answers.history)),
+            Route("/tail", _tail(answers)),
+            Route("/stop", _stop(answers), methods=["POST"]),
         ],
         middleware=middleware,
     )
 
 
-def page_style() -> str:
-    """Return the style sheet of the page: that of everything that is shown, and what the page adds."""
-    return sheet() + (ASSETS / "page.css").read_text()
+Answer = Callable[[Request], Response]
+"""What answers a request, on a worker thread of the server."""
 
 
-def _json(value: object) -> Response:
-    from starlette.responses import Response
-
-    return Response(msgspec.json.encode(value), media_type="application/json")
+def _file(name: str, kind: str) -> Answer:
+    return _text(lambda: asset(name), kind)
 
 
-def _refused(status: int, why: str) -> Response:
-    from starlette.responses import PlainTextResponse
+def _text(make: Callable[[], str], kind: str) -> Answer:
+    def answer(request: Request) -> Response:
+        return Response(make(), media_type=kind)
 
-    return PlainTextResponse(why, status_code=status)
+    return answer
+
+
+def _json(make: Callable[[], Any]) -> Answer:
+    def answer(request: Request) -> Response:
+        return Response(msgspec.json.encode(make()), media_type="application/json")
+
+    return answer
+
+
+def _tail(answers: Answers) -> Answer:
+    def answer(request: Request) -> Response:
+        stage = request.query_params.get("stage", "")
+        rows = request.query_params.get("rows", "20")
+        if not (rows.isascii() and rows.isdecimal()) or not 1 <= int(rows) <= _MOST_ROWS:
+            return PlainTextResponse(f"rows must be from 1 to {_MOST_ROWS:,}", status_code=400)
+        if not answers.has_stage(stage):
+            return PlainTextResponse("the run has no stage of this name", status_code=404)
+        return _json(lambda: answers.tail(stage, int(rows)))(request)
+
+    return answer
+
+
+def _stop(answers: Answers) -> Answer:
+    def answer(request: Request) -> Response:
+        # A form of another site cannot send this header.
+        if "x-arrowstream" not in request.headers:
+            return PlainTextResponse("the header X-Arrowstream is missing", status_code=403)
+        answers.stop()
+        return Response(status_code=204)
+
+    return answer
 
 
 class _Headers:
@@ -142,19 +129,24 @@ class _Headers:
 
 
 class _Token:
-    """Refuses who does not know the token; the page itself keeps it in a cookie."""
+    """Refuses who does not know the token. Who brings it in the address gets it as a cookie, too."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
-        self._token = token.encode()
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.requests import Request
-
-        if scope["type"] == "http":
-            request = Request(scope)
-            given = request.query_params.get("token") or request.cookies.get(_COOKIE) or ""
-            if not hmac.compare_digest(given.encode(), self._token):
-                await _refused(403, "open the address with its token, as it was printed")(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        request = Request(scope)
+        given = request.query_params.get("token")
+        known = given if given is not None else request.cookies.get(_COOKIE, "")
+        if not hmac.compare_digest(known.encode(), self._token.encode()):
+            answer: ASGIApp = PlainTextResponse(
+                "open the address with its token, as it was printed", status_code=403
+            )
+        elif given is not None:
+            # The token leaves the address bar, the history and what is copied from them.
+            answer = Response(status_code=303, headers={"location": request.url.path})
+            answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
+        else:
+            answer = self._app
+        await answer(scope, receive, send)

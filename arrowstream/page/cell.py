@@ -31,7 +31,7 @@ def show_in_cell(running: Running) -> None:
     def bundle() -> dict[str, Any]:
         return {"text/plain": running_text(running), "text/html": running_html(running), **widget}
 
-    handle = display(bundle(), raw=True, display_id=True)
+    handle = display(bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
     if handle is None or running.done:  # no notebook is there, or nothing will change
         return
 
@@ -49,6 +49,6 @@ def _widget_of(running: Running) -> dict[str, Any]:
         widget = live_widget(running)
     except ImportError:
         return {}
-    data = widget._repr_mimebundle_()
-    data = data[0] if isinstance(data, tuple) else data
-    return {kind: value for kind, value in (data or {}).items() if kind.startswith("application/")}
+    made: Any = widget._repr_mimebundle_() or {}
+    data = made[0] if isinstance(made, tuple) else made
+    return {kind: value for kind, value in data.items() if kind.startswith("application/")}

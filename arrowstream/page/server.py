@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 import socket
 import threading
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -20,11 +21,14 @@ _LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 class PageServer:
-    """A running page, made by `Pipeline.serve` and `Running.serve`. `close` it, or use it in a ``with`` statement."""
+    """A running page, made by `Pipeline.serve`. `close` it, or use it in a ``with`` statement."""
 
-    def __init__(self, server: uvicorn.Server, listening: socket.socket, token: str | None) -> None:
+    def __init__(
+        self, server: uvicorn.Server, listening: socket.socket, token: str | None, around: ExitStack
+    ) -> None:
         self._server = server
-        self._host, self._port = listening.getsockname()[:2]
+        self._around = around
+        self._host, self._port = str(listening.getsockname()[0]), int(listening.getsockname()[1])
         self._token = token
         self._thread = threading.Thread(
             target=server.run, args=([listening],), name="arrowstream-page", daemon=True
@@ -46,6 +50,7 @@ class PageServer:
         """Stop listening and end the thread. Idempotent."""
         self._server.should_exit = True
         self._thread.join()
+        self._around.close()
 
     def __enter__(self) -> Self:
         return self
@@ -59,13 +64,13 @@ class PageServer:
         return f"<page at {self.url}>"
 
 
-def serve_page(viewed: Viewed, port: int, host: str, token: str | None) -> PageServer:
+def serve_page(viewed: AbstractContextManager[Viewed], port: int, host: str, token: str | None) -> PageServer:
     """Serve the page of a run.
 
     Parameters
     ----------
     viewed
-        What is shown.
+        What is shown, from now on until the server is closed.
     port
         The port; 0 for any free one.
     host
@@ -93,19 +98,21 @@ def serve_page(viewed: Viewed, port: int, host: str, token: str | None) -> PageS
     local = _is_local(host)
     if token is None and not local:
         token = secrets.token_urlsafe(24)
-    listening = _listen(host, port)
-
     from arrowstream.page.app import application
 
+    with ExitStack() as stack:
+        listening = stack.enter_context(_listen(host, port))
+        answers = Answers(stack.enter_context(viewed))
+        around = stack.pop_all()
     config = uvicorn.Config(
-        application(Answers(viewed), _LOCAL if local else None, token),
+        application(answers, _LOCAL if local else None, token),
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    return PageServer(uvicorn.Server(config), listening, token)
+    return PageServer(uvicorn.Server(config), listening, token, around)
 
 
 def _is_local(host: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from arrowstream.page.answers import Answers, Viewed, is_going
-from arrowstream.page.app import ASSETS, page_style
+from arrowstream.page.files import asset, page_style
 
 if TYPE_CHECKING:
     from anywidget import AnyWidget
@@ -47,12 +47,14 @@ def live_widget(viewed: Viewed) -> AnyWidget:
         else:
             widget.send({"number": number, "answer": answer})
 
-    script = (ASSETS / "page.js").read_text() + (ASSETS / "widget.js").read_text()
+    script = asset("page.js") + asset("widget.js")
     first = {what: _answer(answers, {"what": what}) for what in ("state", "graph", "history")}
     widget = anywidget.AnyWidget(_esm=script, _css=page_style())
     widget.add_traits(first=traitlets.Dict(first).tag(sync=True))
     widget.on_msg(reply)
-    threading.Thread(target=_send_figures, args=(widget, answers), name="arrowstream-view", daemon=True).start()
+    threading.Thread(
+        target=_send_figures, args=(widget, answers), name="arrowstream-view", daemon=True
+    ).start()
     return widget
 
 

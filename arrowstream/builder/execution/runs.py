@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 import polars as pl
@@ -20,7 +21,10 @@ from arrowstream.core.waiting import in_cell
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.outline import Outline
+from arrowstream.runtime.background.foreground import Foreground
+from arrowstream.runtime.background.latest import LatestRun
 from arrowstream.runtime.background.running import Running
+from arrowstream.runtime.background.watched import Watched
 from arrowstream.runtime.checkpoints.options import CheckpointOptions, FromCheckpoint
 from arrowstream.runtime.failure.cleanup import releasing
 from arrowstream.runtime.options import Options, Prepared
@@ -44,6 +48,9 @@ class Runs(ServesMetrics):
         """The checkpoints of runs that do not ask for others, as a job file has them."""
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
+        self._latest: weakref.ref[Watched] | None = None
+        """The run that has begun last, as others see it: nothing of it is kept for this."""
+        self._viewers: list[LatestRun] = []
 
     @property
     def name(self) -> str:
@@ -243,9 +250,11 @@ class Runs(ServesMetrics):
 
         async def execute() -> RunReport:
             with around:
+                self._show(running)
                 return await self._execute_run(run, False)
 
-        return Running(self.name, run, execute, self.outline, self._passing).begin()
+        running = Running(self.name, run, execute, self.outline, self._passing)
+        return running.begin()
 
     def stop(self) -> None:
         """Stop every run of this pipeline gently, from any thread: batches in flight are delivered.
@@ -262,8 +271,39 @@ class Runs(ServesMetrics):
         runs = list(self._runs)
         return runs[-1].metrics(self.name) if runs else self._metrics
 
+    @contextmanager
+    def viewer(self) -> Iterator[LatestRun]:
+        """Yield what shows the latest run of this pipeline, and each one that begins inside of the block."""
+        watched = None if self._latest is None else self._latest()
+        viewer = LatestRun(self.name, self.outline, watched)
+        self._viewers.append(viewer)
+        try:
+            yield viewer
+        finally:
+            self._viewers.remove(viewer)
+
+    def _show(self, watched: Watched) -> None:
+        """Show a run that begins to all who look."""
+        self._latest = weakref.ref(watched)
+        for viewer in self._viewers:
+            viewer.see(watched)
+
     async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
-        return await self._execute_run(Run(self._clock, options), signals)
+        run, loop = Run(self._clock, options), asyncio.get_running_loop()
+
+        def stop() -> None:
+            with suppress(RuntimeError):  # it has ended meanwhile, and closed its loop
+                loop.call_soon_threadsafe(run.stop)
+
+        watched = Foreground(self.name, run, self.outline, self._passing, stop)
+        self._show(watched)
+        try:
+            report = await self._execute_run(run, signals)
+        except BaseException as error:
+            watched.end(error)
+            raise
+        watched.end(None)
+        return report
 
     async def _execute_run(self, run: Run, signals: bool | SignalHandling) -> RunReport:
         self._runs[run] = asyncio.get_running_loop()

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Mapping
+from importlib import import_module
 from typing import Any
 
 import polars as pl
 
-from arrowstream.core.checks import check_whole
-from arrowstream.core.hints import did_you_mean
 from arrowstream.core.mistakes.explain import explain_calls
-from arrowstream.errors import PlanError
-from arrowstream.metrics.counters import StageCounters
-from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.outline import Outline
-from arrowstream.runtime.background.history import SAMPLE_SECONDS, History, Rates
-from arrowstream.runtime.background.snapshot import Snapshot, StageFigures
-from arrowstream.runtime.background.tap import MOST_ROWS, Taps
+from arrowstream.runtime.background.history import SAMPLE_SECONDS
 from arrowstream.runtime.background.thread import Background
+from arrowstream.runtime.background.watched import Watched
 from arrowstream.runtime.report import RunReport
 from arrowstream.runtime.run import Run
 
-FIRST_SECONDS = 1.0
-"""Time that a first call of `Running.tail` waits for rows, in seconds."""
-
-_LOOK_SECONDS = 0.01
-"""Time between two looks for a stage that is not open yet, in seconds."""
-
 
 @explain_calls
-class Running(Background):
+class Running(Background, Watched):
     """A run in the background. Make one with `Pipeline.start`; every method may be called from any thread.
 
     In a ``with`` block, leaving the block stops the run gently and waits for it; an exception inside ends it at once.
@@ -75,11 +63,8 @@ class Running(Background):
         passing
             Returns the schema of the rows that pass at each node, by id, as far as they are known.
         """
-        super().__init__(name, run, execute)
-        self._outline = outline
-        self._passing = passing
-        self._history = History()
-        self._taps = Taps()
+        Background.__init__(self, name, run, execute)
+        Watched.__init__(self, name, run, outline, passing)
 
     async def _look_regularly(self) -> None:
         while True:
@@ -91,125 +76,9 @@ class Running(Background):
         self._sample()
         self._taps.end()
 
-    def _sample(self) -> None:
-        self._history.sample(self._run.counters, self._run.seconds)
-
-    def metrics(self) -> Metrics:
-        """Return frozen metrics of the run, while it goes on and after it."""
-        return self._run.metrics(self.name)
-
-    def tail(self, stage: str, rows: int = 20, *, wait: float | None = None) -> pl.DataFrame:
-        """Return the last rows that came out of a stage, or went into a sink.
-
-        Rows are kept only while somebody asks: the first call begins with that, and waits until `rows` rows have
-        passed, at most for a second; later calls return at once. What passed before the first call is not known, so
-        that the frame is empty if the run has ended by then. 30 s after the last call, nothing is kept any more, and
-        the next call is a first one. A stage that nobody asks about does nothing for it.
-
-        Parameters
-        ----------
-        stage
-            The name of a source, stage or sink, as `explain()` and the metrics have it, such as ``"sink"`` or
-            ``"late rows of window"``.
-        rows
-            Number of rows, from 1 to 10,000.
-        wait
-            Longest time to wait for as many rows, in seconds; by default 1 for a first call, and 0 for later ones.
-
-        Returns
-        -------
-        polars.DataFrame
-            The rows, in their order, with the columns of the stage; fewer than `rows` if fewer have passed.
-
-        Raises
-        ------
-        PlanError
-            No stage has this name, or `rows` is out of range.
-        """
-        self._check_thread("tail()")
-        check_whole("rows", rows, least=1)
-        if rows > MOST_ROWS:
-            raise PlanError("tail() keeps few rows", expected=f"at most {MOST_ROWS:,}", found=f"{rows:,}")
-        if wait is None:
-            wait = 0.0 if self._taps.has(stage) else FIRST_SECONDS
-        until = time.monotonic() + wait
-        counters = self._counters_of(stage, until)
-        frames: list[pl.DataFrame] = []
-        if counters is not None:
-            tap = self._taps.of(stage, counters)
-            if self.done:
-                tap.detach()
-            frames = tap.last(rows, max(until - time.monotonic(), 0.0))
-        return pl.concat(frames) if frames else pl.DataFrame(schema=self._passing().get(stage))
-
-    def _counters_of(self, stage: str, until: float) -> StageCounters | None:
-        """Return the counters of a stage, and wait for a stage that is about to be opened; None if it was not."""
-        counters = self._run.counters
-        planned = {node.id: node.kind for node in self._outline().nodes}
-        while stage in planned and stage not in counters and time.monotonic() < until:
-            if self.join(_LOOK_SECONDS):
-                break
-            counters = self._run.counters
-        if stage not in counters and planned.get(stage) in (None, "inputs"):
-            names = list(counters or planned)
-            raise PlanError(
-                f"the run has no stage {stage!r}"
-                if stage not in planned
-                else f"{stage} has no rows of its own",
-                expected=", ".join(names),
-                found=repr(stage),
-                hint=did_you_mean(stage, names),
-            )
-        return counters.get(stage)
-
-    def history(self) -> pl.DataFrame:
-        """Return the figures of every stage over time.
-
-        Each second the run notes them. All samples of the last ten minutes are kept, and up to 600 of the time
-        before, at equal distances which grow with the length of the run.
-
-        Returns
-        -------
-        polars.DataFrame
-            One row for each sample and stage, in the order of time: ``time`` (Datetime in UTC), ``seconds`` since the
-            run began, ``stage``, ``rows_in`` and ``rows_out`` so far, ``rows_in_per_second`` and ``rows_per_second``
-            (rows that came out) since the sample before, ``queue_depth`` and ``queue_capacity`` in batches,
-            ``busy_share`` (seconds of work a second), ``p99_ms`` of the rows of the second before,
-            ``watermark_lag_seconds``, ``late_rows`` and ``errors`` so far. Null where nothing is known.
-        """
-        return self._history.frame()
-
-    def snapshot(self) -> Snapshot:
-        """Return what a viewer of the run shows at this moment, as plain values: graph, figures, losses, errors."""
-        metrics, counters = self.metrics(), self._run.counters
-        stages = []
-        for id, stage in metrics.stages.items():
-            if self.done or id not in counters:
-                took = max(metrics.seconds, 1e-9)
-                rates = Rates(stage.rows_in / took, stage.rows_out / took, stage.busy_seconds / took)
-            else:
-                rates = self._history.rates(id, counters[id], metrics.seconds)
-            stages.append(StageFigures.of(id, stage, rates))
-        outline, latency = self._outline(), metrics.latency
-        sources = {node.id for node in outline.nodes if node.kind == "source"}
-        return Snapshot(
-            name=self.name,
-            state=self.state,
-            stopped=self._run.stop_reason,
-            unix_seconds=time.time(),
-            seconds=metrics.seconds,
-            rows_in=metrics.rows_in,
-            rows_out=metrics.rows_out,
-            rows_per_second=sum(each.rows_in_per_second for each in stages if each.id in sources),
-            p50_ms=latency.p50_ms if latency.count else None,
-            p99_ms=latency.p99_ms if latency.count else None,
-            queue_depth=metrics.queue_depth,
-            errors=metrics.errors,
-            losses=self._run.losses(self.name),
-            error=None if self.error is None else f"{type(self.error).__name__}: {self.error}",
-            outline=outline,
-            stages=tuple(stages),
-        )
+    def _ipython_display_(self) -> None:
+        """Show the run live in the output of a notebook's cell; elsewhere its text."""
+        import_module("arrowstream.page.cell").show_in_cell(self)
 
     def __repr__(self) -> str:
         return f"<Running {self.state}: {self.metrics()}>"

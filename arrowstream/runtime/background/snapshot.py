@@ -10,8 +10,9 @@ from arrowstream.metrics.stage import StageMetrics
 from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background.history import Rates
 
-State = Literal["running", "stopping", "done", "failed", "cancelled"]
-"""``stopping`` after `stop` while rows in flight are delivered, ``cancelled`` after `cancel`."""
+State = Literal["ready", "running", "stopping", "done", "failed", "cancelled"]
+"""``ready`` before the first run of a pipeline, ``stopping`` after `stop` while rows in flight are delivered,
+``cancelled`` after `cancel`."""
 
 
 @dataclass(frozen=True, slots=True)

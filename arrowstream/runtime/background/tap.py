@@ -44,6 +44,9 @@ class Tap:
     def _take(self, batch: Batch) -> None:
         if not batch.num_rows:
             return
+        if self.is_forgotten:
+            self.detach()
+            return
         with self._changed:
             self._batches.append(batch)
             self._held += batch.num_rows
