@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -16,6 +16,9 @@ from arrowstream.runtime.background.thread import Background
 from arrowstream.runtime.background.watched import Watched
 from arrowstream.runtime.report import RunReport
 from arrowstream.runtime.run import Run
+
+if TYPE_CHECKING:
+    from altair import VConcatChart
 
 
 @explain_calls
@@ -75,6 +78,18 @@ class Running(Background, Watched):
     def _look_last(self) -> None:
         self._sample()
         self._taps.end()
+
+    def plot(self) -> VConcatChart:
+        """Return a chart of the history: rows a second, busy share, queues and latency of every stage over time.
+
+        Raises
+        ------
+        MissingExtra
+            altair is not installed (extra ``notebook``).
+        """
+        from arrowstream.runtime.background.charts import history_chart
+
+        return history_chart(self.history(), self.name)
 
     def _ipython_display_(self) -> None:
         """Show the run live in the output of a notebook's cell; elsewhere its text."""
