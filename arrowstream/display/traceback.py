@@ -16,7 +16,9 @@ from arrowstream.errors import ArrowstreamError
 
 _RED, _GREEN, _FAINT, _PLAIN = "\x1b[1;31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 _PACKAGE = Path(__file__).parents[1]
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+_LIBRARIES = {"site-packages", "dist-packages"}
+"""Folders of installed libraries, those of this environment and of others that it uses."""
 _FRAMES = 8
 """Largest number of the user's frames that are shown of one error: the first and the last ones."""
 
@@ -69,7 +71,8 @@ def _is_users(file: str) -> bool:
     if file.startswith("<"):
         return file.startswith("<ipython-input")
     path = Path(file)
-    return not path.is_relative_to(_PACKAGE) and not any(map(path.is_relative_to, _LIBRARIES))
+    inside = path.is_relative_to(_PACKAGE) or any(map(path.is_relative_to, _STANDARD))
+    return not inside and _LIBRARIES.isdisjoint(path.parts)
 
 
 def _cell(file: str) -> str:

@@ -19,7 +19,6 @@ from arrowstream.plan.checks.at_hand import not_at_hand
 from arrowstream.shown import Shown
 from arrowstream.testing import TestSink
 
-
 FRAME = pl.DataFrame({"k": ["a", "b"], "x": [1, 2]})
 
 
