@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from traceback import FrameSummary, extract_tb
 from types import TracebackType
 from typing import Any
 
+from arrowstream.core.failures import causes
 from arrowstream.display.escape import visible
 from arrowstream.errors import ArrowstreamError
 
@@ -34,13 +35,9 @@ def short_traceback(error: ArrowstreamError) -> list[str]:
     if formatter is not None and formatter.mode == "Verbose":
         whole: list[str] = formatter.structured_traceback(type(error), error, error.__traceback__)
         return whole
-    found = [*_said(error)]
-    seen: list[BaseException] = [error]
-    cause = error.__cause__
-    while cause is not None and cause not in seen:
+    found = list(_said(error))
+    for cause in islice(causes(error), 1, None):
         found += [f"{_FAINT}caused by{_PLAIN}", *_said(cause)]
-        seen.append(cause)
-        cause = cause.__cause__
     return [*found, f"{_FAINT}{WHOLE}{_PLAIN}"]
 
 
