@@ -12,6 +12,7 @@ import polars as pl
 
 from arrowstream.backends.registry import backends
 from arrowstream.builder.execution.runs import Runs
+from arrowstream.builder.execution.trace import Trace
 from arrowstream.builder.from_query import FromQuery
 from arrowstream.builder.job_file import FromJobFile
 from arrowstream.builder.results import Results
@@ -201,6 +202,21 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
     def outline(self) -> Outline:
         """Return the plan as nodes and edges: what `explain` says, for programs, with the costs of this moment."""
         return outline(self._graph, self._plan)
+
+    def trace(self, rows: int = 5) -> Trace:
+        """Return what the first rows of the source look like after every step; see `Builder.trace`.
+
+        Parameters
+        ----------
+        rows
+            Number of rows to read from the source. The sinks get nothing.
+
+        Returns
+        -------
+        Trace
+            The rows after every step, side by side.
+        """
+        return Builder(self._graph).trace(rows)
 
     def _passing(self) -> dict[str, pl.Schema]:
         return {} if self._plan is None else passing_schemas(self._plan)

@@ -130,6 +130,9 @@ OUTSIDE_OF = {
     "arrowstream/io/kafka/records/checksum.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/compiled.py": {"numba"},
     "arrowstream/io/kafka/records/instructions.py": {"numba", "llvmlite", "numpy"},
+    "arrowstream/runtime/background/charts.py": {"polars", "altair"},
+    "arrowstream/runtime/background/running.py": {"polars", "altair"},
+    "arrowstream/runtime/report.py": {"altair"},
     "arrowstream/metrics/prometheus.py": {"prometheus_client"},
     "arrowstream/metrics/server.py": {"prometheus_client"},
 }
@@ -293,6 +296,7 @@ def test_importing_loads_no_optional_library() -> None:
     optional = {
         *(
             "aiokafka",
+            "altair",
             "cupy",
             "duckdb",
             "llvmlite",

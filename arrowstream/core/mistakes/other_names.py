@@ -85,7 +85,10 @@ _STEPS = (
     *("unique", "top_k", "sort", "over", "join_asof"),
 )
 _BUILD = "Pipeline.builder().source(...).sink(...).build() gives what runs; .collect_sync() a frame"
-_ENDS = ("build", "run", "run_sync", "collect", "collect_sync", "preview", "explain", "outline")
+_ENDS = (
+    *("build", "run", "run_sync", "collect", "collect_sync", "preview", "sample", "trace", "explain"),
+    "outline",
+)
 _GIVES = dict.fromkeys(_ENDS, _BUILD)
 _STEP_WORDS = dict.fromkeys(_STEPS, _STEP)
 
@@ -116,7 +119,8 @@ SINK = {
 PIPELINE = {
     **{name: f"{hint}, before .build()" for name, hint in _STEP_WORDS.items()},
     **dict.fromkeys(
-        ("collect", "collect_sync", "preview", "schema"), "this is a method of the builder, before .sink(...)"
+        ("collect", "collect_sync", "preview", "sample", "schema"),
+        "this is a method of the builder, before .sink(...)",
     ),
     **dict.fromkeys(("execute", "result", "wait"), "write run_sync(), await run(), or start().wait()"),
     **dict.fromkeys(

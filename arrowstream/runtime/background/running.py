@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -22,6 +22,9 @@ from arrowstream.runtime.background.tap import MOST_ROWS, Taps
 from arrowstream.runtime.background.thread import Background
 from arrowstream.runtime.report import RunReport
 from arrowstream.runtime.run import Run
+
+if TYPE_CHECKING:
+    from altair import VConcatChart
 
 FIRST_SECONDS = 1.0
 """Time that a first call of `Running.tail` waits for rows, in seconds."""
@@ -178,6 +181,18 @@ class Running(Background):
             ``watermark_lag_seconds``, ``late_rows`` and ``errors`` so far. Null where nothing is known.
         """
         return self._history.frame()
+
+    def plot(self) -> VConcatChart:
+        """Return a chart of the history: rows a second, busy share, queues and latency of every stage over time.
+
+        Raises
+        ------
+        MissingExtra
+            altair is not installed (extra ``notebook``).
+        """
+        from arrowstream.runtime.background.charts import history_chart
+
+        return history_chart(self.history(), self.name)
 
     def snapshot(self) -> Snapshot:
         """Return what a viewer of the run shows at this moment, as plain values: graph, figures, losses, errors."""
