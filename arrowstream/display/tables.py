@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from arrowstream.core.plural import counted
 from arrowstream.display.boxes import short_type
@@ -14,6 +15,14 @@ SHOWN_COLUMNS = 60
 
 _LONGEST = 300
 """Largest number of characters of one name or type in a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """A cell of a table in the style of the class `face`."""
+
+    value: object
+    face: str
 
 
 def head(what: str, name: str, said: str = "") -> str:
@@ -87,6 +96,8 @@ def _cell(value: object) -> str:
     """Return a cell, a tuple as one line for each item: a long value is cut, and the whole of it is in its tip."""
     if isinstance(value, tuple):
         return "<br>".join(map(_cell, value))
+    if isinstance(value, Styled):
+        return f'<span class="{value.face}">{_cell(value.value)}</span>'
     whole = str(value)
     shown = cut(whole, _LONGEST)
     return (
