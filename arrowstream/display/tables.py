@@ -86,10 +86,14 @@ def folded(summary: str, content: str) -> str:
 
 def error_box(error: BaseException) -> str:
     """Return an error as it reads in a terminal, on a coloured ground."""
-    first, _, rest = str(error).partition("\n")
+    return message_box(type(error).__name__, str(error))
+
+
+def message_box(title: str, message: str) -> str:
+    """Return the message of an error on a coloured ground, its lines as they are."""
+    first, _, rest = message.partition("\n")
     more = f"<pre>{lines(rest)}</pre>" if rest else ""
-    name = type(error).__name__
-    return f'<div class="as-error" role="alert"><b>{text(name)}</b> {text(cut(first, 2000))}{more}</div>'
+    return f'<div class="as-error" role="alert"><b>{text(cut(title, 300))}</b> {text(cut(first, 2000))}{more}</div>'
 
 
 def _cell(value: object) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from arrowstream.builder.execution.trace import DROPPED, UNCHANGED, Trace, TraceStep
 from arrowstream.core.plural import counted
-from arrowstream.display.escape import cut, text
 from arrowstream.display.style import shown
-from arrowstream.display.tables import SHOWN_COLUMNS, Styled, head, said, table
+from arrowstream.display.tables import SHOWN_COLUMNS, Styled, head, message_box, said, table
 
 _FACES = {DROPPED: "as-lost", UNCHANGED: "as-said"}
 """The style of cells: what a step leaves as it is stays in the background."""
@@ -32,9 +31,7 @@ def trace_html(trace: Trace) -> str:
     ]
     for step in trace.steps:
         if step.error is not None:
-            parts.append(
-                f'<div class="as-error" role="alert"><b>{text(cut(step.text, 300))}</b> {text(step.error)}</div>'
-            )
+            parts.append(message_box(step.text, step.error))
         elif step.rows is None:
             parts += [
                 said(f"after {step.text}, {counted(step.frame.height, 'rows')} of its own:"),
