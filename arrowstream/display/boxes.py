@@ -130,7 +130,8 @@ def _lines(node: Node, across: int) -> Iterator[Line]:
         for each in _wrapped(shown, int(room / ADVANCE["step"]), _STEP_LINES):
             yield line("step", each)
     for note in notes(node)[:_NOTES]:
-        for each in _wrapped([note], int(room / ADVANCE["note"]), 2):
+        loose = max(loose_width(note) / len(note), 1.0)
+        for each in _wrapped([note], int(room / ADVANCE["note"] / loose), 2):
             yield line("note", each)
     if node.columns_out is not None and node.kind not in ("sink", "side"):
         yield line("columns", f"→ {columns_text(node.columns_out)}")

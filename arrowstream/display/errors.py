@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from arrowstream.core.failures import causes
 from arrowstream.display.style import shown
 from arrowstream.display.tables import error_box
 from arrowstream.errors import ArrowstreamError
@@ -9,9 +10,4 @@ from arrowstream.errors import ArrowstreamError
 
 def error_html(error: ArrowstreamError) -> str:
     """Return an error and those that caused it."""
-    found: list[BaseException] = []
-    each: BaseException | None = error
-    while each is not None and each not in found:
-        found.append(each)
-        each = each.__cause__
-    return shown(*map(error_box, found))
+    return shown(*map(error_box, causes(error)))

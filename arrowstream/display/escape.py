@@ -71,7 +71,7 @@ def loose_width(shown: str) -> float:
     Examples
     --------
     >>> round(loose_width("at least once"), 1), round(loose_width("WWW"), 1)
-    (13.7, 5.4)
+    (12.7, 5.4)
     """
     return sum(map(_loose, shown))
 

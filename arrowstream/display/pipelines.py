@@ -8,6 +8,7 @@ from typing import Protocol
 from arrowstream.backends.registry import backends
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.config.settings import Settings
+from arrowstream.core.failures import is_failure
 from arrowstream.core.plural import counted
 from arrowstream.display.boxes import kind_of, notes
 from arrowstream.display.escape import lines
@@ -55,7 +56,9 @@ def builder_html(builder: GraphBuilder) -> str:
     else:
         try:
             plan = _plan(graph)
-        except Exception as error:  # of the user's code, too: it is shown
+        except BaseException as error:  # a failure is shown, also one of the user's code or a panic of Polars
+            if not is_failure(error):
+                raise
             wrong = error
         if plan is None and wrong is None:
             unknown = "columns: learnt from the first batch, then checked"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from arrowstream.core.plural import counted
 from arrowstream.display.boxes import short_type
@@ -14,6 +15,14 @@ SHOWN_COLUMNS = 60
 
 _LONGEST = 300
 """Largest number of characters of one name or type in a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """A cell of a table in the style of the class `face`."""
+
+    value: object
+    face: str
 
 
 def head(what: str, name: str, said: str = "") -> str:
@@ -77,16 +86,22 @@ def folded(summary: str, content: str) -> str:
 
 def error_box(error: BaseException) -> str:
     """Return an error as it reads in a terminal, on a coloured ground."""
-    first, _, rest = str(error).partition("\n")
+    return message_box(type(error).__name__, str(error))
+
+
+def message_box(title: str, message: str) -> str:
+    """Return the message of an error on a coloured ground, its lines as they are."""
+    first, _, rest = message.partition("\n")
     more = f"<pre>{lines(rest)}</pre>" if rest else ""
-    name = type(error).__name__
-    return f'<div class="as-error" role="alert"><b>{text(name)}</b> {text(cut(first, 2000))}{more}</div>'
+    return f'<div class="as-error" role="alert"><b>{text(cut(title, 300))}</b> {text(cut(first, 2000))}{more}</div>'
 
 
 def _cell(value: object) -> str:
     """Return a cell, a tuple as one line for each item: a long value is cut, and the whole of it is in its tip."""
     if isinstance(value, tuple):
         return "<br>".join(map(_cell, value))
+    if isinstance(value, Styled):
+        return f'<span class="{value.face}">{_cell(value.value)}</span>'
     whole = str(value)
     shown = cut(whole, _LONGEST)
     return (

@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from traceback import FrameSummary, extract_tb
 from types import TracebackType
 from typing import Any
 
+from arrowstream.core.failures import causes
 from arrowstream.display.escape import visible
 from arrowstream.errors import ArrowstreamError
 
 _RED, _GREEN, _FAINT, _PLAIN = "\x1b[1;31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 _PACKAGE = Path(__file__).parents[1]
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+_LIBRARIES = {"site-packages", "dist-packages"}
+"""Folders of installed libraries, those of this environment and of others that it uses."""
 _FRAMES = 8
 """Largest number of the user's frames that are shown of one error: the first and the last ones."""
 
@@ -32,13 +35,9 @@ def short_traceback(error: ArrowstreamError) -> list[str]:
     if formatter is not None and formatter.mode == "Verbose":
         whole: list[str] = formatter.structured_traceback(type(error), error, error.__traceback__)
         return whole
-    found = [*_said(error)]
-    seen: list[BaseException] = [error]
-    cause = error.__cause__
-    while cause is not None and cause not in seen:
+    found = list(_said(error))
+    for cause in islice(causes(error), 1, None):
         found += [f"{_FAINT}caused by{_PLAIN}", *_said(cause)]
-        seen.append(cause)
-        cause = cause.__cause__
     return [*found, f"{_FAINT}{WHOLE}{_PLAIN}"]
 
 
@@ -69,7 +68,8 @@ def _is_users(file: str) -> bool:
     if file.startswith("<"):
         return file.startswith("<ipython-input")
     path = Path(file)
-    return not path.is_relative_to(_PACKAGE) and not any(map(path.is_relative_to, _LIBRARIES))
+    inside = path.is_relative_to(_PACKAGE) or any(map(path.is_relative_to, _STANDARD))
+    return not inside and _LIBRARIES.isdisjoint(path.parts)
 
 
 def _cell(file: str) -> str:

@@ -44,6 +44,11 @@ def test_texts_are_cut_by_their_width() -> None:
     assert cut("e\u0301" * 500, 4) == "e\u0301" * 3 + "…"
 
 
+def test_texts_of_proportional_fonts_are_measured_generously() -> None:
+    assert loose_width("ABC") == pytest.approx(4.2) and loose_width("WM") == 3.6 and loose_width("il") == 1.5
+    assert cut("MMMMMMMM", 8, loose_width) == "MMM…"
+
+
 @given(st.text(), st.integers(2, 40))
 def test_a_cut_text_fits(given_text: str, columns: int) -> None:
     assert width(cut(given_text, columns)) <= columns

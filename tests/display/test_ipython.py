@@ -164,6 +164,15 @@ def test_many_frames_are_cut_in_the_middle() -> None:
     assert sum(", line " in line for line in short_traceback(error)) == 8
 
 
+@pytest.mark.parametrize(
+    "folder", ["/usr/lib/python3/dist-packages", "/home/a/.venv/lib/python3.11/site-packages"]
+)
+def test_code_of_libraries(folder: str) -> None:
+    names: dict[str, Any] = {"PlanError": PlanError}
+    exec(compile("def wrong():\n    raise PlanError('it')", f"{folder}/lib/code.py", "exec"), names)
+    assert [frame.name for frame in users_frames(failed(names["wrong"]).__traceback__)] == ["failed"]
+
+
 def test_code_without_a_file() -> None:
     names: dict[str, Any] = {"PlanError": PlanError}
     exec(compile("def wrong():\n    raise PlanError('it')", "<string>", "exec"), names)

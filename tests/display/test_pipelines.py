@@ -19,8 +19,6 @@ from arrowstream.plan.checks.at_hand import not_at_hand
 from arrowstream.shown import Shown
 from arrowstream.testing import TestSink
 
-pytestmark = pytest.mark.once
-
 FRAME = pl.DataFrame({"k": ["a", "b"], "x": [1, 2]})
 
 
@@ -204,6 +202,8 @@ def test_functions_are_not_called(tmp_path: Path) -> None:
     joined.schema()
     assert "3 columns come out" in said(joined)
     assert "columns come out" in said(rows().join(rows(), on="k"))
+    assert "2 columns come out" in said(rows().join(FRAME, on=["k", "x"]))
+    assert "2 columns come out" in said(rows().join_asof(FRAME.select("x"), on="x"))
 
 
 def test_a_channel_is_not_read_or_closed() -> None:
@@ -223,16 +223,25 @@ def test_a_channel_is_not_read_or_closed() -> None:
 class Odd(Processor):
     """A processor whose columns cannot be asked for."""
 
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
-        raise ZeroDivisionError("odd")
+        raise self.error
 
     async def process(self, batch: Any) -> Any:
         return batch
 
 
 def test_a_failure_of_the_users_code_is_shown() -> None:
-    found = said(rows().process(Odd()))
-    assert "ZeroDivisionError" in found and "odd" in found
+    for error in (ZeroDivisionError("odd"), pl.exceptions.PanicException("odd")):
+        found = said(rows().process(Odd(error)))
+        assert type(error).__name__ in found and "odd" in found
+
+
+def test_an_interruption_is_no_failure() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        said(rows().process(Odd(KeyboardInterrupt())))
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
 from arrowstream.core.plural import counted
+from arrowstream.shown import Shown
 
 _CELL = 48
 """Longest text of a cell, in characters."""
@@ -47,8 +48,8 @@ class TraceStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """The first rows of a pipeline after every step. ``print`` shows them side by side.
+class Trace(Shown):
+    """The first rows of a pipeline after every step. ``print`` and a notebook show them side by side.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ class Trace:
         The source, then every step in order.
     """
 
+    _shown_by: ClassVar[str] = "trace.trace"
     name: str
     steps: tuple[TraceStep, ...]
 
