@@ -170,6 +170,7 @@ AWAITS = (
     "operators/functions/",
     "operators/joins/table_joining.py",
     "runtime/",
+    "page/app.py",
     "builder/results.py",
     "builder/execution/",
     "connectors/",

@@ -94,7 +94,7 @@ def test_markup_in_names_values_and_errors_is_text(page: Page) -> None:
     source = Source.from_channel(rx, schema=frame.schema)
 
     def refuse(batch: pl.DataFrame) -> pl.DataFrame:
-        if batch[HOSTILE][0] == "fail":
+        if batch[HOSTILE].to_list() == ["fail"]:
             raise ValueError(HOSTILE)
         return batch
 

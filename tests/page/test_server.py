@@ -54,7 +54,11 @@ def test_the_page_is_there_before_during_and_after_a_run() -> None:
         assert (before["state"], before["stages"], before["name"]) == ("ready", [], "fed")
         assert client.json("/history") == {}
         assert client.json("/tail?stage=filter")["said"] == "nothing has run here so far"
-        assert [node["id"] for node in client.json("/graph")["outline"]["nodes"]] == ["source", "filter", "sink"]
+        assert [node["id"] for node in client.json("/graph")["outline"]["nodes"]] == [
+            "source",
+            "filter",
+            "sink",
+        ]
         assert client.ask("/stop", "POST", {"X-Arrowstream": "page"})[0] == 204  # nothing runs
         with fed.pipeline.start() as running:
             fed.send(1, 2)
@@ -67,7 +71,9 @@ def test_the_page_is_there_before_during_and_after_a_run() -> None:
             report = running.wait(60)
         assert report.stopped == "stop"
         assert client.json("/state")["state"] == "done"
-        assert client.json("/tail?stage=sink&rows=5")["said"] == "the run ended before its rows were looked at"
+        assert (
+            client.json("/tail?stage=sink&rows=5")["said"] == "the run ended before its rows were looked at"
+        )
 
 
 def test_last_rows_are_texts_with_the_types_of_their_columns() -> None:
@@ -113,14 +119,17 @@ def test_a_run_that_its_caller_waits_for_is_shown_too() -> None:
 
 def test_a_run_in_the_foreground_goes_on_while_it_is_looked_at_and_stopped() -> None:
     fed = Fed()
-    thread = threading.Thread(target=fed.pipeline.run_sync)
+    thread = threading.Thread(target=fed.pipeline.run_sync, daemon=True)
     thread.start()
     until(lambda: fed.pipeline.metrics().running)
     with fed.pipeline.serve(port=0) as served:  # the run has begun before
         client = Client(served)
         until(lambda: client.json("/state")["state"] == "running")
         fed.send(2, 4)
-        until(lambda: client.json("/tail?stage=sink&rows=2")["rows"] != [] or fed.send(2, 4) is not None)
+        until(lambda: client.json("/state")["rows_out"] == 2)
+        client.json("/tail?stage=sink&rows=2")
+        fed.send(6, 8)
+        until(lambda: client.json("/tail?stage=sink&rows=2")["rows"] == [["6"], ["8"]])
         until(lambda: client.json("/history") != {})  # sampled because it is asked
         client.ask("/stop", "POST", {"X-Arrowstream": "page"})
         until(lambda: client.json("/state")["state"] == "done")
@@ -162,7 +171,9 @@ def test_files_have_headers_that_keep_other_sites_out() -> None:
         assert client.ask("/stop", "POST")[0] == 403
         assert client.ask("/stop")[0] == 405
         for rows in ("0", "1001", "x", "²"):
-            status, _, text = client.ask(f"/tail?stage=sink&rows={rows.encode().hex() if rows == '²' else rows}")
+            status, _, text = client.ask(
+                f"/tail?stage=sink&rows={rows.encode().hex() if rows == '²' else rows}"
+            )
             assert status == 400 and text == "rows must be from 1 to 1,000"
         assert client.ask("/tail?stage=nowhere")[0] == 404
 

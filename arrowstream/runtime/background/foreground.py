@@ -80,7 +80,14 @@ class Foreground(Watched):
         """Do nothing: only a page looks at such a run, and its calls come from the server's threads."""
 
     def snapshot(self) -> Snapshot:
+        self._sample_if_due()
+        return super().snapshot()
+
+    def history(self) -> pl.DataFrame:
+        self._sample_if_due()
+        return super().history()
+
+    def _sample_if_due(self) -> None:
         if not self.done and self._run.seconds - self._sampled >= SAMPLE_SECONDS:
             self._sampled = self._run.seconds
             self._sample()
-        return super().snapshot()
