@@ -21,7 +21,17 @@ GUIDE = (
 )
 """The pages of the folder in their order; a name without a page is passed over, other pages follow."""
 
-REFERENCE = ("pipeline", "builder", "results", "settings", "errors", "channels", "functions", "messages", "testing")
+REFERENCE = (
+    "pipeline",
+    "builder",
+    "results",
+    "settings",
+    "errors",
+    "channels",
+    "functions",
+    "messages",
+    "testing",
+)
 
 
 def navigation() -> list[dict[str, Any]]:
