@@ -37,10 +37,9 @@ REFERENCE = (
 def navigation() -> list[dict[str, Any]]:
     """Return the navigation as MkDocs has it in its configuration."""
     return [
-        {"Home": "index.md"},
-        {"Tutorial": "tutorial.md"},
+        {"Start": ["index.md", "tutorial.md", "concepts.md"]},
         {"How-to": ["howto/index.md", *pages("howto", HOWTO)]},
-        {"Guide": ["concepts.md", *pages("guide", GUIDE), "jobs.md"]},
+        {"Guide": [*pages("guide", GUIDE), "jobs.md"]},
         {"Operators": ["operators/index.md", *operators()]},
         {"Connectors": ["connectors/index.md", *connectors()]},
         {"API": ["reference/index.md", *pages("reference", REFERENCE)]},

@@ -22,6 +22,9 @@ from docs.navigation import DOCS, PROJECT, navigation
 ENTRIES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "benchmarks/results.md")
 """The files outside of `docs` that the navigation lists."""
 
+BOOSTS = {"guide/": 2, "howto/": 2, "decisions/": 0.3, f"{PROJECT}/": 0.3}
+"""How much the pages of a folder count in a search: what explains how to use arrowstream comes first."""
+
 LINK = re.compile(r"(?<=\]\()(?P<path>[^()#\s:]+)(?P<anchor>#[^()\s]*)?(?=\))")
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 LANGUAGES = {".py": "python", ".toml": "toml"}
@@ -52,6 +55,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links to files outside of `docs`, and those that such files have, to their pages."""
     here = page.file.src_uri
+    page.meta["search"] = {
+        "boost": next((boost for start, boost in BOOSTS.items() if here.startswith(start)), 1)
+    }
     path = ROOT / here.removeprefix(f"{PROJECT}/") if here.startswith(f"{PROJECT}/") else DOCS / here
 
     def led(found: re.Match[str]) -> str:
