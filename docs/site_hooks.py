@@ -1,16 +1,18 @@
 """What MkDocs calls while it builds the site: the navigation, and pages for linked files outside of `docs`.
 
 Pages link to each other, and to files of the checkout such as an example, by relative paths, which is what readers of
-the checkout need. On the site each linked file is a page: Markdown as it is, everything else as its text.
+the checkout need. On the site each linked file is a page: Markdown as it is, notebooks by their cells, others as text.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
 from os.path import relpath
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
@@ -101,4 +103,25 @@ def text_of(path: Path) -> str:
     text = path.read_text()
     if path.suffix == ".md":
         return text
-    return f"# {path.relative_to(ROOT).as_posix()}\n\n````{LANGUAGES.get(path.suffix, 'text')}\n{text}````\n"
+    if path.suffix == ".ipynb":
+        return "\n\n".join(cells(json.loads(text)))
+    return f"# {path.relative_to(ROOT).as_posix()}\n\n{block(LANGUAGES.get(path.suffix, 'text'), text)}\n"
+
+
+def cells(notebook: dict[str, Any]) -> Iterator[str]:
+    """Yield the cells of a notebook as Markdown, each with what it printed and showed as text."""
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code":
+            yield source
+            continue
+        yield block("python", source)
+        for output in cell["outputs"]:
+            shown = output.get("text") or output.get("data", {}).get("text/plain")
+            if shown:
+                yield block("text", "".join(shown))
+
+
+def block(language: str, text: str) -> str:
+    """Return a block of code, which may have blocks of code in it."""
+    return f"````{language}\n{text.rstrip()}\n````"

@@ -30,6 +30,7 @@ from arrowstream.metrics.server import HEALTH_PATH
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.operators.window import Windows
 from docs.navigation import missing, navigation
+from docs.site_hooks import cells
 
 pytestmark = [pytest.mark.once, pytest.mark.untraced]
 
@@ -128,6 +129,27 @@ def test_every_page_is_in_the_navigation() -> None:
 )
 def test_what_counts_as_loaded_from_elsewhere(text: str, loads: bool) -> None:
     assert (LOADED.search(text) is not None) is loads
+
+
+def test_a_notebook_is_a_page_of_its_cells() -> None:
+    streams = [{"output_type": "stream", "text": ["1\n", "2\n"]}]
+    shown = [{"output_type": "execute_result", "data": {"text/plain": ["3"], "text/html": ["<b>3</b>"]}}]
+    notebook = {
+        "cells": [
+            {"cell_type": "markdown", "source": ["# Title\n", "Text."]},
+            {"cell_type": "code", "source": ["print(1)\n", "print(2)"], "outputs": streams},
+            {
+                "cell_type": "code",
+                "source": ["3"],
+                "outputs": [*shown, {"output_type": "error", "traceback": []}],
+            },
+        ]
+    }
+    assert "\n".join(cells(notebook)).splitlines() == [
+        *("# Title", "Text."),
+        *("````python", "print(1)", "print(2)", "````", "````text", "1", "2", "````"),
+        *("````python", "3", "````", "````text", "3", "````"),
+    ]
 
 
 # ---- pages that run --------------------------------------------------------------------------------
