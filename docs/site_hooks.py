@@ -1,7 +1,7 @@
 """What MkDocs calls while it builds the site: the navigation, and pages for linked files outside of `docs`.
 
 Pages link to each other, and to files of the checkout such as an example, by relative paths, which is what readers of
-the checkout need. On the site each linked file is a page: Markdown as it is, notebooks by their cells, others as text.
+the checkout need. On the site each linked file is a page: Markdown as it is, notebooks by cells, others as text.
 """
 
 from __future__ import annotations
