@@ -47,10 +47,13 @@ def live_widget(viewed: Viewed) -> AnyWidget:
         else:
             widget.send({"number": number, "answer": answer})
 
-    script = asset("page.js") + asset("widget.js")
+    class Live(anywidget.AnyWidget):
+        _esm = asset("page.js") + asset("widget.js")
+        _css = page_style()
+        first = traitlets.Dict().tag(sync=True)
+
     first = {what: _answer(answers, {"what": what}) for what in ("state", "graph", "history")}
-    widget = anywidget.AnyWidget(_esm=script, _css=page_style())
-    widget.add_traits(first=traitlets.Dict(first).tag(sync=True))
+    widget = Live(first=first)
     widget.on_msg(reply)
     threading.Thread(
         target=_send_figures, args=(widget, answers), name="arrowstream-view", daemon=True
