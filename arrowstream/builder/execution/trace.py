@@ -93,7 +93,9 @@ class Trace(Shown):
                 before = []
                 continue
             now = _rows_of(step, number)
-            yield _cut(" | ".join(_changes(row, before[0] if before else {}) for row in now))
+            if len(before) != len(now):
+                before = [before[0] if before else {}] * len(now)
+            yield _cut(" | ".join(map(_changes, now, before)))
             before = now
 
     def __str__(self) -> str:

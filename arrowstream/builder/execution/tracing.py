@@ -17,6 +17,9 @@ from arrowstream.plan.part_of import beginning, writing_nothing
 
 _ROW = "__source_row__"
 
+_KEEP_ROWS = ("batch", "scan", "throttle", "event_time")
+"""Steps that hold rows or state, and let a row out for each row that comes in, in their order."""
+
 Collect = Callable[[Graph, int | None], Awaitable[pl.DataFrame]]
 """Runs a graph without a sink and returns the rows that come out, up to a number of them."""
 
@@ -68,7 +71,7 @@ def _passed_on(step: Step, before: TraceStep, out: pl.DataFrame) -> tuple[int, .
         numbers = _with_numbers(operator, before, out)
         if numbers is not None:
             return numbers
-    elif isinstance(operator, Composite) or not (operator.passes_rows_on or operator.name == "scan"):
+    elif isinstance(operator, Composite) or not (operator.passes_rows_on or operator.name in _KEEP_ROWS):
         return None
     # A step of other columns, or a function: with as many rows as came in, they are the same ones in their order.
     return before.rows if out.height == before.frame.height else None
