@@ -66,8 +66,8 @@ class Tap:
         """
         with self._changed:
             self._wanted = max(self._wanted, rows)
+            self._asked = max(self._asked, monotonic() + wait_s)
             self._changed.wait_for(lambda: self._held >= rows or self._ended, wait_s)
-            self._asked = monotonic()
             batches = list(self._batches)
         parts: list[pl.DataFrame] = []
         for batch in reversed(batches):
@@ -80,7 +80,7 @@ class Tap:
 
     @property
     def is_forgotten(self) -> bool:
-        """True if nobody has asked for `KEPT_SECONDS`."""
+        """True if nobody has asked for `KEPT_SECONDS`, and nobody waits for rows."""
         return monotonic() - self._asked > KEPT_SECONDS
 
     def detach(self) -> None:

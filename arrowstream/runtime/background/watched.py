@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
@@ -142,15 +142,7 @@ class Watched(ABC):
                 break
             counters = self._run.counters
         if stage not in counters and planned.get(stage) in (None, "inputs"):
-            names = list(counters or planned)
-            raise PlanError(
-                f"the run has no stage {stage!r}"
-                if stage not in planned
-                else f"{stage} has no rows of its own",
-                expected=", ".join(names),
-                found=repr(stage),
-                hint=did_you_mean(stage, names),
-            )
+            raise _no_stage(stage, list(counters or planned), stage in planned)
         return counters.get(stage)
 
     def history(self) -> pl.DataFrame:
@@ -201,3 +193,14 @@ class Watched(ABC):
             outline=outline,
             stages=tuple(stages),
         )
+
+
+def _no_stage(stage: str, names: Sequence[str], planned: bool) -> PlanError:
+    """Return the error for a name that no stage has, or one whose rows are only those that come in."""
+    fused = [name for name in names if stage in name.split("/")[-1].split("+")]
+    return PlanError(
+        f"{stage} has no rows of its own" if planned else f"the run has no stage {stage!r}",
+        expected=", ".join(names),
+        found=repr(stage),
+        hint=f"it is a part of the stage {fused[0]!r}" if fused else did_you_mean(stage, names),
+    )

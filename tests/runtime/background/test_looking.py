@@ -71,10 +71,33 @@ def test_a_stage_that_is_not_open_yet_is_waited_for() -> None:
     pipeline = Pipeline.builder().source(Source.from_channel(rx)).sink(TestSink()).build()
     with pipeline.start() as running:
         assert running.tail("sink", wait=0.01).width == 0  # its first batch shows the columns
-        tx.send_sync(pl.DataFrame({"x": [1]}))
-        assert "x" in running.tail("sink", wait=LONG).columns
+
+        def feed() -> None:
+            tx.send_sync(pl.DataFrame({"x": [1]}))
+            until(lambda: running._taps.has("sink"))
+            tx.send_sync(pl.DataFrame({"x": [2]}))
+
+        thread = threading.Thread(target=feed)
+        thread.start()
+        assert running.tail("sink", 1, wait=LONG).columns == ["x"]
+        thread.join()
         tx.close()
         running.join(LONG)
+        assert not running.tail("source", wait=LONG).height, "it has ended"
+
+
+def test_a_stage_of_a_run_that_ends_before_it_is_opened() -> None:
+    tx, rx = channel()
+    running = Pipeline.builder().source(Source.from_channel(rx)).sink(TestSink()).build().start()
+
+    def end() -> None:
+        tx.close()
+
+    thread = threading.Timer(0.05, end)
+    thread.start()
+    assert running.tail("sink", wait=LONG).width == 0
+    thread.join()
+    assert running.join(LONG)
 
 
 def test_names_that_no_stage_has() -> None:
@@ -93,6 +116,12 @@ def test_names_that_no_stage_has() -> None:
     running.wait(LONG)
     with pytest.raises(PlanError, match="merge has no rows of its own"):
         running.tail("merge")
+    fused = Pipeline.builder().source(TestSource.from_list([1])).filter(pl.col("value") > 0).select("value")
+    running = fused.sink(TestSink()).build().start()
+    running.wait(LONG)
+    with pytest.raises(PlanError, match="no stage 'filter'") as raised:
+        running.tail("filter")
+    assert raised.value.hint == "it is a part of the stage 'filter+select'"
 
 
 def test_a_tap_holds_no_more_batches_than_it_needs() -> None:
@@ -121,6 +150,10 @@ def test_a_tap_that_nobody_asks_about_goes(monkeypatch: pytest.MonkeyPatch) -> N
     taps.drop_forgotten()
     assert taps.of("s", counters) is tap and taps.has("s")
     now[0] = 30.1
+    assert tap.last(1, wait_s=0.001) == []
+    taps.drop_forgotten()
+    assert taps.has("s"), "somebody has waited for it"
+    now[0] = 60.2
     taps.drop_forgotten()
     assert counters.tap is None and not taps.has("s")
 

@@ -81,6 +81,13 @@ def test_it_ends_at_once_and_commits_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_was_ended_at_once_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    running = Fed().pipeline.start()
+    running.cancel()
+    assert running.join(LONG) and running.state == "cancelled"
+    assert not caplog.records
+
+
 def test_wrong_arguments_are_errors_of_the_call() -> None:
     with pytest.raises(PlanError, match="limit"):
         Fed().pipeline.start(limit=-1)
