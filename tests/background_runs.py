@@ -16,13 +16,16 @@ LONG = 60.0
 class Fed:
     """A pipeline that the test feeds, frame by frame."""
 
-    def __init__(self, sink: Any = None) -> None:
+    def __init__(self, sink: Any = None, *handlers: ErrorHandler) -> None:
         self.tx: Sender[pl.DataFrame]
         self.tx, rx = channel(capacity=64)
         self.sink = TestSink() if sink is None else sink
         source = Source.from_channel(rx, schema=SCHEMA)
         builder = Pipeline.builder(name="fed").source(source).filter(pl.col("x") % 2 == 0)
-        self.pipeline = builder.sink(self.sink).build()
+        ended = builder.sink(self.sink)
+        for handler in handlers:
+            ended = ended.on_error(handler)
+        self.pipeline = ended.build()
 
     def start(self) -> Running:
         """Start it, and wait until its sink is open: what is sent before passes before anybody looks."""

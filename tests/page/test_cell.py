@@ -9,7 +9,7 @@ from background_runs import Fed, failing, until
 from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 
-from arrowstream import Sink
+from arrowstream import ErrorHandler, Sink
 from arrowstream.page import cell
 from arrowstream.page.widget import live_widget
 
@@ -42,6 +42,7 @@ def test_a_cell_has_the_live_view_and_html_that_is_final_at_the_end(monkeypatch:
         assert first["text/plain"].startswith("<Running running: ") and WIDGET in first
         assert "running: " in first["text/html"] and "<svg" in first["text/html"]
         fed.send(2)
+        until(lambda: running.metrics().rows_out == 1)
     until(lambda: len(shell.shown) == 2)
     assert "done: 1 row in" in shell.shown[1]["text/html"] and shell.shown[1][WIDGET] == first[WIDGET]
 
@@ -95,7 +96,9 @@ class Front:
         return next(message for message in self.sent if message.get("number") == number)
 
 
-def test_the_widget_answers_questions_and_sends_figures_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_widget_answers_questions_and_sends_figures_until_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("arrowstream.page.widget._EVERY", 0.01)
     fed = Fed()
     with fed.pipeline.start() as running:
@@ -106,9 +109,11 @@ def test_the_widget_answers_questions_and_sends_figures_until_the_end(monkeypatc
         fed.send(2)
         until(lambda: any(message.get("state", {}).get("rows_out") == 1 for message in list(front.sent)))
         assert front.ask(1, what="state")["answer"]["state"] == "running"
-        assert front.ask(2, what="tail", stage="sink", rows=3)["answer"]["columns"] == [["x", "Int64"]]
+        assert front.ask(2, what="tail", stage="sink", rows=3)["answer"]["columns"] == [("x", "Int64")]
         assert front.ask(3, what="history")["answer"].keys() <= {"source", "filter", "sink"}
-        assert [node["id"] for node in front.ask(4, what="graph")["answer"]["outline"]["nodes"]][0] == "source"
+        assert [node["id"] for node in front.ask(4, what="graph")["answer"]["outline"]["nodes"]][
+            0
+        ] == "source"
         assert front.ask(5, what="nothing")["error"].startswith("KeyError")
         assert front.ask(6, what="stop")["answer"] is None
     until(lambda: front.sent[-1].get("state", {}).get("state") == "done")
@@ -125,6 +130,26 @@ def test_outside_of_notebooks_ipython_prints_the_text(capsys: pytest.CaptureFixt
         assert capsys.readouterr().out.startswith("<Running done: fed: 0 rows in")
     finally:
         InteractiveShell.clear_instance()
+
+
+def test_losses_are_shown_in_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Shell(monkeypatch)
+    fed = Fed(Sink.to_fn(failing), ErrorHandler.skip())
+    fed.send(2)
+    fed.tx.close()
+    running = fed.pipeline.start()
+    running.wait(60)
+    cell.show_in_cell(running)
+    assert '<p class="as-lost">' in shell.shown[0]["text/html"]
+
+
+def test_without_jupyter_a_view_is_no_widget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anywidget.AnyWidget._repr_mimebundle_", lambda *_, **__: None)
+    shell = Shell(monkeypatch)
+    fed = Fed()
+    with fed.pipeline.start() as running:
+        cell.show_in_cell(running)
+    assert set(shell.shown[0]) == {"text/plain", "text/html"}
 
 
 @pytest.mark.untraced

@@ -1,9 +1,11 @@
 """The server of the live page: what it answers, whom it refuses, and that it ends."""
 
+import asyncio
 import http.client
 import json
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import polars as pl
@@ -14,6 +16,8 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import MissingExtra, PlanError, SinkError
 from arrowstream.page.answers import Answers
 from arrowstream.page.server import PageServer
+from arrowstream.runtime.background.foreground import Foreground
+from arrowstream.runtime.background.latest import LatestRun
 
 pytestmark = pytest.mark.once
 
@@ -147,6 +151,43 @@ def test_a_run_that_fails_says_why() -> None:
         state = Client(served).json("/state")
     assert state["state"] == "failed" and "no room" in state["error"]
     assert state["stages"][-1]["latest_errors"] == ["ValueError: no room"]
+
+
+def test_a_run_that_was_cancelled_says_so() -> None:
+    fed = Fed()
+
+    async def cancelled(viewer: LatestRun) -> None:
+        task = asyncio.create_task(fed.pipeline.run())
+        while viewer.snapshot().state != "running":
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    with fed.pipeline.viewer() as viewer:
+        asyncio.run(cancelled(viewer))
+        assert viewer.snapshot().state == "cancelled"
+
+
+def test_a_stage_is_waited_for_and_a_tap_goes_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed = Fed()
+    thread = threading.Thread(target=fed.pipeline.run_sync, daemon=True)
+    with fed.pipeline.viewer() as viewer:
+        thread.start()
+        until(lambda: viewer.snapshot().state == "running")
+        assert viewer.tail("sink", 1).is_empty()
+        monkeypatch.setattr("arrowstream.runtime.background.tap.KEPT_SECONDS", -1.0)
+        fed.send(2)  # takes the tap off
+        until(lambda: viewer.snapshot().rows_out == 1)
+        watched = viewer._watched
+        assert isinstance(watched, Foreground) and watched._run.counters["sink"].tap is None
+        monkeypatch.undo()
+        assert viewer.tail("sink", 1).is_empty()  # asked again: a new tap
+        fed.send(4)
+        until(lambda: viewer.tail("sink", 1).rows() == [(4,)])
+        fed.tx.close()
+        thread.join(60)
+        assert viewer.snapshot().state == "done"
 
 
 def test_files_have_headers_that_keep_other_sites_out() -> None:

@@ -99,13 +99,13 @@ class Taps:
         self._lock = threading.Lock()
 
     def has(self, name: str) -> bool:
-        """Return whether a stage has a tap."""
-        return name in self._taps
+        """Return whether a stage has a tap that is not forgotten."""
+        return name in self._taps and not self._taps[name].is_forgotten
 
     def of(self, name: str, counters: StageCounters) -> Tap:
         """Return the tap of a stage, which gets one if it has none."""
         with self._lock:
-            if name not in self._taps:
+            if not self.has(name):
                 self._taps[name] = Tap(counters)
             return self._taps[name]
 
