@@ -111,9 +111,7 @@ def test_the_widget_answers_questions_and_sends_figures_until_the_end(
         assert front.ask(1, what="state")["answer"]["state"] == "running"
         assert front.ask(2, what="tail", stage="sink", rows=3)["answer"]["columns"] == [("x", "Int64")]
         assert front.ask(3, what="history")["answer"].keys() <= {"source", "filter", "sink"}
-        assert [node["id"] for node in front.ask(4, what="graph")["answer"]["outline"]["nodes"]][
-            0
-        ] == "source"
+        assert front.ask(4, what="graph")["answer"]["outline"]["nodes"][0]["id"] == "source"
         assert front.ask(5, what="nothing")["error"].startswith("KeyError")
         assert front.ask(6, what="stop")["answer"] is None
     until(lambda: front.sent[-1].get("state", {}).get("state") == "done")
