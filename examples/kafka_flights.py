@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import os
 import shutil
 import signal
@@ -91,6 +92,7 @@ async def embedded_broker() -> AsyncIterator[str]:
         broker = subprocess.Popen(  # noqa: ASYNC220
             [*command, "--storage-engine", "memory://tansu/", "--silent"], env={}, stdout=log, stderr=log
         )
+        atexit.register(broker.kill)  # for a notebook that ends without leaving the block
         try:
             while broker.poll() is None:
                 with socket.socket() as probe:
