@@ -15,7 +15,7 @@ SPREAD := -n 3 --dist worksteal
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-kafka demo-recover test compiled lint types versions unit oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs site clean
+.PHONY: demo demo-kafka demo-recover test compiled lint types versions unit oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
 .DEFAULT_GOAL := test
 
 # Older versions of pip take twice as long for what follows.
@@ -140,6 +140,10 @@ mutation: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m docs.build
+
+# Executes the notebooks and keeps what their cells show; `make test` compares. Cells with the tag `varies` keep what they have.
+notebooks: $(VENV)/.ready .data/flights.csv
+	$(BIN)/python -m tools.notebooks
 
 # The documentation as a site, which needs no network. Its search needs a server, as browsers start no worker from a file.
 site: $(VENV)/.ready

@@ -38,6 +38,7 @@ def navigation() -> list[dict[str, Any]]:
     """Return the navigation as MkDocs has it in its configuration."""
     return [
         {"Start": ["index.md", "tutorial.md", "concepts.md"]},
+        {"Notebooks": [f"{PROJECT}/notebooks/{path.name}.md" for path in notebooks()]},
         {"How-to": ["howto/index.md", *pages("howto", HOWTO)]},
         {"Guide": [*pages("guide", GUIDE), "jobs.md"]},
         {"Operators": ["operators/index.md", *operators()]},
@@ -70,6 +71,11 @@ def pages(folder: str, first: Iterable[str] = ()) -> list[str]:
     found = {page.stem for page in (DOCS / folder).glob("*.md")} - {"index", "README"}
     chosen = [name for name in first if name in found]
     return [f"{folder}/{name}.md" for name in (*chosen, *sorted(found - {*chosen}))]
+
+
+def notebooks() -> list[Path]:
+    """Return the notebooks in their order."""
+    return sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def operators() -> list[dict[str, list[str]]]:

@@ -19,9 +19,12 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 from docs.docstrings import ROOT
-from docs.navigation import DOCS, PROJECT, navigation
+from docs.navigation import DOCS, PROJECT, navigation, notebooks
 
-ENTRIES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "benchmarks/results.md")
+ENTRIES = (
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "benchmarks/results.md")),
+    *notebooks(),
+)
 """The files outside of `docs` that the navigation lists."""
 
 BOOSTS = {"guide/": 2, "howto/": 2, "decisions/": 0.3, f"{PROJECT}/": 0.3}
@@ -29,6 +32,9 @@ BOOSTS = {"guide/": 2, "howto/": 2, "decisions/": 0.3, f"{PROJECT}/": 0.3}
 
 LINK = re.compile(r"(?<=\]\()(?P<path>[^()#\s:]+)(?P<anchor>#[^()\s]*)?(?=\))")
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+OURS = '<div class="arrowstream">'
+"""What the HTML begins with that arrowstream shows; it needs no script, and follows the colours of the site."""
+
 LANGUAGES = {".py": "python", ".toml": "toml"}
 
 
@@ -39,15 +45,14 @@ def on_config(config: MkDocsConfig) -> None:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page for each file outside of `docs` that a page links to."""
-    waiting = [*DOCS.rglob("*.md"), *(ROOT / entry for entry in ENTRIES)]
+    waiting = [*DOCS.rglob("*.md"), *ENTRIES]
     seen = {*waiting}
     while waiting:
         path = waiting.pop()
         if DOCS not in path.parents:
-            listed = path in {ROOT / entry for entry in ENTRIES}
-            level = InclusionLevel.INCLUDED if listed else InclusionLevel.NOT_IN_NAV
+            level = InclusionLevel.INCLUDED if path in ENTRIES else InclusionLevel.NOT_IN_NAV
             files.append(File.generated(config, site_path(path), content=text_of(path), inclusion=level))
-        if path.suffix == ".md":
+        if path.suffix in {".md", ".ipynb"}:
             linked = {target for target in links(path) if target.is_file()} - seen
             waiting += linked
             seen |= linked
@@ -84,7 +89,7 @@ def pieces_of(markdown: str) -> Iterator[tuple[str, bool]]:
 
 def links(path: Path) -> Iterator[Path]:
     """Yield the files that a page links to."""
-    for text, code in pieces_of(path.read_text()):
+    for text, code in pieces_of(text_of(path)):
         if not code:
             yield from ((path.parent / found["path"]).resolve() for found in LINK.finditer(text))
 
@@ -109,7 +114,7 @@ def text_of(path: Path) -> str:
 
 
 def cells(notebook: dict[str, Any]) -> Iterator[str]:
-    """Yield the cells of a notebook as Markdown, each with what it printed and showed as text."""
+    """Yield the cells of a notebook as Markdown, each with what it printed and showed: graphs, otherwise as text."""
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] != "code":
@@ -117,6 +122,10 @@ def cells(notebook: dict[str, Any]) -> Iterator[str]:
             continue
         yield block("python", source)
         for output in cell["outputs"]:
+            html = "".join(output.get("data", {}).get("text/html", ""))
+            if html.startswith(OURS):
+                yield html
+                continue
             shown = output.get("text") or output.get("data", {}).get("text/plain")
             if shown:
                 yield block("text", "".join(shown))

@@ -29,7 +29,7 @@ from arrowstream.metrics.counters import StageCounters
 from arrowstream.metrics.server import HEALTH_PATH
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.operators.window import Windows
-from docs.navigation import missing, navigation
+from docs.navigation import missing, navigation, notebooks
 from docs.site_hooks import cells
 
 pytestmark = [pytest.mark.once, pytest.mark.untraced]
@@ -61,6 +61,15 @@ def links_out_of_the_folder_lead_to_pages(site: Path) -> None:
     assert "flights.csv" in (site / "project/examples/flights.py.html").read_text()
     assert 'href="../guide/kafka.html"' in (site / "project/index.html").read_text()
     assert 'href="../project/examples/kafka_flights.toml.html"' in (site / "guide/kafka.html").read_text()
+
+
+def notebooks_are_pages_with_graphs(site: Path) -> None:
+    assert len(notebooks()) == 8
+    for path in notebooks():
+        page = (site / f"project/notebooks/{path.name}.html").read_text()
+        assert '<svg class="as-graph"' in page and "&lt;svg" not in page
+    first = site / "project/notebooks/1-first-pipeline.ipynb.html"
+    assert 'href="2-windows.ipynb.html"' in first.read_text()
 
 
 LOADED = re.compile(
@@ -107,6 +116,7 @@ def test_the_site(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     every_page_is_there(tmp_path)
     links_out_of_the_folder_lead_to_pages(tmp_path)
+    notebooks_are_pages_with_graphs(tmp_path)
     nothing_is_loaded_from_elsewhere(tmp_path)
     docstrings_are_found(tmp_path)
     public_names_have_a_reference(tmp_path)
@@ -134,8 +144,12 @@ def test_what_counts_as_loaded_from_elsewhere(text: str, loads: bool) -> None:
 def test_a_notebook_is_a_page_of_its_cells() -> None:
     streams = [{"output_type": "stream", "text": ["1\n", "2\n"]}]
     shown = [{"output_type": "execute_result", "data": {"text/plain": ["3"], "text/html": ["<b>3</b>"]}}]
+    graph = [
+        {"output_type": "display_data", "data": {"text/html": ['<div class="arrowstream">', "<svg/></div>"]}}
+    ]
     notebook = {
         "cells": [
+            {"cell_type": "code", "source": ["graph"], "outputs": graph},
             {"cell_type": "markdown", "source": ["# Title\n", "Text."]},
             {"cell_type": "code", "source": ["print(1)\n", "print(2)"], "outputs": streams},
             {
@@ -146,6 +160,7 @@ def test_a_notebook_is_a_page_of_its_cells() -> None:
         ]
     }
     assert "\n".join(cells(notebook)).splitlines() == [
+        *("````python", "graph", "````", '<div class="arrowstream"><svg/></div>'),
         *("# Title", "Text."),
         *("````python", "print(1)", "print(2)", "````", "````text", "1", "2", "````"),
         *("````python", "3", "````", "````text", "3", "````"),
