@@ -7,6 +7,7 @@ from dataclasses import replace
 import polars as pl
 from sqlglot import exp
 
+from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import QueryError
 from arrowstream.sql.expressions.reader import Expressions
 from arrowstream.sql.groups.aggregates import aggregates_in
@@ -15,6 +16,7 @@ from arrowstream.sql.places import QueryText
 from arrowstream.sql.relation import Name, Ranking, Relation, bind, same
 
 _NUMBER = "row number"
+_ADD = "add it to SELECT; SELECT * EXCLUDE (...) FROM (...) around the query leaves it out again"
 
 
 def first(query: QueryText, node: exp.Expr, relation: Relation) -> Relation:
@@ -122,7 +124,7 @@ def _by_columns(query: QueryText, node: exp.Expr, order: exp.Expr, relation: Rel
     items = node.expressions if isinstance(node, exp.Select) else []
     # What a star stands for has the names that come out.
     selected = (
-        [(item.unalias(), column) for item, column in zip(items, columns, strict=True)]
+        [(_without_table(item.unalias(), node), column) for item, column in zip(items, columns, strict=True)]
         if len(items) == len(columns) and not any(item.is_star for item in items)
         else []
     )
@@ -137,7 +139,7 @@ def _by_columns(query: QueryText, node: exp.Expr, order: exp.Expr, relation: Rel
         made.this.meta.update(next((each.meta for each in part.walk() if each.meta), {}))
         return made
 
-    written: exp.Expr = order.copy()
+    written: exp.Expr = _without_table(order, node)
     for each in written.expressions:
         if isinstance(each.this, exp.Var):
             raise query.error(
@@ -152,6 +154,20 @@ def _by_columns(query: QueryText, node: exp.Expr, order: exp.Expr, relation: Rel
             each.set("this", each.this.transform(by_column))
         _check_selected(query, each.this, relation)
     return written
+
+
+def _without_table(part: exp.Expr, node: exp.Expr) -> exp.Expr:
+    """Return a part of a query without the name of its table before columns, if the query has one table only."""
+    of = node.args.get("from_")
+    only = of.this.alias_or_name if of is not None and not node.args.get("joins") else None
+
+    def plain(column: exp.Expr) -> exp.Expr:
+        if isinstance(column, exp.Column) and same(column.table, only):
+            column.set("table", None)
+        return column
+
+    changed: exp.Expr = part.transform(plain)
+    return changed
 
 
 def _column(name: Name) -> exp.Expr:
@@ -184,7 +200,7 @@ def _check_selected(query: QueryText, written: exp.Expr, relation: Relation) -> 
             f"ORDER BY takes the columns of SELECT, and {text} is none of them",
             expected=f"of the columns {names}",
             found=text,
-            hint="add it to SELECT; SELECT * EXCLUDE (...) FROM (...) around the query leaves it out again",
+            hint=did_you_mean(each.name, [name.column for name in relation.names]) or _ADD,
         )
 
 
