@@ -1,12 +1,11 @@
-"""One query by one engine in a process of its own: ``python -m benchmarks.nexmark.job ENGINE QUERY FILES TARGET N``.
+"""One query by one engine in a process of its own: ``python -m benchmarks.nexmark.job ENGINE QUERY FILES TARGET``.
 
-FILES is a folder with a Parquet file of each stream, N the number of runs. Prints JSON: the seconds of each run, imports
-left out, and the peak of the process's memory in bytes after the first one.
+FILES is a folder with a Parquet file of each stream. A line of standard input starts a run, so that rivals can take
+turns; the answer is its seconds, imports left out, and the peak of the process's memory in bytes until then.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -107,19 +106,15 @@ ENGINES: dict[str, Callable[[str, Path, Path], Callable[[], object]]] = {
 """What gives the work of a query by an engine; each imports what it needs."""
 
 
-def measured(engine: str, name: str, files: Path, target: Path, runs: int) -> dict[str, object]:
-    """Run a query some times; return the seconds of each run, and the peak of memory of the first."""
+def serve(engine: str, name: str, files: Path, target: Path) -> None:
+    """Run a query once for each line of standard input; answer with its seconds and the peak of memory in bytes."""
     work = ENGINES[engine](name, files, target)
-    seconds: list[float] = []
-    peak = 0
-    for _ in range(runs):
+    for _ in sys.stdin:
         begin = time.perf_counter()
         work()
-        seconds.append(time.perf_counter() - begin)
-        peak = peak or peak_bytes()
-    return {"seconds": seconds, "peak": peak}
+        print(time.perf_counter() - begin, peak_bytes(), flush=True)
 
 
 if __name__ == "__main__":
-    engine, name, files, target, runs = sys.argv[1:]
-    print(json.dumps(measured(engine, name, Path(files), Path(target), int(runs))))
+    engine, name, files, target = sys.argv[1:]
+    serve(engine, name, Path(files), Path(target))

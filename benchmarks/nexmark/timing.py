@@ -1,18 +1,18 @@
 """Each query next to Polars, DuckDB and Bytewax, from the same Parquet files to a Parquet file.
 
-Every run has a process of its own, for its peak of memory, and all cores; the rivals take turns. A query runs twice in
-it: the first run gives the peak, the faster one the time. Rows of the results are counted, and numbers are added up,
-and must agree; `tests/test_nexmark.py` compares every row. A query that needs two streams reads both.
+Every rival has a process of its own for each query, for its peak of memory, in which the query runs some times; the
+rivals take turns. The first run, which is not timed, gives the peak. Rows of the results are counted, and numbers are
+added up, and must agree; `tests/test_nexmark.py` compares every row. A query that needs two streams reads both.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import polars.selectors as cs
 
-from benchmarks.harness import Figure, Scale, Section, in_turn, ratio
+from benchmarks.harness import Figure, Scale, Section, checked_in_turn, ratio
 from benchmarks.machine import DATA, ROOT, made_once
 from benchmarks.nexmark import by_duckdb, by_polars, queries, steps
 from benchmarks.nexmark.generator import Events
@@ -29,10 +29,8 @@ from benchmarks.nexmark.job import BYTEWAX_ROWS, STREAMS, TABLES
 
 _EVENTS = {"full": 2_000_000, "quick": 500_000, "tiny": 20_000}
 _PER_SECOND = {"full": 20_000, "quick": 10_000, "tiny": 400}
-_QUERIES = {"full": tuple(steps.QUERIES), "quick": tuple(steps.QUERIES), "tiny": ("q1", "q8")}
-_ROUNDS = {"full": 1, "quick": 1, "tiny": 1}
-_RUNS = {"full": 3, "quick": 2, "tiny": 1}
-"""Runs of a query in a process."""
+_QUERIES = {"full": tuple(steps.QUERIES), "quick": tuple(steps.QUERIES), "tiny": ("q1",)}
+_ROUNDS = {"full": 2, "quick": 1, "tiny": 1}
 _AT_LEAST = {"q0": 0.9, "q1": 0.9, "q2": 0.9}
 """Budgets of time against Polars."""
 _SPEED = {"q5": 8.0, "q7": 10.0, "q8": 5.0}
@@ -73,59 +71,79 @@ def _write(events: Events, name: str, path: Path) -> None:
 
 
 def _figures(name: str, files: Path, scale: Scale) -> Iterable[Figure]:
-    peaks: dict[str, list[float]] = {}
-    with TemporaryDirectory(dir=DATA) as folder:
-        targets = {rival: Path(folder) / f"{rival}.parquet" for rival in _rivals(name)}
-        processes = {
-            rival: partial(_process, rival, name, files, target, _RUNS[scale], peaks)
-            for rival, target in targets.items()
-        }
-        seconds = in_turn(processes, _ROUNDS[scale])
-        _check([target for rival, target in targets.items() if rival != "bytewax"])
-        if "bytewax" in targets:
-            _by_polars(name, files, Path(folder) / "first.parquet", BYTEWAX_ROWS)
-            _check([targets["bytewax"], Path(folder) / "first.parquet"])
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=DATA)))
+        rivals = {each: stack.enter_context(_Rival(each, name, files, folder)) for each in _rivals(name)}
+        check = partial(_check, name, files, folder, rivals)
+        seconds = checked_in_turn({each: rival.run for each, rival in rivals.items()}, _ROUNDS[scale], check)
     rows = sum(_rows(files, stream) for stream in _read_by(name))
-    speed = rows / statistics.median(seconds["steps"])
-    memory = ", ".join(f"{rival} {statistics.median(found) / 2**20:,.0f}" for rival, found in peaks.items())
-    budget = _SPEED.get(name)
-    yield Figure(f"{name}, as steps", speed / 1e6, "M rows/s", at_least=budget, note=f"peaks in MB: {memory}")
-    if "sql" in seconds:
-        yield Figure(f"{name}, as SQL", rows / statistics.median(seconds["sql"]) / 1e6, "M rows/s")
+    speeds = {each: rows / statistics.median(found) / 1e6 for each, found in seconds.items()}
+    peaks = ", ".join(f"{each} {rival.peak / 2**20:,.0f}" for each, rival in rivals.items())
     yield Figure(
-        f"{name} against Polars",
-        ratio(seconds["polars"], seconds["steps"]),
-        "x",
-        at_least=_AT_LEAST.get(name),
+        f"{name}, as steps",
+        speeds["steps"],
+        "M rows/s",
+        at_least=_SPEED.get(name),
+        note=f"peaks in MB: {peaks}",
     )
+    if "sql" in speeds:
+        yield Figure(f"{name}, as SQL", speeds["sql"], "M rows/s")
+    against_polars = ratio(seconds["polars"], seconds["steps"])
+    yield Figure(f"{name} against Polars", against_polars, "x", at_least=_AT_LEAST.get(name))
     yield Figure(f"{name} against DuckDB", ratio(seconds["duckdb"], seconds["steps"]), "x")
     if "bytewax" in seconds:
-        others = min(BYTEWAX_ROWS, _rows(files, "bid")) / statistics.median(seconds["bytewax"])
-        yield Figure(
-            f"{name} against Bytewax",
-            speed / others,
-            "x",
-            note=f"{others / 1e6:.2f} M rows/s, a row at a time",
+        other = min(BYTEWAX_ROWS, rows) / statistics.median(seconds["bytewax"]) / 1e6
+        note = f"{other:.2f} M rows/s, a row at a time"
+        yield Figure(f"{name} against Bytewax", speeds["steps"] / other, "x", note=note)
+
+
+class _Rival:
+    """A process that runs a query by an engine, each time that it is asked.
+
+    Parameters
+    ----------
+    engine
+        The engine.
+    name
+        The query.
+    files
+        The folder with a file of each table.
+    folder
+        Where it writes its result.
+    """
+
+    def __init__(self, engine: str, name: str, files: Path, folder: Path) -> None:
+        self.target = folder / f"{engine}.parquet"
+        self.peak = 0.0
+        """Most memory in bytes that the first run has held."""
+        module = (sys.executable, "-m", "benchmarks.nexmark.job")
+        command = [*module, engine, name, str(files), str(self.target)]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    def __enter__(self) -> _Rival:
+        return self
+
+    def run(self) -> float:
+        """Run the query once, and return the seconds that it took."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write("run\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline().split()
+        if len(answer) != 2:
+            raise RuntimeError(f"{self.target.stem} has failed: what it wrote to standard error says why")
+        seconds, peak = map(float, answer)
+        self.peak = self.peak or peak
+        return seconds
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
 
 
 def _rivals(name: str) -> list[str]:
     rivals = ["steps", *(["sql"] if name in queries.QUERIES else []), "polars", "duckdb"]
     return rivals + (["bytewax"] if name in _BYTEWAX and find_spec("bytewax") is not None else [])
-
-
-def _process(
-    rival: str, name: str, files: Path, target: Path, runs: int, peaks: dict[str, list[float]]
-) -> float:
-    """Run a query in a process of its own; return the seconds of its fastest run, and keep the peak of memory."""
-    arguments = [rival, name, str(files), str(target), str(runs)]
-    command = [sys.executable, "-m", "benchmarks.nexmark.job", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{name} by {rival} failed: {done.stderr[-2000:]}")
-    found = json.loads(done.stdout)
-    peaks.setdefault(rival, []).append(found["peak"])
-    return float(min(found["seconds"]))
 
 
 def _read_by(name: str) -> list[str]:
@@ -143,7 +161,16 @@ def _by_polars(name: str, files: Path, target: Path, bids: int) -> None:
     by_polars.QUERIES[name](tables).collect().write_parquet(target)
 
 
-def _check(targets: list[Path]) -> None:
+def _check(name: str, files: Path, folder: Path, rivals: dict[str, _Rival]) -> None:
+    """Raise unless the results of all are the same, that of Bytewax as the one of Polars for its rows."""
+    _check_same([rival.target for each, rival in rivals.items() if each != "bytewax"])
+    if "bytewax" in rivals:
+        first = folder / "first.parquet"
+        _by_polars(name, files, first, BYTEWAX_ROWS)
+        _check_same([rivals["bytewax"].target, first])
+
+
+def _check_same(targets: list[Path]) -> None:
     """Raise unless all have the same number of rows, and about the same sums of numbers."""
     found = [
         pl.scan_parquet(target)
