@@ -11,7 +11,6 @@ import pyarrow as pa
 from arrowstream.errors import SinkError
 from arrowstream.io.database.systems.column_types import ColumnTypes, Stored
 
-
 _NO_NAN = "make NaN null before, or leave such rows out"
 
 
