@@ -105,7 +105,9 @@ def test_the_other_sources_are_merged() -> None:
 
 
 def test_two_joins_with_one_stream() -> None:
-    again = JOIN + '[[steps]]\nselect = ["at", "\\"order\\""]\n' + JOIN.replace("late.parquet", "late2.parquet")
+    again = (
+        JOIN + '[[steps]]\nselect = ["at", "\\"order\\""]\n' + JOIN.replace("late.parquet", "late2.parquet")
+    )
     load(again).pipeline().run_sync()
     assert pl.read_parquet("out.parquet").height == ORDERS.height
 

@@ -33,7 +33,7 @@ def _prepare_steps(name: str, files: Path, target: Path) -> Callable[[], object]
 
     def work() -> None:
         side_input = pl.read_parquet(files / "side_input.parquet")
-        tables = Tables(*map(stream, STREAMS), side_input)
+        tables = Tables(stream("person"), stream("auction"), stream("bid"), side_input)
         QUERIES[name](tables).sink(Sink.to_file(target, overwrite=True)).build().run_sync()
 
     return work
