@@ -17,6 +17,22 @@ from docs.docstrings import ROOT
 
 PAGE = ROOT / forms.PAGE
 
+EXAMPLE = (
+    """\
+import polars as pl
+from arrowstream import Pipeline
+
+pages = pl.DataFrame({"url": ["https://shop.example/tea/17", "https://shop.example/mug/4?color=red"]})
+query = """
+    + '''"""
+SELECT SPLIT_PART(url, '/', 4) AS item, REGEXP_EXTRACT(url, '/([0-9]+)', 1) AS number,
+    REGEXP_REPLACE(url, '[?].*', '') AS page
+FROM pages
+"""
+found = Pipeline.sql(query, pages=pages).collect_sync()
+assert found.row(1) == ("mug", "4", "https://shop.example/mug/4")'''
+)
+
 
 def others(names: dict[str, object]) -> dict[str, list[str]]:
     """The other names of each function, by its first one."""
@@ -53,6 +69,7 @@ def _lines() -> Iterator[str]:
     yield "tests compare each with DuckDB. NULL among the arguments gives NULL, if nothing else is said. Arguments"
     yield "that stand here as a number or in quotes are written in the query, not computed. Operators such as `||`,"
     yield "`LIKE`, `CASE` and `CAST` are no functions."
+    yield from ("", "```python", EXAMPLE, "```")
     for subject, names in SECTIONS.items():
         yield from ("", f"## {subject}", "", "| function | gives | also called |", "|---|---|---|")
         yield from _rows(names.items())
