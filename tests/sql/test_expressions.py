@@ -100,7 +100,7 @@ RPAD(s, 3, 'é') | RPAD(s, 6, ' ') | CONCAT_WS(', ', s, u) | CONCAT_WS('', s, NU
 UCASE(s) | LCASE(s) | PREFIX(s, u) | REGEXP_REPLACE(s, 'c', '') | REGEXP_REPLACE(s, 'c', 'dd', 'g')
 REGEXP_REPLACE(s, '[a-z]*', '<\\0>') | REGEXP_REPLACE(s, '[a-z]*', '<\\0>', 'g') | REGEXP_REPLACE(s, '', '-', 'g')
 REGEXP_REPLACE(s, '([a-z])/([a-z])', '\\2$1\\1', 'g') | REGEXP_REPLACE(s, 'x*', '-', 'g')
-REGEXP_REPLACE(s, 'b', '\\\\') | REGEXP_REPLACE(s, 'b', '$0 ${1}')
+REGEXP_REPLACE(s, 'b', '\\\\') | REGEXP_REPLACE(s, 'b', '$0 ${1}') | REGEXP_REPLACE(s, 'c', '$', 'g')
 CAST(2.5e0 AS INTEGER) | CAST(3.5e0 AS INTEGER) | CAST(-2.5e0 AS INTEGER) | 'it''s' | TRUE
 1
 """

@@ -41,7 +41,8 @@ def _replace_matches(call: Call) -> Typed:
     groups = len(pl.select(pl.lit("").str.extract_groups(expression)).to_series().struct.fields)
     replacement = _replacement(call, instead, groups)
     change = call.text(value).str.replace_all if flags else call.text(value).str.replace
-    return text(change(expression, replacement))
+    # Polars before 2 takes the replacement of an expression of letters alone as it is, with its $$.
+    return text(change(f"(?:{expression})", replacement))
 
 
 def _replacement(call: Call, written: str, groups: int) -> str:
