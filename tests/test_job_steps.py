@@ -332,6 +332,7 @@ def test_what_needs_python_is_refused_with_a_hint(name: str) -> None:
         ("throttle = {}", "j.toml:5: 'throttle' in [[steps]]: throttle() limits rows or batches"),
         ("window = '10s'", "j.toml:5: 'window' in [[steps]]: expected a table, found the string '10s'"),
         ("window = { rows = 3 }", "j.toml:5: missing key 'agg' in [[steps]] window"),
+        ("over = 'k'", "j.toml:5: 'over' in [[steps]]: expected a table"),
         ("window = '3s'", "j.toml:5: 'window' in [[steps]]: expected a table"),
         (
             "window = { rows = 3, agg = 'sum(x)', all_rows = true }",

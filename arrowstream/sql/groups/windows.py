@@ -96,8 +96,8 @@ def _window(
             expected="a TIMESTAMP or DATE",
             found="the bound of a window" if dtype is None else f"{time.name}, {name_of(dtype)}",
         )
-    if dtype is not None:
-        check_lengths(query, kind, lengths, dtype)
+    assert dtype is not None, "it is one of those types"
+    check_lengths(query, kind, lengths, dtype)
     *every, size = (literals.interval(query, each) for each in lengths)
     return PendingWindow(kind, physical, size, every[0] if every else size, (), call)
 
