@@ -27,7 +27,7 @@ from benchmarks.nexmark import by_duckdb, by_polars, queries, steps
 from benchmarks.nexmark.generator import Events
 from benchmarks.nexmark.job import BYTEWAX_ROWS, STREAMS, TABLES
 
-_EVENTS = {"full": 2_000_000, "quick": 500_000, "tiny": 20_000}
+_EVENTS = {"full": 1_500_000, "quick": 500_000, "tiny": 20_000}
 _PER_SECOND = {"full": 20_000, "quick": 10_000, "tiny": 400}
 _QUERIES = {"full": tuple(steps.QUERIES), "quick": tuple(steps.QUERIES), "tiny": ("q1",)}
 _ROUNDS = {"full": 2, "quick": 1, "tiny": 1}
