@@ -38,7 +38,7 @@ _SPEED = {"q5": 8.0, "q7": 10.0, "q8": 5.0}
 SIDE_INPUT = pl.DataFrame({"key": range(10_000), "value": [f"value {number}" for number in range(10_000)]})
 _BYTEWAX = ("q1", "q2", "q12")
 _WITHOUT_SQL = "q6 has no form in SQL: it needs rows in an order, which SQL of pipelines has not"
-_FLINK = "Flink is not among the rivals: it needs a JVM and apache-flink, which no environment of these runs has"
+_FLINK = "Flink is not among the rivals: apache-flink is not installed where these figures are measured"
 _FORMS = "rows/s are those of the streams that a query reads; peaks of memory are of the whole process"
 
 
