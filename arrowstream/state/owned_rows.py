@@ -33,7 +33,9 @@ def owned(rows: pl.DataFrame) -> pl.DataFrame:
     others = [column for column in columns if column.dtype not in _TEXTS]
     # Together: column by column, each would cost as much as all of a few rows do.
     gathered = iter(pl.DataFrame(others)[_every(rows.height)].get_columns() if others else ())
-    return pl.DataFrame([_own_text(each) if each.dtype in _TEXTS else _own(next(gathered)) for each in columns])
+    return pl.DataFrame(
+        [_own_text(each) if each.dtype in _TEXTS else _own(next(gathered)) for each in columns]
+    )
 
 
 def owned_if_few(rows: pl.DataFrame, among: int) -> pl.DataFrame:

@@ -234,7 +234,7 @@ def blocks(
 def _new_buffer(size: int) -> io.BytesIO:
     """Return a buffer with room for a block of slightly more than `size` bytes, which would be copied without it.
 
-    Unlike a write at its end, this leaves the memory to the first read: what a small file does not need is never used.
+    Unlike a write at its end, this uses no memory before the first read, and none that a small file does not need.
     """
     return io.BytesIO(bytes(size + (size >> 6)))
 
