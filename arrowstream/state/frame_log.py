@@ -223,12 +223,13 @@ def rows_equal(columns: list[pl.Series], places: Array, rows: pl.DataFrame) -> A
     Null equals null, NaN equals NaN.
     """
     index = pl.Series(places.astype(np.uint32))
-    same = np.ones(len(places), np.bool_)
+    same = None
     for column, row in zip(columns, rows.get_columns(), strict=True):
         asked = column[index]
         plain = asked.dtype.base_type() in _COMPARED and not (asked.null_count() or row.null_count())
-        same &= (asked == row if plain else asked.eq_missing(row)).to_numpy()
-    return same
+        alike = (asked == row if plain else asked.eq_missing(row)).to_numpy()
+        same = alike if same is None else same & alike
+    return np.ones(len(places), np.bool_) if same is None else same
 
 
 def _gathered(columns: list[pl.Series], schema: pl.Schema, numbers: Array, start: int) -> pl.DataFrame:

@@ -76,9 +76,15 @@ class KeyTable:
         places : numpy.ndarray
             The place of the entry, or the empty place where it would go (rows,), uint64.
         """
-        places, entries = self._probe(hashes & self._mask, hashes)
+        places = hashes & self._mask
+        entries = self._entries.take(_indices(places))
+        if entries.all():
+            # In most batches every key is known, and most lie in their first place: comparing tags gains nothing.
+            rows = np.arange(len(entries))
+        else:
+            places, entries = self._probe(places, hashes)
+            rows = np.flatnonzero(entries)
         slots = _slots(entries)
-        rows = np.flatnonzero(entries)
         while len(rows):
             # All rows stay as they are: in most batches every key is known.
             right = same(rows, slots if len(rows) == len(slots) else slots[rows])

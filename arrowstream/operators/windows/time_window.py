@@ -135,7 +135,12 @@ class _TimeWindows(Process):
         self._pane_of_row = grid.panes()
         self._memory = memory
         self._store = PaneStore(
-            operator.by, Aggregates(operator.by, aggregation), self._pane_of_row, self._memory
+            operator.by,
+            Aggregates(operator.by, aggregation),
+            self._pane_of_row,
+            memory,
+            in_parts=aggregation.in_parts and not operator.by,
+            shared=grid.per_size > 1,
         )
         self._late = LateRows(schema)
         self._timeless = TimelessRows(operator.null_times, time, self._late)
