@@ -108,8 +108,8 @@ class PaneStore:
         The memory that holds rows and groups.
     in_parts
         Whether few rows may be grouped at a time, at little cost.
-    shared
-        Whether panes are taken several times: their groups are then put into the order of first rows at once.
+    ordered
+        Whether the groups of a pane are put into the order of their first rows, which panes taken several times need.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class PaneStore:
         pane: pl.Expr,
         memory: StateMemory,
         in_parts: bool = False,
-        shared: bool = False,
+        ordered: bool = False,
     ) -> None:
         self._in_parts = in_parts
-        self._shared = shared
+        self._ordered = ordered
         self._grouping = grouping
         self._pane = pane.alias(PANE)
         self._columns = list(dict.fromkeys((*keys, *grouping.reads)))
@@ -248,4 +248,4 @@ class PaneStore:
 
     def _reduced(self, rows: list[Rows]) -> Run:
         groups = self._grouping.reduced(rows)
-        return Run.of(with_own_text(in_order(groups) if self._shared else groups))
+        return Run.of(with_own_text(in_order(groups) if self._ordered else groups))
