@@ -70,7 +70,7 @@ KEPT: dict[str, pl.Expr] = {
     "of the largest": s.filter(x == x.max()),
     "first of the smallest": x.filter(f.min() == f).first(),
     "sorted of the largest text": f.filter(s == s.max()).sort(),
-    "count of the largest": f.filter(x == x.max()).count(),
+    "last of the largest": f.filter(x == x.max()).last(),
     "unique structs": pl.struct("x").n_unique(),
     "unique bytes": s.cast(pl.Binary).n_unique(),
     "nan literal": x.cast(pl.Float64).fill_null(float("nan")).sum(),

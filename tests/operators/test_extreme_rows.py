@@ -37,6 +37,7 @@ NOT = {
     "values of other rows": [s.shift().filter(x == x.max())],
     "more than the values": [s.filter(x == x.max()).first() + s.first()],
     "a type without such an order": [s.filter(pl.col("c") == pl.col("c").max())],
+    "a count": [s.filter(x == x.max()).count()],
     "a Python function": [s.filter(x == x.max()).map_batches(lambda values: values)],
 }
 
@@ -76,6 +77,19 @@ def test_other_rows_are_not_held(by: tuple[str, ...]) -> None:
     assert held_rows(process)["__kept_s__"].list.len().sum() < 5
     (out,) = (frame for frame in end(process) if isinstance(frame, pl.DataFrame))
     assert out["s"].to_list() == [["text"]]
+
+
+def test_rows_of_several_windows_in_a_batch() -> None:
+    rows = pl.DataFrame({"ts": [S, 11 * S, 2 * S, 12 * S], "x": [2, 1, 3, 1], "s": ["a", "b", "c", "d"]})
+    operator = window(s.filter(x == x.max()).sort().alias("all"), s.filter(x.min() == x).last().alias("last"))
+    assert ExtremeRows.of([s.filter(x.min() == x).last()], SCHEMA) == ExtremeRows("x", "min")
+    process = operator.start(rows.schema, context())
+    out = joined(operator, rows.schema, feed(process, [rows]) + end(process))
+    assert out.select("all", "last").rows() == [(["c"], "a"), (["b", "d"], "d")]
+    largest = window(s.filter(x == x.max()).sort().alias("all"))
+    process = largest.start(rows.schema, context())
+    out = joined(largest, rows.schema, feed(process, [rows]) + end(process))
+    assert out["all"].to_list() == [["c"], ["b", "d"]]
 
 
 @pytest.mark.parametrize("case", NOT)

@@ -66,13 +66,16 @@ def _read_by(expr: pl.Expr) -> ExtremeRows | None:
 
 
 def _filtered(node: Any) -> ExtremeRows | None:
-    """Return the rows to which a node filters everything that it reads."""
+    """Return the rows to which a node filters everything that it reads.
+
+    Counts are left out: before Polars 2, whether nulls count depends on the other rows.
+    """
     match node:
         case {"Filter": {"input": values, "by": predicate}}:
             return _extreme(predicate) if is_row_wise(values) else None
         case {"Alias": [inner, _]} | {"Sort": {"expr": inner}}:
             return _filtered(inner)
-        case {"Agg": {"First": inner}} | {"Agg": {"Last": inner}} | {"Agg": {"Count": {"input": inner}}}:
+        case {"Agg": {"First": inner} | {"Last": inner}}:
             return _filtered(inner)
         case _:
             return None
