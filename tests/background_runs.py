@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream import ErrorHandler, Pipeline, Sender, Source, channel
+from arrowstream import ErrorHandler, Pipeline, Running, Sender, Source, channel
 from arrowstream.testing import TestSink
 
 SCHEMA = {"x": pl.Int64()}

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-
-MISSING = "Chromium is not installed"
+from servers.fixtures import NO_BROWSER
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -17,12 +16,12 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium without a window; skipped where there is none, and a failure where servers are required."""
+    """A real Chromium without a window; skipped where there is none, and a failure where it is required."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
-        if os.environ.get("REQUIRE_SERVERS"):
-            pytest.fail(f"{MISSING}, and REQUIRE_SERVERS is set")
-        pytest.skip(MISSING)
+        if os.environ.get("REQUIRE_BROWSER"):
+            pytest.fail(f"{NO_BROWSER}, and REQUIRE_BROWSER is set")
+        pytest.skip(NO_BROWSER)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser

@@ -185,7 +185,7 @@ def test_a_stage_is_waited_for_and_a_tap_goes_when_nobody_asks(monkeypatch: pyte
         until(lambda: viewer.tail("sink", 1).rows() == [(4,)])
         fed.tx.close()
         thread.join(60)
-        assert viewer.snapshot().state == "done"
+        assert viewer.snapshot().state == "done" and watched.join(0)
 
 
 def test_files_have_headers_that_keep_other_sites_out() -> None:

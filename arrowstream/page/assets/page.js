@@ -129,7 +129,12 @@ class View {
   async update() {
     const state = await this.ask.state();
     const going = state.state === "running" || state.state === "stopping";
-    if (this.outline !== null && state.planned !== this.outline.planned) await this.draw();
+    const again = this.state !== undefined && state.seconds < this.state.seconds; // another run has begun
+    if (again) {
+      this.rates.clear();
+      this.tail = null;
+    }
+    if (again || state.planned !== this.outline.planned) await this.draw();
     this.title.textContent = state.name;
     document.title = `${state.name} · ${state.state}`;
     this.status.textContent = state.state;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from math import inf
 from time import monotonic
 
 import polars as pl
@@ -45,6 +46,7 @@ class Tap:
         if not batch.num_rows:
             return
         if self.is_forgotten:
+            self._asked = -inf  # the next question is a first one
             self.detach()
             return
         with self._changed:
