@@ -16,12 +16,14 @@ UV := $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX=$(PIP_INDEX_URL)) $(if $(PIP_EXTRA_
 install = $(UV) --python $(1) $(2) || $(BIN)/python -m pip --python $(1) $(INSTALL) $(2)
 SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 KAFKA := $(if $(shell which mvn 2>/dev/null),$(if $(shell which java 2>/dev/null),.data/kafka/.ready))
-# Three workers on two cores: tests wait for a part of their time, those of servers for most of it.
-SPREAD := -n 3 --dist worksteal
+# Processes that run tests. Those of `make test` run at the same time, seven on two cores: tests wait for a part of
+# their time, those of servers for most of it.
+WORKERS ?= 3
+SPREAD = -n $(WORKERS) --dist worksteal -p no:cacheprovider
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-kafka demo-recover test compiled lint types versions unit oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs clean
+.PHONY: demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs clean
 .DEFAULT_GOAL := test
 
 # Older versions of pip take twice as long for what follows.
@@ -68,7 +70,8 @@ demo-recover: $(VENV)/.ready .data/flights.csv
 # One core makes an environment and checks types; the other one makes what else the tests need.
 test:
 	@$(MAKE) -j 2 $(KAFKA) types compiled lint .data/flights.csv
-	@$(MAKE) unit oldest
+	@echo "All tests run now, in three parts at the same time; each part shows its output when it has ended."
+	@$(MAKE) -j 3 --no-print-directory --output-sync=target traced untraced oldest
 
 # What cannot be imported is shown by the tests themselves. Loops that numba compiles take twice as long under the
 # coverage tracer, and in each worker.
@@ -86,11 +89,15 @@ types: $(VENV)/.ready
 
 # Tests with chosen examples cover every line and branch. Those of random examples, and those that repeat what others
 # cover, run without the coverage tracer, which would double their time.
-unit: $(VENV)/.ready .data/flights.csv $(KAFKA)
+traced: WORKERS = 2
+traced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m pytest $(SPREAD) -m 'not (hypothesis or untraced)' --cov --cov-report=term --cov-fail-under=100 --durations=10
+
+untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m pytest $(SPREAD) -m 'hypothesis or untraced' --durations=10
 
-# Half of the random examples: `unit` tries all of them, and `fuzz` fifty times as many on both versions.
+# Half of the random examples: `untraced` tries all of them, and `fuzz` fifty times as many on both versions.
+oldest: WORKERS = 2
 oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
 	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not once'
 
