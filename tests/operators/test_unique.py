@@ -129,16 +129,16 @@ def many(rows: int = 120) -> pl.DataFrame:
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("keep", ["first", "last"])
-@pytest.mark.parametrize("rows", [1, 7, 120])
+@pytest.mark.parametrize("rows", [1, 7, 30])
 def test_parts_of_some_rows_with_a_restart_after_each(keep: Any, rows: int) -> None:
-    frame = many()
+    frame = many(30)
     whole = fed(Unique(("s", "n"), keep), frame, Scripted(rows), "ts", 4)
     assert_frame_equal(whole.rows(), frame.unique(["s", "n"], keep=keep, maintain_order=True))
     for within in (0, 9, 40):
         found = fed(Unique(("s", "n"), keep, within, "ts"), frame, Scripted(rows), "ts", 4)
         assert sorted(found.rows()["row"]) == sorted(grouped(frame, ["s", "n"], within)[keep == "last"])
         late = fed(Unique(("n",), keep, within, "ts"), frame, Scripted(rows), "ts", 0)
-        assert bool(late.late) == (rows < 120)
+        assert bool(late.late) == (rows < 30)
 
 
 def test_batches_without_rows_and_idle_inputs() -> None:
