@@ -96,7 +96,7 @@ traced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m pytest $(SPREAD) -m 'hypothesis or untraced' --durations=10
 
-# Half of the random examples: `untraced` tries all of them, and `fuzz` fifty times as many on both versions.
+# A fifth of the random examples: `untraced` tries all of them, and `fuzz` fifty times as many on both versions.
 oldest: WORKERS = 2
 oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
 	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not once'
@@ -127,11 +127,13 @@ broken-messages: $(VENV)/.ready $(OLDEST)/.ready
 	$(OLDEST)/bin/python -m tools.broken_messages
 
 # Kills runs at random moments while they write files, 200 times in each way of writing, and checks what is left.
-# Then runs with checkpoints are killed 400 times and continued, and files of 1 GB are read and written within 300 MB.
+# Then runs with checkpoints are killed and cancelled, 400 times each, and continued, and files of 1 GB are read and
+# written within 300 MB.
 # Last, jobs into every sink are killed at every failpoint, and at random moments until KILLS, MINUTES or Ctrl-C.
 soak: $(VENV)/.ready $(KAFKA)
 	$(BIN)/python -m tools.soak
 	KILLS=400 $(BIN)/python -m pytest tests/checkpoints/test_kills.py
+	CANCELS=20 $(BIN)/python -m pytest tests/checkpoints/test_cancelled.py
 	LARGE_FILE_BYTES=1000000000 $(BIN)/python -m pytest tests/test_memory_limit.py
 	PYTHONPATH=tests $(BIN)/python -m tools.kill_soak $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES))
 

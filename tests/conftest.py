@@ -23,7 +23,7 @@ hypothesis.settings.register_profile(
 )
 # For the oldest Polars in `make test`: what depends on the examples and not on Polars, the newest has tried.
 hypothesis.settings.register_profile(
-    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=10
+    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=4
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 if hypothesis.settings.default.derandomize:

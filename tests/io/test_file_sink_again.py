@@ -21,6 +21,8 @@ from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
 from arrowstream.testing import ManualClock, TestSink
 
+pytestmark = pytest.mark.once
+
 ROWS = pl.DataFrame({"x": range(24_000)}).with_columns(k=pl.col("x") % 3)
 FIRST = [1, 2, 3, 4, 5, 8, 12, 20, 40, 10_000]
 """The calls that fail first; the last number is more than there are."""
