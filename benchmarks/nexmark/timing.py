@@ -24,8 +24,8 @@ from benchmarks.machine import DATA, made_once
 from benchmarks.nexmark import by_duckdb, by_polars, queries, steps
 from benchmarks.nexmark.generator import LATENESS_S, Events
 
-_EVENTS = {"full": 5_000_000, "quick": 1_000_000, "tiny": 20_000}
-_PER_SECOND = {"full": 20_000, "quick": 10_000, "tiny": 400}
+_EVENTS = {"full": 5_000_000, "quick": 1_000_000, "tiny": 4_000}
+_PER_SECOND = {"full": 20_000, "quick": 10_000, "tiny": 80}
 _STREAMS = ("person", "auction", "bid")
 _AT_LEAST = {"q0": 0.9, "q1": 0.9, "q2": 0.9}
 SIDE_INPUT = pl.DataFrame({"key": range(10_000), "value": [f"value {number}" for number in range(10_000)]})
