@@ -354,6 +354,7 @@ WAYS = ("{here}/in", "~/in", "./in/")
 """One folder as it may be written, besides ``in``."""
 
 
+@pytest.mark.untraced
 @pytest.mark.once
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("pattern", ["/", "/*.csv"])
