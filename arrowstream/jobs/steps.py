@@ -120,7 +120,11 @@ _REDUCE: dict[str, Reader] = {**_KEYED, "agg": columns, "emit": OneOf(get_args(E
 _SCAN: dict[str, Reader] = {**_KEYED, "columns": running}
 
 _SPILLED: dict[str, Reader] = {"max_bytes": Value.count, "on_full": OneOf(("error", "spill"))}
-_TIMED: dict[str, Reader] = {"time": Value.text, "late": side_sink}
+_TIMED: dict[str, Reader] = {
+    "time": Value.text,
+    "late": side_sink,
+    "null_times": OneOf(get_args(NullTimes)),
+}
 _UNIQUE: dict[str, Reader] = {
     "by": Value.texts,
     "within": duration,

@@ -10,13 +10,16 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.base import MultiInputProcess
 from arrowstream.operators.joins.keys import JoinKeys, null_keys
 from arrowstream.operators.joins.port_times import PortTimes
 from arrowstream.operators.joins.side_rows import SideRows
 from arrowstream.operators.joins.stream_columns import StreamColumns
 from arrowstream.operators.joins.timed_rows import TimedRows
+from arrowstream.operators.joins.timely_rows import TimelyRows
 from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import rows_equal
 from arrowstream.state.memory import StateMemory
@@ -48,6 +51,8 @@ class Sides:
         The columns that come out.
     late
         The columns of late rows of either side.
+    null_times
+        What is done with rows without an event time.
     """
 
     keys: JoinKeys
@@ -56,6 +61,7 @@ class Sides:
     reach: tuple[int, int]
     columns: StreamColumns
     late: StreamColumns
+    null_times: NullTimes
 
     def keys_of(self, port: int, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the keys of rows of a side, in the same columns for both sides."""
@@ -84,7 +90,7 @@ class StreamJoining(MultiInputProcess):
         The memory that holds the rows.
     """
 
-    __slots__ = ("_held", "_late", "_memory", "_ports", "_saved_form", "_sides")
+    __slots__ = ("_held", "_memory", "_ports", "_saved_form", "_sides", "_timely")
 
     def __init__(self, sides: Sides, schemas: Sequence[pl.Schema], memory: StateMemory) -> None:
         self._sides = sides
@@ -92,12 +98,18 @@ class StreamJoining(MultiInputProcess):
         self._memory = memory
         self._held = tuple(TimedRows(schema, sum(sides.reach), memory) for schema in schemas)
         self._ports = PortTimes(len(schemas))
-        self._late: list[pl.DataFrame] = []
+        self._timely = TimelyRows("join()", sides.times, sides.late, sides.null_times, max(sides.reach))
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._timely.notes
 
     def process(self, batch: Batch, port: int = 0) -> Iterator[Element]:
         self._memory.check()
         self._ports.wake(port)
-        rows, times = self._timely(batch, port)
+        reached = self._ports.time_us
+        first = None if reached is None else self._sides.times[port].first_tick(reached)
+        rows, times = self._timely.sift(batch, port, first)
         keys = self._sides.keys_of(port, rows)
         nulls = None if self._sides.keys.nulls_equal else null_keys(keys)
         if nulls is not None:
@@ -136,10 +148,7 @@ class StreamJoining(MultiInputProcess):
             yield from self._leave(port, _END)
 
     def take_late(self) -> Batch | None:
-        if not self._late:
-            return None
-        late, self._late = self._late, []
-        return Batch(pl.concat(late))
+        return self._timely.take_late()
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
@@ -165,22 +174,6 @@ class StreamJoining(MultiInputProcess):
         """Return the keys of rows that are saved, all of one side."""
         ((port, rows, _),) = self._saved_form.apart(saved)
         return self._sides.keys_of(port, rows)
-
-    def _timely(self, batch: Batch, port: int) -> tuple[pl.DataFrame, Array]:
-        """Return the rows that are not late and their times in ticks; keep the late ones."""
-        time = self._sides.times[port]
-        rows = batch.polars()
-        time.check(batch, "join()")
-        ticks = self._ticks(port, rows)
-        if rows.height:
-            time.check_room(int(ticks.min()), int(ticks.max()), max(self._sides.reach), "join()")
-        if self._ports.time_us is None:
-            return rows, ticks
-        late = ticks < time.first_tick(self._ports.time_us)
-        if not late.any():
-            return rows, ticks
-        self._late.append(self._sides.late.alone(port, rows.filter(pl.Series(late))))
-        return rows.filter(pl.Series(~late)), ticks[~late]
 
     def _ticks(self, port: int, rows: pl.DataFrame) -> Array:
         return rows.select(self._sides.times[port].expression()).to_series().to_numpy()
