@@ -204,7 +204,9 @@ def rows_equal(columns: list[pl.Series], places: Array, rows: pl.DataFrame) -> A
     index = pl.Series(places.astype(np.uint32))
     same = np.ones(len(places), np.bool_)
     for column, row in zip(columns, rows.get_columns(), strict=True):
-        same &= column.gather(index).eq_missing(row).to_numpy()
+        found = column[index]
+        nulls = found.null_count() or row.null_count()
+        same &= (found.eq_missing(row) if nulls else found == row).to_numpy()
     return same
 
 
@@ -219,4 +221,4 @@ def _gathered(columns: list[pl.Series], schema: pl.Schema, numbers: Array, start
         return pl.DataFrame(
             {name: pl.repeat(None, len(numbers), dtype=dtype, eager=True) for name, dtype in schema.items()}
         )
-    return pl.DataFrame([column.gather(index) for column in columns])
+    return pl.DataFrame([column[index] for column in columns])

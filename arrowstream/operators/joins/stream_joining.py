@@ -17,7 +17,7 @@ from arrowstream.operators.joins.port_times import PortTimes
 from arrowstream.operators.joins.side_rows import SideRows
 from arrowstream.operators.joins.stream_columns import StreamColumns
 from arrowstream.operators.joins.timed_rows import TimedRows
-from arrowstream.operators.joins.timely_rows import TimelyRows
+from arrowstream.operators.joins.timely_rows import TimelyRows, ticks_of
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.state.arrays import Array
@@ -121,11 +121,10 @@ class StreamJoining(MultiInputProcess):
             return
         hashes = keys.hash_rows().to_numpy()
         matched = np.zeros(rows.height, np.bool_)
-        order = self._held[port].order(hashes, times)
-        for asked, found, partners in self._partners(port, keys, times, hashes, order):
+        for asked, found, partners in self._partners(port, keys, times, hashes):
             yield from self._paired(port, rows, asked, found, partners, matched)
             matched[asked] = True
-        yield from self._hold(port, rows, times, hashes, matched, order)
+        yield from self._hold(port, rows, times, hashes, matched)
 
     def on_watermark(self, time_us: int, port: int = 0) -> Iterator[Element]:
         return self._advance(self._ports.reach(port, time_us))
@@ -161,8 +160,7 @@ class StreamJoining(MultiInputProcess):
             for port, rows, own in self._saved_form.apart(batch.polars()):
                 held = self._held[port]
                 hashes = self._sides.keys_of(port, rows).hash_rows().to_numpy()
-                times = self._ticks(port, rows)
-                held.append(rows, times, hashes, own[_MATCHED].to_numpy(), held.order(hashes, times))
+                held.append(rows, ticks_of(self._sides.times[port], rows), hashes, own[_MATCHED].to_numpy())
 
     def _saved(self) -> Iterator[Batch]:
         """Yield the rows held, and whether each has had a partner."""
@@ -175,16 +173,13 @@ class StreamJoining(MultiInputProcess):
         ((port, rows, _),) = self._saved_form.apart(saved)
         return self._sides.keys_of(port, rows)
 
-    def _ticks(self, port: int, rows: pl.DataFrame) -> Array:
-        return rows.select(self._sides.times[port].expression()).to_series().to_numpy()
-
     def _partners(
-        self, port: int, keys: pl.DataFrame, times: Array, hashes: Array, order: Array
+        self, port: int, keys: pl.DataFrame, times: Array, hashes: Array
     ) -> Iterator[tuple[Array, Array, pl.DataFrame]]:
         """Yield pairs: rows of the batch, numbers of their partners (pairs,), int64, and the partners themselves."""
         before, after = self._sides.interval(port)
         other = self._held[1 - port]
-        for asked, found in other.find(hashes, times - before, times + after, order):
+        for asked, found in other.find(hashes, times - before, times + after):
             if not len(asked):
                 continue
             partners = other.rows(found)
@@ -222,7 +217,7 @@ class StreamJoining(MultiInputProcess):
         yield Batch(self._sides.columns.paired(left, right))
 
     def _hold(
-        self, port: int, rows: pl.DataFrame, times: Array, hashes: Array, matched: Array, order: Array
+        self, port: int, rows: pl.DataFrame, times: Array, hashes: Array, matched: Array
     ) -> Iterator[Batch]:
         """Keep rows for partners that may come; those that need none go."""
         if self._ports.has_ended(1 - port):
@@ -230,11 +225,9 @@ class StreamJoining(MultiInputProcess):
                 yield Batch(self._sides.columns.alone(port, rows.filter(pl.Series(~matched))))
         elif port == _LEFT and self._sides.columns.how in ("semi", "anti"):
             rest = ~matched
-            times, hashes = times[rest], hashes[rest]
-            order = self._held[port].order(hashes, times)
-            self._held[port].append(rows.filter(pl.Series(rest)), times, hashes, matched[rest], order)
+            self._held[port].append(rows.filter(pl.Series(rest)), times[rest], hashes[rest], matched[rest])
         else:
-            self._held[port].append(rows, times, hashes, matched, order)
+            self._held[port].append(rows, times, hashes, matched)
 
     def _advance(self, time_us: int | None) -> Iterator[Element]:
         """Let rows go that can have no further partner, then pass a new time on, less what held rows may be older."""

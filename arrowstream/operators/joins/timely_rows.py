@@ -14,6 +14,12 @@ from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.arrays import Array
 
 
+def ticks_of(time: EventTime, rows: pl.DataFrame) -> Array:
+    """Return the times of rows in ticks (rows,), int64; none of them is null."""
+    found: Array = rows[time.column].cast(pl.Int64).to_numpy()
+    return found
+
+
 class _LateOfSide:
     """The late rows of one side, in the columns of both."""
 
@@ -88,7 +94,7 @@ class TimelyRows:
             A row has no time, and that is an error, or a time is too close to the ends of its range.
         """
         rows, time = self._timeless[port].sift(batch), self._times[port]
-        ticks = rows.select(time.expression()).to_series().to_numpy()
+        ticks = ticks_of(time, rows)
         if rows.height:
             time.check_room(int(ticks.min()), int(ticks.max()), self._room, self._step)
         if first is None or not (late := ticks < first).any():
