@@ -132,8 +132,8 @@ class JoinSteps(GraphBuilder):
         index of up to 24 bytes a key; twice that while the table is loaded again. A run with checkpoints saves
         nothing of it: the table is loaded when the run starts again.
 
-        A join of streams costs 0.1 to 0.3 us a row and 0.05 us a pair: the less, the larger batches are. It holds the rows of both streams that may have
-        another partner, with 50 bytes for each, and up to as many that have left.
+        A join of streams costs 0.1 to 0.3 us a row, the less the larger batches are, and 0.05 us a pair. It holds the
+        rows of both streams that may have another partner, with 50 bytes for each, and up to as many that have left.
 
         Integers of different types are compared as numbers if one type holds both, and text, categories and enums as
         text. NaN is equal to NaN, and 0.0 to -0.0. With checkpoints, give the source of a table a `schema`: inferred

@@ -461,6 +461,23 @@ def test_many_rows_whose_hashes_and_times_are_close() -> None:
     )
 
 
+@pytest.mark.parametrize("many", [3, 300])
+def test_a_key_that_half_of_the_rows_have(many: int) -> None:
+    """Rows of one key at other times are not paired: with many of them, the index tells them apart."""
+    keys = [0] * many + list(range(1, many + 1))
+    frames = [
+        pl.DataFrame({"ts": pl.Series(range(2 * many)) * 2 * SECOND, "k": keys, name: range(2 * many)})
+        for name in ("a", "b")
+    ]
+    within = Within(SECOND, SECOND)
+    join = StreamJoin(JoinKeys(("k",), ("k",)), ("ts", "ts"), within)
+    process = join.start([frame.schema for frame in frames], context())
+    out = [element for port in (0, 1) for element in process.process(Batch(frames[port]), port)]
+    assert by_text(rows_of(out)) == by_text(
+        expected(*frames, ["k"], within, "inner", nulls_equal=False).rows()
+    )
+
+
 @pytest.mark.parametrize("order", [1, -1], ids=["from the first shard", "from the last shard"])
 def test_rows_of_both_sides_are_saved_in_the_shards_of_their_keys(order: int) -> None:
     numbers = pl.int_range(400, eager=True)
