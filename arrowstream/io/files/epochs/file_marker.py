@@ -51,7 +51,7 @@ class FileMarker:
         CheckpointError
             The file has rows of a later epoch, which this folder has never completed.
         """
-        shown = self._epoch()
+        shown = _epoch_in(self._path)
         if shown > (newest := max(epoch, self._newest)) and self._target.exists():
             raise other_folder(str(self._target), shown, newest, f"the file and {self._path.name} next to it")
 
@@ -72,11 +72,13 @@ class FileMarker:
             for name in names
             if name.startswith(self._same_name) and name.endswith(_SUFFIX) and len(name) == digits
         ]
-        return (earlier_output("rows", len(others), self._target.name),) if others else ()
+        epochs = sum(max(1, _epoch_in(self._target.with_name(name))) for name in others)
+        return (earlier_output("epochs", epochs, self._target.name),) if others else ()
 
-    def _epoch(self) -> int:
-        """Return the epoch in the file; 0 without one, or if a crash has left it empty."""
-        try:
-            return int(self._path.read_text())
-        except (FileNotFoundError, ValueError):
-            return 0
+
+def _epoch_in(marker: Path) -> int:
+    """Return the epoch in a marker; 0 without one, or if a crash has left it empty."""
+    try:
+        return int(marker.read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
