@@ -216,7 +216,7 @@ def _gathered(columns: list[pl.Series], schema: pl.Schema, numbers: Array, start
     if not missing.any():
         index = pl.Series((numbers - start).astype(np.uint32))
     else:
-        index = pl.Series(np.where(missing, -1, numbers - start)).replace(-1, None)
+        index = pl.Series(np.where(missing, -1, numbers - start)).replace(-1, None).cast(pl.UInt32)
     if not columns:
         return pl.DataFrame(
             {name: pl.repeat(None, len(numbers), dtype=dtype, eager=True) for name, dtype in schema.items()}

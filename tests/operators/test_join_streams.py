@@ -472,7 +472,8 @@ def test_a_key_that_half_of_the_rows_have(many: int) -> None:
     within = Within(SECOND, SECOND)
     join = StreamJoin(JoinKeys(("k",), ("k",)), ("ts", "ts"), within)
     process = join.start([frame.schema for frame in frames], context())
-    out = [element for port in (0, 1) for element in process.process(Batch(frames[port]), port)]
+    parts = [(0, frames[0]), (1, frames[1][:-2]), *((1, frames[1][row:][:1]) for row in (-2, -1))]
+    out = [element for port, part in parts for element in process.process(Batch(part), port)]
     assert by_text(rows_of(out)) == by_text(
         expected(*frames, ["k"], within, "inner", nulls_equal=False).rows()
     )
@@ -533,7 +534,10 @@ def test_an_input_that_was_idle_at_a_stop_is_waited_for_again() -> None:
 
 @pytest.mark.parametrize("within", [0, 1, 40])
 @pytest.mark.parametrize("step", [1, 1_000, 1_000_000])
-def test_times_far_beyond_the_first_buckets(within: int, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ahead", [1_000, 200])
+def test_times_far_beyond_the_first_buckets(
+    within: int, step: int, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Few buckets, many of them passed; rows that left are dropped while others wait in an order of their own."""
     monkeypatch.setattr(timed_rows, "_JOINED", -1)
     monkeypatch.setattr(timed_rows, "_BUCKETS", 255)
@@ -551,10 +555,10 @@ def test_times_far_beyond_the_first_buckets(within: int, step: int, monkeypatch:
     pairs = 0
     # The left comes in large batches that are shuffled, so that it is far ahead of the right, and not in order.
     for at in range(0, 2_000, 100):
-        if at % 1_000 == 0:
-            part = frames[0][at : at + 1_000].sample(fraction=1, shuffle=True, seed=at)
+        if at % ahead == 0:
+            part = frames[0][at : at + ahead].sample(fraction=1, shuffle=True, seed=at)
             pairs += len(rows_of(list(process.process(Batch(part), 0))))
-            list(process.on_watermark(int(frames[0]["ts"][min(at + 1_000, 1_999)]), 0))
+            list(process.on_watermark(int(frames[0]["ts"][min(at + ahead, 1_999)]), 0))
         part = frames[1][at : at + 100]
         pairs += len(rows_of(list(process.process(Batch(part), 1))))
         list(process.on_watermark(int(part["ts"][-1]), 1))
