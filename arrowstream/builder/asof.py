@@ -138,8 +138,8 @@ class AsofSteps(GraphBuilder):
         >>> trades.join_asof(rates, left_on="us", right_on="since").select("us", "rate").collect_sync().rows()
         [(2, 0.9), (5, 0.9), (9, 0.95)]
         """
-        from arrowstream.builder.event_lineage import check_event_time
         from arrowstream.operators.join_asof import AsofOptions, StreamAsofJoin, TableAsofJoin
+        from arrowstream.plan.event_lineage import check_event_time
 
         near = None if tolerance is None else microseconds(tolerance)
         times, keys = _times(on, left_on, right_on), _keys(by, by_left, by_right)

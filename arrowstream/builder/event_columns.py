@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from arrowstream.builder.event_lineage import check_event_time
 from arrowstream.errors import PlanError
 from arrowstream.operators.aggregation.reserved_names import END, START
 from arrowstream.operators.windows.row_windows import RowWindows
 from arrowstream.operators.windows.session_window import SessionWindow
 from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.with_event_time import Watermarks
+from arrowstream.plan.event_lineage import check_event_time
 from arrowstream.plan.graph import Graph
 
 _TIMED = (Watermarks, TimeWindow, SessionWindow, RowWindows)

@@ -8,7 +8,6 @@ from typing import Any, Literal, Self, cast
 
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.builder.event_columns import event_column
-from arrowstream.builder.event_lineage import check_event_time
 from arrowstream.builder.other_side import only, stream_of, table_of
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls
@@ -21,6 +20,7 @@ from arrowstream.operators.joins.stream_columns import StreamHow
 from arrowstream.operators.joins.within import Within
 from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.plan.composites.multi_input import MultiInput
+from arrowstream.plan.event_lineage import check_event_time
 from arrowstream.plan.graph import Graph
 from arrowstream.state.limit import StateLimit
 
