@@ -15,7 +15,7 @@ SPREAD := -n 3 --dist worksteal
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-kafka demo-recover test compiled lint types versions unit oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs clean
+.PHONY: demo demo-kafka demo-recover test compiled lint types versions unit oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs site clean
 .DEFAULT_GOAL := test
 
 # Older versions of pip take twice as long for what follows.
@@ -140,6 +140,11 @@ mutation: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m docs.build
+
+# The documentation as a site, which needs no network. Its search needs a server, as browsers start no worker from a file.
+site: $(VENV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "build/site/index.html; with search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
 
 clean:
 	rm -rf .venv* .data out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .mutation

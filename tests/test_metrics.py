@@ -1,10 +1,12 @@
 """Pictures of counters, as values, as Prometheus text, and over HTTP."""
 
 import math
+import socket
 import sys
 import threading
 import urllib.request
 from dataclasses import FrozenInstanceError
+from http.client import HTTPConnection
 from typing import ClassVar
 
 import polars as pl
@@ -19,7 +21,7 @@ from arrowstream.core.channel import ChannelStatistics
 from arrowstream.errors import MissingExtra, PlanError
 from arrowstream.metrics.backlog import Backlog
 from arrowstream.metrics.counters import NOTES, SAMPLE, StageCounters
-from arrowstream.metrics.server import serve
+from arrowstream.metrics.server import _server_class, serve
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.metrics.stage import StageMetrics
 
@@ -252,6 +254,36 @@ def test_a_scrape_gets_a_fresh_picture() -> None:
                 assert answer.headers["Content-Type"].startswith("text/plain; version=")
                 found = samples(answer.read().decode())
             assert found["arrowstream_rows_in_total", "p", "map"] == rows
+
+
+def answer_of(port: int, path: str) -> tuple[int, str]:
+    """The status and the text of an answer."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_health_is_that_of_the_run() -> None:
+    running = False
+    with serve(lambda: Metrics.of("p", running=running), port=0) as server:
+        assert answer_of(server.port, "/healthz") == (503, "not running\n")
+        running = True
+        assert answer_of(server.port, "/healthz?verbose") == (200, "running\n")
+        # Others have the metrics, whether a run is in progress or not.
+        for path in ("/metrics", "/"):
+            status, text = answer_of(server.port, path)
+            assert status == 200 and "arrowstream_run_seconds" in text
+        running = False
+        assert answer_of(server.port, "/healthz") == (503, "not running\n")
+
+
+def test_a_server_listens_on_addresses_of_both_families() -> None:
+    assert _server_class("127.0.0.1", 0).address_family is socket.AF_INET
+    assert _server_class("::1", 0).address_family is socket.AF_INET6
 
 
 def test_a_closed_server_is_gone() -> None:

@@ -24,6 +24,9 @@ class ServesMetrics:
     def serve_metrics(self, port: int = PROMETHEUS_PORT, host: str = PROMETHEUS_HOST) -> MetricsServer:
         """Serve metrics to Prometheus until the server is closed, as ``with`` does at the end of its block.
 
+        ``/metrics`` has the metrics. ``/healthz`` answers 200 while a run of the pipeline is in progress, and 503
+        before and after it.
+
         Parameters
         ----------
         port

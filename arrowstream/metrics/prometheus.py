@@ -64,6 +64,11 @@ class Shown(Protocol):
         ...
 
     @property
+    def running(self) -> bool:
+        """Whether a run is in progress."""
+        ...
+
+    @property
     def stages(self) -> Mapping[str, StageMetrics]:
         """Metrics of its stages, by name."""
         ...

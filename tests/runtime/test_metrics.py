@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import urllib.error
 import urllib.request
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 from scripted import BlockingSource, LedgerSink, ScriptedOperator, ScriptedProcess
 
-from arrowstream import ArrowstreamError, Builder, Pipeline, Processor, RunReport, Sink, Source
+from arrowstream import ArrowstreamError, Builder, Pipeline, Processor, RunReport, Sink, Source, channel
 from arrowstream.core.batch import Batch
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.snapshot import Metrics
@@ -316,3 +317,31 @@ def test_a_pipeline_serves_its_metrics() -> None:
     line = 'arrowstream_rows_out_total{pipeline="p",stage="sink"} 4.0'
     assert line not in before
     assert line in after
+
+
+def test_a_pipeline_is_healthy_while_it_runs() -> None:
+    async def main() -> list[int]:
+        tx, rx = channel()
+        out_tx, out_rx = channel()
+        source = Source.from_channel(rx, schema=FRAME.schema)
+        pipeline = Pipeline.builder().source(source).sink(Sink.to_channel(out_tx)).build()
+        with pipeline.serve_metrics(port=0) as server:
+
+            def health() -> int:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz") as answer:
+                        return int(answer.status)
+                except urllib.error.HTTPError as refused:
+                    with refused:
+                        return refused.code
+
+            found = [await asyncio.to_thread(health)]
+            running = asyncio.create_task(pipeline.run())
+            await tx.send(FRAME)
+            await anext(out_rx)
+            found.append(await asyncio.to_thread(health))
+            tx.close()
+            await running
+            return [*found, await asyncio.to_thread(health)]
+
+    assert asyncio.run(main()) == [503, 200, 503]
