@@ -113,12 +113,14 @@ broken-messages: $(VENV)/.ready $(OLDEST)/.ready
 	$(OLDEST)/bin/python -m tools.broken_messages
 
 # Kills runs at random moments while they write files, 200 times in each way of writing, and checks what is left.
-# Then runs with checkpoints are killed 400 times and continued, and files of 1 GB are read and written within 300 MB.
+# Then runs with checkpoints are killed 400 times and continued, files of 1 GB are read and written within 300 MB, and rows
+# are joined with a table of 10 million.
 # Last, jobs into every sink are killed at every failpoint, and at random moments until KILLS, MINUTES or Ctrl-C.
 soak: $(VENV)/.ready $(KAFKA)
 	$(BIN)/python -m tools.soak
 	KILLS=400 $(BIN)/python -m pytest tests/checkpoints/test_kills.py
 	LARGE_FILE_BYTES=1000000000 $(BIN)/python -m pytest tests/test_memory_limit.py
+	DIMENSION_ROWS=10000000 $(BIN)/python -m pytest tests/test_join_memory.py -k large_table
 	PYTHONPATH=tests $(BIN)/python -m tools.kill_soak $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 # Three rounds of a million Kafka messages, read by a group that rebalances each second while its server is killed and

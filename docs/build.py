@@ -7,7 +7,7 @@ from pathlib import Path
 
 import griffe
 
-from docs import connector_pages
+from docs import connector_pages, sql_functions
 from docs.docstrings import ROOT, load, read
 from docs.pages import GROUPS, Part
 from docs.render import body, opening, signature, usage
@@ -79,3 +79,5 @@ if __name__ == "__main__":
     print(f"{sum(map(len, GROUPS.values()))} pages in {FOLDER.relative_to(ROOT)}")
     connector_pages.build(connector_pages.FOLDER)
     print(f"{connector_pages.COUNT} pages in {connector_pages.FOLDER.relative_to(ROOT)}")
+    sql_functions.build(sql_functions.PAGE)
+    print(f"the functions of SQL in {sql_functions.PAGE.relative_to(ROOT)}")

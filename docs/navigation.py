@@ -17,7 +17,7 @@ PROJECT = "project"
 HOWTO = ("jobs", "kafka", "recovery", "testing", "deployment")
 GUIDE = (
     *("pipelines", "files", "event-time", "changes", "checkpoints", "running", "notebooks", "testing"),
-    *("sql", "kafka", "messages", "databases", "lakes", "iceberg"),
+    *("sql", "sql-functions", "kafka", "messages", "databases", "lakes", "iceberg"),
 )
 """The pages of the folder in their order; a name without a page is passed over, other pages follow."""
 

@@ -33,6 +33,22 @@ ROWS = re.findall(r"^\| `(\w+) = (.*?)` \| ", PAGE, re.MULTILINE)
 EXAMPLES = [f"[[steps]]\n{key} = {value}" for key, value in ROWS if key in STEPS]
 EXAMPLES += [f"[[steps]]\nfilter = 'price > 0'\n{key} = {value}" for key, value in ROWS if key in MODIFIERS]
 FRAME = '[source]\nkind = "file"\npath = "orders.parquet"\n{}\n[sink]\nkind = "file"\npath = "o.parquet"\n'
+PAID = """[[source]]
+kind = "file"
+path = "orders.parquet"
+event_time = "at"
+[[source]]
+name = "paid"
+kind = "file"
+path = "orders.parquet"
+event_time = "at"
+"""
+
+
+def framed(example: str) -> str:
+    """A job with these steps, with a second source where they join one."""
+    text = FRAME.format(example)
+    return text.replace(FRAME.partition("{")[0], PAID, 1) if "stream =" in example else text
 
 
 def commands(block: str) -> Iterator[tuple[dict[str, str], list[str], str | None]]:
@@ -76,7 +92,7 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(f"`{key}`" in PAGE for key in [*report, *report["stages"][0], *of_report(None)])
     assert json.loads(Path("job.schema.json").read_text()) == job_schema()
     for example in EXAMPLES:
-        Path("one.toml").write_text(FRAME.format(example))
+        Path("one.toml").write_text(framed(example))
         Job.load("one.toml").pipeline().run_sync()
 
 
@@ -123,6 +139,8 @@ def fits(found: Any, schema: dict[str, Any], root: dict[str, Any]) -> bool:
                 ok = found >= wanted if is_a(found, "number") else True
             case "minItems":
                 ok = len(found) >= wanted if isinstance(found, list) else True
+            case "maxItems":
+                ok = len(found) <= wanted if isinstance(found, list) else True
             case "items":
                 ok = all(fits(item, wanted, root) for item in found) if isinstance(found, list) else True
             case "anyOf":
@@ -161,7 +179,7 @@ source = { kind = "file", path = "${IN}", skip_empty = "${SKIP:-true}", format =
 steps = [{ batch = "${ROWS:-3}" }, { filter = ["a", "b"], on_error = "retry", named = "n", timeout = 1.5 }]
 sink = { kind = "file", path = "o.csv", max_rows_per_file = "${MOST}" }
 """
-ALL = [*JOBS, *map(FRAME.format, EXAMPLES), *OTHERS, MORE]
+ALL = [*JOBS, *map(framed, EXAMPLES), *OTHERS, MORE]
 
 
 @pytest.fixture(autouse=True)

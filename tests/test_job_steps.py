@@ -162,6 +162,10 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
         lambda rows: rows.join("in.parquet", left_on="k", right_on="n", how="semi"),
     ),
     (
+        'window = { size = "10s", every = "5s", on = "ts", all_rows = true }',
+        lambda rows: rows.window("10s", every="5s", on="ts").rows(),
+    ),
+    (
         'join_asof = { table = "in.parquet", on = "ts", by = "k", strategy = "forward", tolerance = "1s", '
         'how = "inner" }',
         lambda rows: rows.join_asof(
@@ -328,6 +332,21 @@ def test_what_needs_python_is_refused_with_a_hint(name: str) -> None:
         ("throttle = {}", "j.toml:5: 'throttle' in [[steps]]: throttle() limits rows or batches"),
         ("window = '10s'", "j.toml:5: 'window' in [[steps]]: expected a table, found the string '10s'"),
         ("window = { rows = 3 }", "j.toml:5: missing key 'agg' in [[steps]] window"),
+        ("over = 'k'", "j.toml:5: 'over' in [[steps]]: expected a table"),
+        ("window = '3s'", "j.toml:5: 'window' in [[steps]]: expected a table"),
+        (
+            "window = { rows = 3, agg = 'sum(x)', all_rows = true }",
+            "j.toml:5: 'all_rows' in [[steps]] window: does not go with 'agg': one of them says it",
+        ),
+        ("join = { on = 'k' }", "j.toml:5: missing key 'table' in [[steps]] join"),
+        (
+            "join = { table = 'in.parquet', stream = 's', on = 'k' }",
+            "j.toml:5: 'stream' in [[steps]] join: does not go with 'table': one of them says it",
+        ),
+        (
+            "join = { stream = 's', on = 'k', within = ['1s', '2s', '3s'] }",
+            "j.toml:5: 'within' in [[steps]] join: expected one value, or an array of two, found 3",
+        ),
         (
             "window = { rows = 3, agg = [] }",
             "j.toml:5: 'window' in [[steps]]: window(...).agg() has no expression",

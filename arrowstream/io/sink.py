@@ -78,6 +78,11 @@ class SinkSpec(ABC):
         return False
 
     @property
+    def replaced_by(self) -> tuple[str, ...]:
+        """Columns by which a row replaces one that was written before; none for a sink that adds rows."""
+        return ()
+
+    @property
     def takes_arrow(self) -> bool:
         """True if the sink takes every batch as a RecordBatch, so that a Polars frame costs a conversion."""
         return False

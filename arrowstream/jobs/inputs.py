@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from arrowstream.config.toml_file import Value
@@ -10,6 +10,7 @@ from arrowstream.jobs.handlers import handlers
 from arrowstream.jobs.job_errors import located
 from arrowstream.jobs.source_and_sinks import sources
 from arrowstream.jobs.steps import step
+from arrowstream.jobs.streams import IN_SOURCE, Streams
 from arrowstream.pipeline import Builder, Pipeline
 
 
@@ -35,8 +36,8 @@ class JobPrefix:
     is_step: bool = False
 
 
-def inputs(value: Value, name: str) -> Iterator[JobPrefix]:
-    """Yield the prefixes of each source with its steps, and then those of the merge of several.
+def inputs(value: Value, name: str, joined: Collection[str]) -> tuple[list[JobPrefix], Streams]:
+    """Return the prefixes of each source with its steps, and of the merge of several; and the streams to be joined.
 
     Parameters
     ----------
@@ -44,20 +45,36 @@ def inputs(value: Value, name: str) -> Iterator[JobPrefix]:
         The table ``[source]``, or the array of several ``[[source]]``.
     name
         Name of the pipeline, which is that of the line that begins with the first source.
+    joined
+        Names of the sources that steps join, and which are not merged.
 
     Raises
     ------
     JobError
-        A key or a value is wrong, or the array is empty.
+        A key or a value is wrong, the array is empty, or no source is left to begin with.
     """
-    lines = list(_lines(value, name))
-    for _, line in lines:
-        yield from line
-    ends = [line[-1].builder for _, line in lines]
-    for number, item in enumerate(value.items()[1:], 2):
+    prefixes: list[JobPrefix] = []
+    streams: dict[str, Builder] = {}
+    ends: list[tuple[Value, Builder]] = []
+    items = value.items()
+    others = [item for item in items if _name(item) not in joined]
+    if items and not others:
+        raise value.error("all sources are joined as streams; one has to be what they are joined with")
+    lines = list(_lines(value, name, others[0] if others else None))
+    # Those that are joined come first, so that the line that goes on is the last one.
+    for item, given, line in sorted(lines, key=lambda line: line[1] not in joined):
+        prefixes += line
+        if given is not None and given in joined:
+            if given in streams:
+                raise item.error(f"two sources have the name {given!r}")
+            streams[given] = line[-1].builder
+        else:
+            ends.append((item, line[-1].builder))
+    for number, (item, _) in enumerate(ends[1:], 2):
         with located(item):
-            merged = ends[0].merge(*ends[1:number])
-        yield JobPrefix(item, "merge" if number == len(ends) else "", merged)
+            merged = ends[0][1].merge(*(end for _, end in ends[1:number]))
+        prefixes.append(JobPrefix(item, "merge" if number == len(ends) else "", merged))
+    return prefixes, Streams(streams)
 
 
 def query(value: Value, sources: Value, name: str) -> Iterator[JobPrefix]:
@@ -78,7 +95,7 @@ def query(value: Value, sources: Value, name: str) -> Iterator[JobPrefix]:
         A key or a value is wrong, a source has no name or that of another, or the query is wrong.
     """
     tables: dict[str, Builder] = {}
-    for item, (given, line) in zip(sources.items(), _lines(sources, None), strict=True):
+    for item, given, line in _lines(sources, None):
         if given is None:
             raise item.error("needs 'name', by which 'sql' reads it")
         if given in tables:
@@ -90,16 +107,18 @@ def query(value: Value, sources: Value, name: str) -> Iterator[JobPrefix]:
         yield JobPrefix(value, "sql", Builder(replace(builder.graph, name=name)))
 
 
-def _lines(value: Value, name: str | None) -> Iterator[tuple[str | None, list[JobPrefix]]]:
-    """Yield the name of each source, or None, with its prefixes; `name` is that of the first line."""
+def _lines(
+    value: Value, name: str | None, first: Value | None = None
+) -> Iterator[tuple[Value, str | None, list[JobPrefix]]]:
+    """Yield each source with its name, or None, and its prefixes; `name` is that of the line of the `first`."""
     items = value.items()
     if not items:
         raise value.error("has no source")
     for number, item in enumerate(items, 1):
         given = _name(item)
         label = f"source {given}" if given else f"source {number}" if len(items) > 1 else "source"
-        line = name if number == 1 and name is not None else given or f"source{number}"
-        yield given, list(_line(item, Pipeline.builder(line), label))
+        line = name if first is not None and name is not None and item.at == first.at else given
+        yield item, given, list(_line(item, Pipeline.builder(line or f"source{number}"), label))
 
 
 def _name(source: Value) -> str | None:
@@ -117,10 +136,10 @@ def _line(source: Value, builder: Builder, label: str) -> Iterator[JobPrefix]:
         with located(place):
             builder = builder.on_error(handler)
         yield JobPrefix(place, "", builder)
-    yield from steps(source, builder, f"{label} ")
+    yield from steps(source, builder, f"{label} ", Streams(missing=IN_SOURCE))
 
 
-def steps(table: Value, builder: Builder, before: str) -> Iterator[JobPrefix]:
+def steps(table: Value, builder: Builder, before: str, streams: Streams) -> Iterator[JobPrefix]:
     """Yield a prefix for each value of the steps of a job, or of one of its sources.
 
     Parameters
@@ -131,6 +150,8 @@ def steps(table: Value, builder: Builder, before: str) -> Iterator[JobPrefix]:
         The pipeline up to the steps.
     before
         Text before the label of each step.
+    streams
+        What steps may join.
 
     Raises
     ------
@@ -139,7 +160,7 @@ def steps(table: Value, builder: Builder, before: str) -> Iterator[JobPrefix]:
     """
     for number, value in enumerate(table.maybe("steps", _items) or (), 1):
         label = f"{before}step {number} "
-        for count, (place, made) in enumerate(step(value, builder)):
+        for count, (place, made) in enumerate(step(value, builder, streams)):
             yield JobPrefix(place, "" if count else f"{label}{place.at[-1]}", made, is_step=not count)
             builder = made
 

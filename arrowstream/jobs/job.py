@@ -26,10 +26,10 @@ Steps have the names and arguments of the builder's methods; the first argument 
 as in ``batch = 2048``. A step may also have ``backend``, ``timeout = "5s"``, ``on_error`` and
 ``named = "totals"``. A source may have ``event_time = "ts"`` with ``lateness``, ``idle``, ``advance_when_idle`` and
 ``max_jump``; a source of messages and a sink may have ``on_error``. Several ``[[source]]``, each with a ``name`` and
-steps of its own under ``[[source.steps]]``, are merged before ``[[steps]]``. Each of several ``[[sink]]`` gets every
-batch; a sink with ``best_effort = 64`` may miss some. With ``sql`` before all tables, the sources are the tables of a
-query by their names, and ``[[steps]]`` work on its rows. Functions and splits need Python. ``docs/jobs.md`` describes
-job files from top to bottom.
+steps of its own under ``[[source.steps]]``, are merged before ``[[steps]]``, but for those that a step joins by their
+names. Each of several ``[[sink]]`` gets every batch; a sink with ``best_effort = 64`` may miss some. With ``sql``
+before all tables, the sources are the tables of a query by their names, and ``[[steps]]`` work on its rows. Functions
+and splits need Python. ``docs/jobs.md`` describes job files from top to bottom.
 
 Relative paths start at the folder of the job file. ``${NAME}`` and ``${NAME:-default}`` in a string are variables;
 ``$${`` is the text ``${``. The installed Polars interprets SQL: Polars 2 reads ``60.0`` as an exact decimal, older
@@ -72,6 +72,7 @@ from arrowstream.jobs.inputs import JobPrefix, inputs, query, steps
 from arrowstream.jobs.job_errors import located, without_secrets
 from arrowstream.jobs.paths import path
 from arrowstream.jobs.source_and_sinks import sinks, together
+from arrowstream.jobs.streams import IN_SQL, Streams, joined
 from arrowstream.jobs.values import duration
 from arrowstream.jobs.variables import with_variables
 from arrowstream.pipeline import Builder, Pipeline
@@ -146,8 +147,12 @@ class Job:
         name = job.maybe("pipeline", _name) or Path(path).stem
         sources = job.need("source")
         asked = job.table().get("sql")
-        prefixes = list(inputs(sources, name) if asked is None else query(asked, sources, name))
-        prefixes += steps(job, prefixes[-1].builder, "")
+        if asked is None:
+            names = set(joined(job.table().get("steps")))
+            prefixes, streams = inputs(sources, name, names)
+        else:
+            prefixes, streams = list(query(asked, sources, name)), Streams(missing=IN_SQL)
+        prefixes += steps(job, prefixes[-1].builder, "", streams)
         found = sinks(job.need("sink"))
         with located(job.need("sink")):
             complete = prefixes[-1].builder.sink(together(found))

@@ -17,7 +17,7 @@ from arrowstream.jobs import handlers, steps, values
 from arrowstream.jobs.connector_table import ByFormat, Connector, Fields, Option
 from arrowstream.jobs.connectors import SINKS, SOURCES, join_table, side_sink
 from arrowstream.jobs.docstrings import parameters, summary
-from arrowstream.jobs.values import EVENT_TIME, Arguments, OneOf, Reader
+from arrowstream.jobs.values import EVENT_TIME, Arguments, Either, OneOf, Reader
 from arrowstream.operators.cast import Cast
 from arrowstream.pipeline import Builder
 from arrowstream.policies.handlers import ErrorHandler
@@ -46,6 +46,8 @@ _OWN = {
     "agg": "Aggregates: SQL, an array of SQL with or without `AS name`, or a table from names to SQL.",
     "columns": "A table from names to SQL, or to a running function with its operand.",
     "late": "The sink of late rows.",
+    "all_rows": "True to give each row with the bounds of its windows, in place of `agg`.",
+    "stream": "The name of the [[source]] that is joined as a stream; it is not merged with others.",
     "table": "The table that rows are looked up in: the path of a file, or a source.",
 }
 """Descriptions of arguments that jobs have in place of calls in Python."""
@@ -193,6 +195,9 @@ def _form(read: Reader, texts: Mapping[str, str] = _OWN, *, alone: bool = True) 
     forms = {name: _described(_form(each), texts.get(name, "")) for name, each in read.readers.items()}
     first, *_ = forms
     table = _table(forms, read.required)
+    if isinstance(read, Either):
+        table["oneOf"] = [{"required": [name]} for name in read.one_of]
+        alone = alone and first in read.one_of
     return {"anyOf": [table, forms[first]]} if alone and not set(read.required) - {first} else table
 
 
@@ -208,6 +213,10 @@ def _running_table(name: str) -> Schema:
     method = getattr(pl.Expr, name)
     read = Arguments({name: values.expression, **more}, (name, *(key for key in more if key != "n")))
     return _form(read, {name: summary(method), **parameters(method)}, alone=False)
+
+
+def _one_or_two(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 2, "maxItems": 2}]}
 
 
 def _one_or_more(schema: Schema) -> Schema:
@@ -231,6 +240,8 @@ _READERS: dict[Reader, Callable[[], Schema]] = {
     Value.number: lambda: _NUMBER,
     values.duration: lambda: _DURATION,
     values.length: lambda: _DURATION,
+    values.reach: lambda: _one_or_two(_DURATION),
+    values.times: lambda: _one_or_two(_TEXT),
     values.expression: lambda: _TEXT,
     values.expressions: lambda: _TEXTS,
     values.flags: lambda: {"anyOf": [_FLAG, {"type": "array", "items": _FLAG}]},

@@ -10,11 +10,13 @@ from typing import Any, get_args
 from arrowstream.backends.registry import backends
 from arrowstream.config.toml_file import Value
 from arrowstream.jobs.connectors import join_table, side_sink
-from arrowstream.jobs.handlers import handlers
+from arrowstream.jobs.handlers import handlers, true
 from arrowstream.jobs.job_errors import located
+from arrowstream.jobs.streams import JOINS, Streams
 from arrowstream.jobs.values import (
     EVENT_TIME,
     Arguments,
+    Either,
     OneOf,
     Reader,
     casts,
@@ -23,12 +25,14 @@ from arrowstream.jobs.values import (
     expressions,
     flags,
     length,
+    reach,
     renames,
     running,
+    times,
 )
 from arrowstream.operators.join import Validate
 from arrowstream.operators.joins.asof import AsofHow, Strategy
-from arrowstream.operators.joins.columns import TableHow
+from arrowstream.operators.joins.stream_columns import StreamHow
 from arrowstream.operators.reduce import Emit
 from arrowstream.operators.top_k import TopEmit
 from arrowstream.operators.unique import Keep
@@ -56,8 +60,9 @@ class Key:
 
 
 def _window(builder: Builder, found: dict[str, Any]) -> Builder:
-    aggregates = found.pop("agg")
-    return builder.window(**found).agg(*aggregates)
+    aggregates, rows = found.pop("agg", ()), found.pop("all_rows", False)
+    windows = builder.window(**found)
+    return windows.rows() if rows else windows.agg(*aggregates)
 
 
 def _reduce(builder: Builder, found: dict[str, Any]) -> Builder:
@@ -75,11 +80,16 @@ def _over(builder: Builder, found: dict[str, Any]) -> Builder:
 
 
 def _join(builder: Builder, found: dict[str, Any]) -> Builder:
-    return builder.join(found.pop("table"), **found)
+    return builder.join(_other(found), **found)
 
 
 def _join_asof(builder: Builder, found: dict[str, Any]) -> Builder:
-    return builder.join_asof(found.pop("table"), **found)
+    return builder.join_asof(_other(found), **found)
+
+
+def _other(found: dict[str, Any]) -> Any:
+    """Take the other side of a join from its arguments."""
+    return found.pop("stream") if "stream" in found else found.pop("table")
 
 
 def _call(name: str, readers: Mapping[str, Reader]) -> Key:
@@ -109,6 +119,7 @@ _WINDOW: dict[str, Reader] = {
     "max_bytes": Value.count,
     "on_full": OneOf(get_args(WindowFull)),
     "agg": columns,
+    "all_rows": true,
 }
 _KEYED: dict[str, Reader] = {
     "by": Value.texts,
@@ -150,10 +161,19 @@ _SORT: dict[str, Reader] = {
     **_SPILLED,
 }
 _OVER: dict[str, Reader] = {"per": Value.texts, "columns": columns, **_TIMED, **_SPILLED}
+_STREAM: dict[str, Reader] = {
+    "stream": Value.text,
+    "late": side_sink,
+    "null_times": OneOf(get_args(NullTimes)),
+    **_SPILLED,
+}
 _JOIN: dict[str, Reader] = {
     "table": join_table,
+    **_STREAM,
+    "within": reach,
+    "time": times,
     "on": Value.texts,
-    "how": OneOf(get_args(TableHow)),
+    "how": OneOf(get_args(StreamHow)),
     "left_on": Value.texts,
     "right_on": Value.texts,
     "suffix": Value.text,
@@ -163,6 +183,7 @@ _JOIN: dict[str, Reader] = {
 }
 _JOIN_ASOF: dict[str, Reader] = {
     "table": join_table,
+    **_STREAM,
     "on": Value.text,
     "left_on": Value.text,
     "right_on": Value.text,
@@ -187,15 +208,15 @@ STEPS: dict[str, Key] = {
     "unnest": Key(Value.texts, lambda builder, found: builder.unnest(*found)),
     "batch": _call("batch", {"rows": Value.count, "nbytes": Value.count, "max_delay": duration}),
     "with_event_time": _call("with_event_time", {"column": Value.text, **EVENT_TIME}),
-    "window": Key(Arguments(_WINDOW, ("agg",)), _window),
+    "window": Key(Either(_WINDOW, one_of=("agg", "all_rows")), _window),
     "reduce": Key(Arguments(_REDUCE, ("agg",)), _reduce),
     "scan": Key(Arguments(_SCAN, ("columns",)), _scan),
     "unique": _call("unique", _UNIQUE),
     "top_k": _call("top_k", _TOP_K),
     "sort": _call("sort", _SORT),
     "over": Key(Arguments(_OVER, ("per", "columns")), _over),
-    "join": Key(Arguments(_JOIN, ("table",)), _join),
-    "join_asof": Key(Arguments(_JOIN_ASOF, ("table",)), _join_asof),
+    "join": Key(Either(_JOIN, one_of=("table", "stream")), _join),
+    "join_asof": Key(Either(_JOIN_ASOF, one_of=("table", "stream")), _join_asof),
     "buffer": _call("buffer", {"capacity": Value.count}),
     "throttle": _call("throttle", {"rows": Value.count, "batches": Value.count, "per": duration}),
     "debounce": _call("debounce", {"quiet": duration, "by": Value.texts}),
@@ -243,8 +264,17 @@ MODIFIERS: dict[str, Key] = {
 """The other keys of a step, which apply to its operator."""
 
 
-def step(value: Value, builder: Builder) -> list[tuple[Value, Builder]]:
+def step(value: Value, builder: Builder, streams: Streams) -> list[tuple[Value, Builder]]:
     """Return the builder after each key of a step, the operator first, with the value of the key.
+
+    Parameters
+    ----------
+    value
+        The step.
+    builder
+        The pipeline before it.
+    streams
+        What it may join.
 
     Raises
     ------
@@ -266,7 +296,12 @@ def step(value: Value, builder: Builder) -> list[tuple[Value, Builder]]:
     }
     added = []
     for name, each in keys.items():
+        found = each.read(table[name])
+        if name in JOINS and "stream" in found:
+            found["stream"] = streams.named(table[name].table()["stream"])
+            if name == "join":
+                table[name].need("within")
         with located(table[name]):
-            builder = each.add(builder, each.read(table[name]))
+            builder = each.add(builder, found)
         added.append((table[name], builder))
     return added

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -14,6 +14,8 @@ from arrowstream.core.duration import seconds
 from arrowstream.core.hints import did_you_mean
 from arrowstream.expressions.type_names import dtype
 from arrowstream.jobs.job_errors import located
+
+T = TypeVar("T")
 
 Reader = Callable[[Value], Any]
 """Reads a value of a file, and raises JobError if it does not fit."""
@@ -169,6 +171,25 @@ EVENT_TIME: dict[str, Reader] = {
 """The arguments of event time next to its column, at a source and as a step."""
 
 
+def reach(value: Value) -> str | float | tuple[str | float, ...]:
+    """Read a duration, or an array of two: how far before, and how far after."""
+    return _pair(value, duration)
+
+
+def times(value: Value) -> str | tuple[str, ...]:
+    """Read the name of a column, or an array of two: of this stream, and of the other."""
+    return _pair(value, Value.text)
+
+
+def _pair(value: Value, read: Callable[[Value], T]) -> T | tuple[T, ...]:
+    if not isinstance(value.found, list):
+        return read(value)
+    found = tuple(read(item) for item in value.items())
+    if len(found) != 2:
+        raise value.error(f"expected one value, or an array of two, found {len(found)}")
+    return found
+
+
 def length(value: Value) -> str | float:
     """Read a length of windows: a duration, or text such as ``"1mo"``; `window` checks it."""
     return value.text() if isinstance(value.scalar(), str) else value.number()
@@ -218,6 +239,28 @@ def arguments(value: Value, readers: Mapping[str, Reader], required: Collection[
     if set(required) - {first}:
         value.table()  # raises, because one value is not enough
     return {first: readers[first](value)}
+
+
+@dataclass(frozen=True, slots=True)
+class Either(Arguments):
+    """Reads a table of arguments that has exactly one of two keys.
+
+    Parameters
+    ----------
+    one_of
+        The keys.
+    """
+
+    one_of: tuple[str, ...] = ()
+
+    def __call__(self, value: Value) -> dict[str, Any]:
+        found = arguments(value, self.readers, self.required)
+        given = [name for name in self.one_of if name in found]
+        if not given:
+            value.need(self.one_of[0])
+        if len(given) > 1:
+            raise value.table()[given[1]].error(f"does not go with {given[0]!r}: one of them says it")
+        return found
 
 
 def types(value: Value) -> dict[str, pl.DataType]:

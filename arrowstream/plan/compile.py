@@ -21,6 +21,7 @@ from arrowstream.errors import PlanError, SchemaError
 from arrowstream.io.sink import BoundSink, Fanout
 from arrowstream.io.source import BAD_ROWS, SourceSpec
 from arrowstream.operators.base import Operator
+from arrowstream.plan.checks.rows_that_leave import check_rows_that_leave
 from arrowstream.plan.checks.sink_conflicts import check_sinks
 from arrowstream.plan.fuse import StageDraft, fuse, naming
 from arrowstream.plan.graph import Child, Graph
@@ -108,6 +109,7 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
     assert line.input is not None
     plan = Plan(graph.name, schema, line.input, line.stages, line.output, line.sink)
     check_sinks(plan)
+    check_rows_that_leave(plan)
     return plan
 
 

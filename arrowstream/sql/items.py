@@ -9,7 +9,6 @@ from sqlglot import exp
 
 from arrowstream.sql.groups.aggregates import aggregates_in
 from arrowstream.sql.groups.grouping import Part
-from arrowstream.sql.groups.windows import is_window
 from arrowstream.sql.places import QueryText
 from arrowstream.sql.relation import Name, Relation, bind, same
 
@@ -95,32 +94,39 @@ def keys_of(query: QueryText, node: exp.Expr, relation: Relation, items: Sequenc
     group = node.args.get("group")
     if group is None:
         return []
-    for clause in ("grouping_sets", "rollup", "cube", "totals", "all"):
+    for clause in ("grouping_sets", "rollup", "cube", "totals"):
         if group.args.get(clause) or any(each.key == clause.replace("_", "") for each in group.expressions):
             raise query.error(
-                group,
+                query.clause(group, "GROUP", "GROUP BY"),
                 f"GROUP BY has no {clause.replace('_', ' ').upper()} here",
+                expected="GROUP BY a, b, or GROUP BY ALL",
                 hint="write a query for each, with UNION ALL",
             )
-    keys = []
-    for each in group.expressions:
-        written = each
-        if isinstance(each, exp.Literal) and not each.is_string:
-            number = int(each.name) if each.name.isdigit() else 0
-            if not 1 <= number <= len(items):
-                raise query.error(
-                    each,
-                    "GROUP BY counts the columns of SELECT",
-                    expected=f"1 to {len(items)}",
-                    found=each.name,
-                )
-            written = items[number - 1].node
-        written = with_aliases(written, relation, items)
-        if aggregates_in(written):
-            raise query.error(each, "GROUP BY names no function of many rows", found=query.source(written))
-        bound = written if is_window(written) else bind(query, written, relation)
-        keys.append(Part(written, bind(query, bound, relation) if is_window(written) else bound))
-    return keys
+    if group.args.get("all"):
+        # All columns of SELECT but those of functions of many rows.
+        written = [item.node for item in items if not aggregates_in(item.node)]
+    else:
+        written = [_written(query, each, items) for each in group.expressions]
+    return [_key(query, each, relation, items) for each in written]
+
+
+def _written(query: QueryText, node: exp.Expr, items: Sequence[Item]) -> exp.Expr:
+    """Return what GROUP BY names: a number stands for a column of SELECT."""
+    if not isinstance(node, exp.Literal) or node.is_string:
+        return node
+    number = int(node.name) if node.name.isdigit() else 0
+    if not 1 <= number <= len(items):
+        raise query.error(
+            node, "GROUP BY counts the columns of SELECT", expected=f"1 to {len(items)}", found=node.name
+        )
+    return items[number - 1].node
+
+
+def _key(query: QueryText, node: exp.Expr, relation: Relation, items: Sequence[Item]) -> Part:
+    written = with_aliases(node, relation, items)
+    if aggregates_in(written):
+        raise query.error(node, "GROUP BY names no function of many rows", found=query.source(written))
+    return Part(written, bind(query, written, relation))
 
 
 def with_aliases(node: exp.Expr, relation: Relation, items: Sequence[Item]) -> exp.Expr:

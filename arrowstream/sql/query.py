@@ -17,14 +17,14 @@ from arrowstream.errors import PlanError
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.sql.columns_used import columns_used, only
-from arrowstream.sql.expressions.reader import Expressions
 from arrowstream.sql.expressions.typed import common, name_of
 from arrowstream.sql.from_clause import FromClause
 from arrowstream.sql.grammar import parse
 from arrowstream.sql.groups.grouping import selected
-from arrowstream.sql.groups.ranking import checked, counted, first_rows, order_of
+from arrowstream.sql.groups.ranking import checked
+from arrowstream.sql.order import first
 from arrowstream.sql.places import QueryText
-from arrowstream.sql.relation import Name, Ranking, Relation, bind, same
+from arrowstream.sql.relation import Name, Relation, same
 from arrowstream.sql.select import select
 
 
@@ -134,56 +134,9 @@ class _Queries:
                 raise self._query.error(self._query.clause(first, *_WORDS.get(name, ())), what, hint=hint)
 
     def _limited(self, node: exp.Expr, relation: Relation) -> Relation:
-        order, limit, offset = (node.args.get(name) for name in ("order", "limit", "offset"))
-        if offset is not None:
-            raise self._query.error(
-                self._query.clause(offset, "OFFSET"), "OFFSET needs rows in an order", hint="leave it out"
-            )
-        if limit is None:
-            if order is None:
-                return relation
-            raise self._query.error(
-                self._query.clause(order, "ORDER", "ORDER BY"),
-                "ORDER BY needs all rows at once",
-                expected="ORDER BY with LIMIT, which holds the first rows only",
-                hint="leave it out, and sort the rows where they are used",
-            )
-        relation = checked(self._query, relation)
-        count = limit.expression
-        if not isinstance(count, exp.Literal) or not count.name.isdigit():
-            raise self._query.error(
-                limit, "LIMIT takes a number", expected="such as LIMIT 10", found=self._query.source(limit)
-            )
-        if order is not None:
-            return self._ordered(relation, order, int(count.name))
-        number = "row number"
-        builder = counted(relation.builder, number).filter(pl.col(number) <= int(count.name)).drop(number)
-        return replace(relation, builder=builder)
-
-    def _ordered(self, relation: Relation, order: exp.Expr, count: int) -> Relation:
-        """Return the first rows of an order, which is that of the columns of SELECT."""
-        items = [exp.Column(this=exp.Identifier(this=name.physical, quoted=True)) for name in relation.names]
-        written = order.copy()
-        for each in written.expressions:
-            if (
-                isinstance(each.this, exp.Literal)
-                and each.this.name.isdigit()
-                and 1 <= int(each.this.name) <= len(items)
-            ):
-                each.set("this", items[int(each.this.name) - 1].copy())
-        bound = bind(self._query, written, relation)
-        expressions = Expressions(self._query, relation.schema)
-        found = order_of(self._query, expressions, (), bound, list(relation.schema))
-        builder = relation.builder.with_columns(
-            *(value.expr.alias(name) for name, value in found.columns.items())
-        )
-        schema = pl.Schema(
-            {**relation.schema, **{name: value.dtype for name, value in found.columns.items()}}
-        )
-        ranking = Ranking("", 0, (), found.by, found.reverse, tuple(found.columns), order)
-        return first_rows(
-            self._query, replace(relation, builder=builder, schema=schema), ranking, count, wanted=False
-        )
+        if not any(node.args.get(name) for name in ("order", "limit", "offset")):
+            return relation
+        return first(self._query, node, checked(self._query, relation))
 
     def _union(self, node: exp.Expr) -> Relation:
         if type(node) is not exp.Union or node.args.get("by_name"):

@@ -1,131 +1,176 @@
-"""Each query next to Polars and DuckDB, from the same Parquet files to a Parquet file.
+"""Each query next to Polars, DuckDB and Bytewax, from the same Parquet files to a Parquet file.
 
-The rivals take turns in one process; each reads the files from the beginning. Their rows are counted, and numbers are
+Every rival has a process of its own for each query, for its peak of memory, in which the query runs some times; the
+rivals take turns. The first run, which is not timed, gives the peak. Rows of the results are counted, and numbers are
 added up, and must agree; `tests/test_nexmark.py` compares every row. A query that needs two streams reads both.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import duckdb
 import polars as pl
 import polars.selectors as cs
 
-from arrowstream import Builder, Pipeline, Sink, Source
-from arrowstream.io.sink import AnySink
-from benchmarks.harness import ROUNDS, Figure, Scale, Section, checked_in_turn, ratio
-from benchmarks.machine import DATA, made_once
+from benchmarks.harness import Figure, Scale, Section, checked_in_turn, ratio
+from benchmarks.machine import DATA, ROOT, made_once
 from benchmarks.nexmark import by_duckdb, by_polars, queries, steps
-from benchmarks.nexmark.generator import LATENESS_S, Events
+from benchmarks.nexmark.generator import Events
+from benchmarks.nexmark.job import BYTEWAX_ROWS, STREAMS, TABLES
 
-_EVENTS = {"full": 5_000_000, "quick": 1_000_000, "tiny": 20_000}
+_EVENTS = {"full": 1_500_000, "quick": 500_000, "tiny": 20_000}
 _PER_SECOND = {"full": 20_000, "quick": 10_000, "tiny": 400}
-_STREAMS = ("person", "auction", "bid")
+_QUERIES = {"full": tuple(steps.QUERIES), "quick": tuple(steps.QUERIES), "tiny": ("q1",)}
+_ROUNDS = {"full": 2, "quick": 1, "tiny": 1}
 _AT_LEAST = {"q0": 0.9, "q1": 0.9, "q2": 0.9}
+"""Budgets of time against Polars."""
+_SPEED = {"q5": 8.0, "q7": 10.0, "q8": 5.0}
+"""Budgets in million rows a second."""
 SIDE_INPUT = pl.DataFrame({"key": range(10_000), "value": [f"value {number}" for number in range(10_000)]})
+_BYTEWAX = ("q1", "q2", "q12")
+_WITHOUT_SQL = "q6 has no form in SQL: it needs rows in an order, which SQL of pipelines has not"
+_FLINK = "Flink is not among the rivals: apache-flink is not installed where these figures are measured"
+_FORMS = "rows/s are those of the streams that a query reads; peaks of memory are of the whole process"
 
 
 def run(scale: Scale) -> Section:
-    """Ratios of time to Polars and DuckDB, with the events that went through in a second, and those in SQL."""
-    files = streams(scale)
-    figures = [figure for name in steps.QUERIES for figure in _figures(name, files, scale)]
-    return Section(f"Nexmark, {_EVENTS[scale]:,} events, Parquet to Parquet", tuple(figures))
+    """Rows in a second as steps and as SQL, ratios of time to the rivals, and peaks of memory."""
+    files = _files(scale)
+    figures = [figure for name in _QUERIES[scale] for figure in _figures(name, files, scale)]
+    notes = [_FORMS, _WITHOUT_SQL, _FLINK]
+    if find_spec("bytewax") is None:
+        notes.append("bytewax is not installed: pip install 'arrowstream[bench]'")
+    else:
+        notes.append(f"Bytewax gets the first {BYTEWAX_ROWS:,} bids, in one worker: rows/s are compared")
+    title = f"Nexmark, {_EVENTS[scale]:,} events, Parquet to Parquet, each query in a process of its own"
+    return Section(title, tuple(figures), tuple(notes))
 
 
-def streams(scale: Scale) -> dict[str, Path]:
-    """The files of the streams, which are made once."""
+def _files(scale: Scale) -> Path:
+    """Return the folder with a file of each table, which are made once."""
+    folder = DATA / f"nexmark-{_EVENTS[scale]}"
+    folder.mkdir(parents=True, exist_ok=True)
     events = Events(_EVENTS[scale], _PER_SECOND[scale])
-    return {
-        name: made_once(DATA / f"nexmark-{name}-{_EVENTS[scale]}.parquet", partial(_write, events, name))
-        for name in _STREAMS
-    }
+    for name in TABLES:
+        made_once(folder / f"{name}.parquet", partial(_write, events, name))
+    return folder
 
 
 def _write(events: Events, name: str, path: Path) -> None:
-    frame: pl.DataFrame = getattr(events, f"{name}s")
+    frame = SIDE_INPUT if name not in STREAMS else getattr(events, f"{name}s")
     frame.write_parquet(path, row_group_size=250_000)
 
 
-def _figures(name: str, files: dict[str, Path], scale: Scale) -> list[Figure]:
-    with TemporaryDirectory(dir=DATA) as folder:
-        targets = {rival: Path(folder) / f"{rival}.parquet" for rival in ("steps", "sql", "polars", "duckdb")}
-        rivals: dict[str, Callable[[], object]] = {
-            "steps": lambda: (
-                steps.QUERIES[name](tables(files)).sink(_sink(targets["steps"])).build().run_sync()
-            ),
-            "polars": partial(_by_polars, name, files, targets["polars"]),
-            "duckdb": partial(_by_duckdb, name, files, targets["duckdb"]),
-        }
-        if name in queries.QUERIES:
-            rivals["sql"] = lambda: in_sql(name, files).sink(_sink(targets["sql"])).build().run_sync()
-        timed = {rival: partial(_seconds, work) for rival, work in rivals.items()}
-        measured = checked_in_turn(timed, ROUNDS[scale], lambda: _check([targets[rival] for rival in rivals]))
-    rows = sum(pl.scan_parquet(files[stream]).select(pl.len()).collect().item() for stream in _read_by(name))
-    speed = rows / min(measured["steps"])
-    sql = f"; in SQL {ratio(measured['steps'], measured['sql']):.2f}x of it" if "sql" in measured else ""
-    return [
-        Figure(
-            f"{name} against Polars",
-            ratio(measured["polars"], measured["steps"]),
-            "x",
-            at_least=_AT_LEAST.get(name),
-            note=f"{speed / 1e6:.1f}M rows/s{sql}",
-        ),
-        Figure(f"{name} against DuckDB", ratio(measured["duckdb"], measured["steps"]), "x"),
-    ]
+def _figures(name: str, files: Path, scale: Scale) -> Iterable[Figure]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=DATA)))
+        rivals = {each: stack.enter_context(_Rival(each, name, files, folder)) for each in _rivals(name)}
+        check = partial(_check, name, files, folder, rivals)
+        seconds = checked_in_turn({each: rival.run for each, rival in rivals.items()}, _ROUNDS[scale], check)
+    rows = sum(_rows(files, stream) for stream in _read_by(name))
+    speeds = {each: rows / statistics.median(found) / 1e6 for each, found in seconds.items()}
+    peaks = ", ".join(f"{each} {rival.peak / 2**20:,.0f}" for each, rival in rivals.items())
+    yield Figure(
+        f"{name}, as steps",
+        speeds["steps"],
+        "M rows/s",
+        at_least=_SPEED.get(name),
+        note=f"peaks in MB: {peaks}",
+    )
+    if "sql" in speeds:
+        yield Figure(f"{name}, as SQL", speeds["sql"], "M rows/s")
+    against_polars = ratio(seconds["polars"], seconds["steps"])
+    yield Figure(f"{name} against Polars", against_polars, "x", at_least=_AT_LEAST.get(name))
+    yield Figure(f"{name} against DuckDB", ratio(seconds["duckdb"], seconds["steps"]), "x")
+    if "bytewax" in seconds:
+        other = min(BYTEWAX_ROWS, rows) / statistics.median(seconds["bytewax"]) / 1e6
+        note = f"{other:.2f} M rows/s, a row at a time"
+        yield Figure(f"{name} against Bytewax", speeds["steps"] / other, "x", note=note)
+
+
+class _Rival:
+    """A process that runs a query by an engine, each time that it is asked.
+
+    Parameters
+    ----------
+    engine
+        The engine.
+    name
+        The query.
+    files
+        The folder with a file of each table.
+    folder
+        Where it writes its result.
+    """
+
+    def __init__(self, engine: str, name: str, files: Path, folder: Path) -> None:
+        self.target = folder / f"{engine}.parquet"
+        self.peak = 0.0
+        """Most memory in bytes that the first run has held."""
+        module = (sys.executable, "-m", "benchmarks.nexmark.job")
+        command = [*module, engine, name, str(files), str(self.target)]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> _Rival:
+        return self
+
+    def run(self) -> float:
+        """Run the query once, and return the seconds that it took."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write("run\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline().split()
+        if len(answer) != 2:
+            raise RuntimeError(f"{self.target.stem} has failed: what it wrote to standard error says why")
+        seconds, peak = map(float, answer)
+        self.peak = self.peak or peak
+        return seconds
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+
+def _rivals(name: str) -> list[str]:
+    rivals = ["steps", *(["sql"] if name in queries.QUERIES else []), "polars", "duckdb"]
+    return rivals + (["bytewax"] if name in _BYTEWAX and find_spec("bytewax") is not None else [])
 
 
 def _read_by(name: str) -> list[str]:
-    return [stream for stream in _STREAMS if re.search(rf"(FROM|JOIN) {stream}\b", by_duckdb.QUERIES[name])]
+    return [stream for stream in STREAMS if re.search(rf"(FROM|JOIN) {stream}\b", by_duckdb.QUERIES[name])]
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+def _rows(files: Path, stream: str) -> int:
+    return int(pl.scan_parquet(files / f"{stream}.parquet").select(pl.len()).collect().item())
 
 
-def _sink(target: Path) -> AnySink:
-    return Sink.to_file(target, overwrite=True)
+def _by_polars(name: str, files: Path, target: Path, bids: int) -> None:
+    """Write what Polars makes of the first bids."""
+    person, auction, bid, side_input = (pl.scan_parquet(files / f"{each}.parquet") for each in TABLES)
+    tables = by_polars.Tables(person, auction, bid.head(bids), side_input)
+    by_polars.QUERIES[name](tables).collect().write_parquet(target)
 
 
-def tables(files: dict[str, Path]) -> steps.Tables:
-    """The streams as builders."""
-    person, auction, bid = (Pipeline.builder(name).source(Source.from_file(files[name])) for name in _STREAMS)
-    return steps.Tables(person, auction, bid, SIDE_INPUT)
+def _check(name: str, files: Path, folder: Path, rivals: dict[str, _Rival]) -> None:
+    """Raise unless the results of all are the same, that of Bytewax as the one of Polars for its rows."""
+    _check_same([rival.target for each, rival in rivals.items() if each != "bytewax"])
+    if "bytewax" in rivals:
+        first = folder / "first.parquet"
+        _by_polars(name, files, first, BYTEWAX_ROWS)
+        _check_same([rivals["bytewax"].target, first])
 
 
-def in_sql(name: str, files: dict[str, Path]) -> Builder:
-    """The query in SQL."""
-    sources = {
-        each: Source.from_file(files[each]).with_event_time("date_time", lateness=LATENESS_S)
-        for each in _STREAMS
-    }
-    return Pipeline.sql(queries.QUERIES[name], **sources, side_input=SIDE_INPUT)
-
-
-def _by_polars(name: str, files: dict[str, Path], target: Path) -> None:
-    person, auction, bid = (pl.scan_parquet(files[each]) for each in _STREAMS)
-    found = by_polars.Tables(person, auction, bid, SIDE_INPUT.lazy())
-    by_polars.QUERIES[name](found).sink_parquet(target, compression="zstd", compression_level=1)
-
-
-def _by_duckdb(name: str, files: dict[str, Path], target: Path) -> None:
-    with duckdb.connect() as connection:
-        for each in _STREAMS:
-            connection.execute(f"CREATE VIEW {each} AS SELECT * FROM '{files[each]}'")
-        connection.register("side_input", SIDE_INPUT.to_arrow())
-        options = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1"
-        connection.execute(f"COPY ({by_duckdb.QUERIES[name]}) TO '{target}' ({options})")
-
-
-def _check(targets: list[Path]) -> None:
+def _check_same(targets: list[Path]) -> None:
     """Raise unless all have the same number of rows, and about the same sums of numbers."""
     found = [
         pl.scan_parquet(target)
@@ -134,4 +179,7 @@ def _check(targets: list[Path]) -> None:
         .row(0)
         for target in targets
     ]
-    assert len({tuple(sorted(row)) for row in found}) == 1, found
+    if len({tuple(sorted(row)) for row in found}) != 1:
+        raise AssertionError(
+            f"results differ: {dict(zip((each.stem for each in targets), found, strict=True))}"
+        )

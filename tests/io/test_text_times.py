@@ -1,7 +1,7 @@
 """Dates and times in CSV, NDJSON, JSON, messages and names of folders: as they are written, or refused."""
 
 import json
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,76 @@ def test_what_would_be_another_value_is_refused(dtype: Any, text: str, read: Any
         with pytest.raises((SourceError, BadMessage)) as raised:
             read(dtype, texts, tmp_path)
         assert text in str(raised.value)
+
+
+CLOCKS = [
+    ("12:00:00", time(12)),
+    ("1:02:03", time(1, 2, 3)),
+    ("12:00", time(12)),
+    (" 23:59:59.25", time(23, 59, 59, 250_000)),
+    ("12:00:00.1234560000", time(12, 0, 0, 123_456)),
+]
+NO_CLOCKS = [
+    "12:00:60",
+    "12:00:60.5",
+    "24:00:00",
+    "12:60",
+    "12:00:00.1234567891",
+    "12:00:00Z",
+    "120000",
+    "12",
+]
+CLOCK_WAYS = pytest.mark.parametrize("read", [read_csv, decode_json, decode_csv])
+
+
+@CLOCK_WAYS
+@pytest.mark.parametrize(("text", "expected"), CLOCKS)
+def test_a_time_of_day_has_the_value_that_is_written(
+    text: str, expected: Any, read: Any, tmp_path: Path
+) -> None:
+    assert read(pl.Time(), [text, None], tmp_path) == [expected, None]
+    assert read(pl.Time(), ["0:00:00.5", text, None], tmp_path)[1:] == [expected, None]
+
+
+@CLOCK_WAYS
+@pytest.mark.parametrize("text", NO_CLOCKS)
+def test_a_time_of_day_that_would_be_another_is_refused(text: str, read: Any, tmp_path: Path) -> None:
+    for texts in ([text], ["12:00:00", text], ["0:00", text]):
+        with pytest.raises((SourceError, BadMessage)) as raised:
+            read(pl.Time(), texts, tmp_path)
+        assert text in str(raised.value)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 24 * 3600 * 10**9 - 1), st.integers(9, 12)), min_size=1, max_size=20)
+)
+def test_times_of_day_keep_their_nanoseconds(some: list[tuple[int, int]]) -> None:
+    times = pl.Series([at for at, _ in some], dtype=pl.Int64).cast(pl.Time)
+    zeros = pl.Series(["0" * (digits - 9) for _, digits in some])
+    assert read_times(times.dt.to_string("%H:%M:%S%.9f") + zeros, pl.Time()).equals(times)
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, US, pl.Time], ids=str)
+def test_a_field_that_is_empty_is_null_in_quotes_too(dtype: Any, tmp_path: Path) -> None:
+    good = "12:00:00" if dtype == pl.Time else "2026-01-31"
+    assert read_csv(dtype, [good, '""', None], tmp_path)[1:] == [None, None]
+
+
+RULES: list[tuple[Any, str, str]] = [
+    (pl.Date(), "03/04/2026", "which number is the day"),
+    (US, "03/04/2026 12:00", "which number is the day"),
+    (US, "2026-01-31T12:00:00+02:00", "takes no offset but that of UTC"),
+    (BERLIN, "2026-01-31T12:00:00", "needs its offset"),
+    (BERLIN, "31/01/2026 12:00+01:00", "which number is the day"),
+    (pl.Time(), "12:00:60", "seconds from 0 to 59"),
+]
+
+
+@pytest.mark.parametrize(("dtype", "text", "rule"), RULES, ids=str)
+def test_an_error_of_a_time_names_the_rule(dtype: Any, text: str, rule: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError) as raised:
+        read_csv(dtype, [text], tmp_path)
+    assert rule in raised.value.hint
 
 
 @WAYS

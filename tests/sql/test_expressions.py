@@ -93,7 +93,15 @@ CAST(i AS VARCHAR) | CAST(b AS VARCHAR) | CAST(d AS VARCHAR) | CAST('12' AS INTE
 CAST('1.5' AS DOUBLE) | CAST(i AS BOOLEAN) | CAST(b AS BIGINT) | CAST(ts AS DATE) | CAST(d AS TIMESTAMP)
 CAST('2026-01-31' AS DATE) | CAST('2026-01-31 10:00:00' AS TIMESTAMP) | CAST(NULL AS BIGINT)
 TRY_CAST(s AS BIGINT) | i::DOUBLE | TRY_CAST(i AS TINYINT) | TRY_CAST(x AS INTEGER) | CAST(small AS SMALLINT)
-CAST(j AS FLOAT) | CAST(2.5e0 AS INTEGER) | CAST(3.5e0 AS INTEGER) | CAST(-2.5e0 AS INTEGER) | 'it''s' | TRUE
+CAST(j AS FLOAT) | SIGN(x) | SIGN(small) | ABS(j) | TRUNC(x) | TRUNC(i)
+TRUNC(-0.5e0) | ISNAN(x) | ISINF(x) | ISFINITE(x) | ISFINITE(i) | PI() | PI() * 2 | LAST_DAY(ts) | LAST_DAY(d)
+DAYNAME(ts) | MONTHNAME(d) | LPAD(s, 3, 'é') | LPAD(s, 6, 'x') | LPAD(s, 0, 'x') | LPAD(s, -1, 'x')
+RPAD(s, 3, 'é') | RPAD(s, 6, ' ') | CONCAT_WS(', ', s, u) | CONCAT_WS('', s, NULL, i, d) | CONCAT_WS('-', z, u)
+UCASE(s) | LCASE(s) | PREFIX(s, u) | REGEXP_REPLACE(s, 'c', '') | REGEXP_REPLACE(s, 'c', 'dd', 'g')
+REGEXP_REPLACE(s, '[a-z]*', '<\\0>') | REGEXP_REPLACE(s, '[a-z]*', '<\\0>', 'g') | REGEXP_REPLACE(s, '', '-', 'g')
+REGEXP_REPLACE(s, '([a-z])/([a-z])', '\\2$1\\1', 'g') | REGEXP_REPLACE(s, 'x*', '-', 'g')
+REGEXP_REPLACE(s, 'b', '\\\\') | REGEXP_REPLACE(s, 'b', '$0 ${1}') | REGEXP_REPLACE(s, 'c', '$', 'g')
+CAST(2.5e0 AS INTEGER) | CAST(3.5e0 AS INTEGER) | CAST(-2.5e0 AS INTEGER) | 'it''s' | TRUE
 1
 """
 EXPRESSIONS = [each.strip() for line in SAME.strip().splitlines() for each in line.split(" | ")]

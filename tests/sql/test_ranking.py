@@ -93,6 +93,31 @@ CASES = {
         None,
     ),
     "order of groups": ("SELECT k, sum(v) AS s FROM a GROUP BY k ORDER BY s DESC LIMIT 2", None),
+    "order by what is computed": (
+        "SELECT k AS q, v * 2 AS w, ts FROM a ORDER BY v * 2 DESC, k, a.ts LIMIT 6",
+        None,
+    ),
+    "order by an expression of what is computed": (
+        "SELECT k, count(*) AS n FROM a GROUP BY k ORDER BY count(*) * 2 DESC, k LIMIT 3",
+        None,
+    ),
+    "order of all columns": (
+        "SELECT * FROM a ORDER BY a.v, k, ts LIMIT 3",
+        "SELECT * FROM a ORDER BY v, k, ts LIMIT 3",
+    ),
+    "rows after the first": ("SELECT k, v, ts FROM a ORDER BY v DESC, ts, k LIMIT 7 OFFSET 3", None),
+    "rows of groups after the first": (
+        "SELECT k, sum(v) AS s FROM a GROUP BY ALL ORDER BY s DESC LIMIT 2 OFFSET 1",
+        None,
+    ),
+    "rows after the first, in FROM": (
+        "SELECT sum(v) AS s FROM (SELECT v, ts FROM a ORDER BY ts, v LIMIT 9 OFFSET 100)",
+        None,
+    ),
+    "as other databases write it": (
+        "SELECT k, v, ts FROM a ORDER BY v, ts, k OFFSET 2 ROWS FETCH NEXT 3 ROWS ONLY",
+        "SELECT k, v, ts FROM a ORDER BY v, ts, k LIMIT 3 OFFSET 2",
+    ),
     "order of a union": ("SELECT v, ts FROM a UNION ALL SELECT v, ts FROM b ORDER BY ts, v LIMIT 4", None),
 }
 
@@ -103,8 +128,9 @@ def test_as_duckdb(name: str) -> None:
     assert check(query, {"a": stream(A, 3, "a"), "b": stream(B, 4, "b")}, {"a": A, "b": B}, other)
 
 
-def test_rows_come_in_their_order() -> None:
-    query = "SELECT k, v, ts FROM a WHERE v IS NOT NULL ORDER BY v DESC, ts, k LIMIT 7"
+@pytest.mark.parametrize("offset", ["", " OFFSET 2"])
+def test_rows_come_in_their_order(offset: str) -> None:
+    query = f"SELECT k, v, ts FROM a WHERE v IS NOT NULL ORDER BY v DESC, ts, k LIMIT 7{offset}"
     assert Pipeline.sql(query, a=stream(A, 3)).collect_sync().rows() == by_duckdb(query, {"a": A}).rows()
 
 
@@ -113,6 +139,14 @@ def test_limit_gives_some_rows(count: int, rows: int) -> None:
     found = Pipeline.sql(f"SELECT k, v FROM a LIMIT {count}", a=stream(A, 3)).collect_sync()
     assert found.height == rows
     assert multiset(found) <= multiset(A.select("k", "v"))
+
+
+def test_no_row_of_an_order_may_be_asked_for() -> None:
+    for query in ("SELECT k FROM a ORDER BY v LIMIT 0", "SELECT k, v FROM a ORDER BY v LIMIT 5 OFFSET 9999"):
+        assert (
+            Pipeline.sql(query.replace("SELECT k ", "SELECT k, v "), a=stream(A, 3)).collect_sync().height
+            == 0
+        )
 
 
 def test_an_empty_stream_has_no_first_rows() -> None:

@@ -31,6 +31,7 @@ def stream(endless: bool = True) -> Any:
     return Pipeline.builder("e").source(source.with_event_time("ts"))
 
 
+SECONDS = "INTERVAL '{}' SECOND"
 TUMBLE = "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)"
 CASES: list[tuple[str, tuple[int, int], str]] = [
     # The text.
@@ -72,6 +73,18 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("SELECT SUBSTRING(s, k) AS n FROM t", (1, 8), "an argument of SUBSTRING stands in the query"),
     ("SELECT SUBSTRING(s, 0) AS n FROM t", (1, 8), "SUBSTRING counts from 1"),
     ("SELECT SPLIT_PART(s, '/', 0) AS n FROM t", (1, 8), "SPLIT_PART counts from 1"),
+    ("SELECT LPAD(s, 3, 'ab') AS n FROM t", (1, 8), "LPAD fills up with one character"),
+    (
+        "SELECT REGEXP_REPLACE(s, 'a', 'b', 'i') AS n FROM t",
+        (1, 8),
+        "REGEXP_REPLACE has the option 'g' alone",
+    ),
+    (
+        r"SELECT REGEXP_REPLACE(s, '(a)', '\2') AS n FROM t",
+        (1, 8),
+        r"expected: \0 to \1 for groups of the expression",
+    ),
+    (r"SELECT REGEXP_REPLACE(s, 'a', 'b\') AS n FROM t", (1, 8), "the replacement of REGEXP_REPLACE"),
     ("SELECT SPLIT_INDEX(s, '', 0) AS n FROM t", (1, 8), "SPLIT_INDEX counts from 0"),
     ("SELECT REGEXP_MATCHES(s, '(') AS n FROM t", (1, 8), "the regular expression cannot be read"),
     ("SELECT ROUND(x, -1) AS n FROM t", (1, 8), "ROUND takes decimals"),
@@ -133,7 +146,10 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("SELECT bool_and(k) AS n FROM t", (1, 8), "BOOL_AND is for conditions"),
     ("SELECT max(tags) AS n FROM t", (1, 8), "MAX is for values that can be compared"),
     ("SELECT string_agg(s, ',') AS n FROM t", (1, 8), "rows have no order"),
-    ("SELECT k FROM t GROUP BY ROLLUP (k)", (1, 34), "GROUP BY has no ROLLUP here"),
+    ("SELECT k FROM t GROUP BY ROLLUP (k)", (1, 17), "GROUP BY has no ROLLUP here"),
+    ("SELECT k FROM t\nGROUP BY k WITH TOTALS", (2, 1), "GROUP BY has no TOTALS here"),
+    ("SELECT k FROM t GROUP BY GROUPING SETS ((k), ())", (1, 17), "GROUP BY has no GROUPING SETS here"),
+    ("SELECT k + count(*) AS n FROM t GROUP BY ALL", (1, 8), "k is neither grouped by"),
     ("SELECT k, count(*) AS n FROM e GROUP BY k", (1, 8), "groups come out at the end"),
     # Windows.
     (f"SELECT k FROM {TUMBLE} GROUP BY k, TUMBLE(ts, INTERVAL '1' SECOND)", (1, 81), "in windows already"),
@@ -151,6 +167,59 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
         "SELECT count(*) AS n FROM t GROUP BY TUMBLE(INTERVAL '1' SECOND)",
         (1, 38),
         "TUMBLE needs the column of event times",
+    ),
+    (f"SELECT count(*) AS n FROM t GROUP BY TUMBLE(ts, {SECONDS.format(0)})", (1, 58), "TUMBLE is too short"),
+    (
+        f"SELECT count(*) AS n FROM t GROUP BY TUMBLE(ts, {SECONDS.format(-1)})",
+        (1, 58),
+        "TUMBLE is too short",
+    ),
+    (
+        f"SELECT count(*) AS n FROM t GROUP BY SESSION(ts, {SECONDS.format(0)})",
+        (1, 59),
+        "SESSION is too short",
+    ),
+    (f"SELECT k FROM TUMBLE(TABLE t, DESCRIPTOR(ts), {SECONDS.format(0)})", (1, 56), "TUMBLE is too short"),
+    (
+        f"SELECT k FROM HOP(TABLE t, DESCRIPTOR(ts), {SECONDS.format(0)}, {SECONDS.format(2)})",
+        (1, 53),
+        "HOP is too short",
+    ),
+    (
+        f"SELECT count(*) AS n FROM t\nGROUP BY HOP(ts, {SECONDS.format(3)}, {SECONDS.format(2)})",
+        (2, 27),
+        "by more than the size",
+    ),
+    (
+        f"SELECT k FROM HOP(TABLE t, DESCRIPTOR(ts), {SECONDS.format(3)}, {SECONDS.format(2)})",
+        (1, 53),
+        "by more than the size",
+    ),
+    (
+        f"SELECT count(*) AS n FROM t GROUP BY HOP(ts, {SECONDS.format(3)}, INTERVAL '1' MONTH)",
+        (1, 55),
+        "mix months with shorter times",
+    ),
+    (
+        "SELECT count(*) AS n FROM t GROUP BY TUMBLE(ts, INTERVAL '1 month 1 day')",
+        (1, 58),
+        "months differ in length from days",
+    ),
+    (
+        "SELECT count(*) AS n FROM t GROUP BY SESSION(ts, INTERVAL '1' MONTH)",
+        (1, 59),
+        "a length of SESSION has no months",
+    ),
+    (
+        f"SELECT count(*) AS n FROM (SELECT CAST(ts AS DATE) AS d FROM t) GROUP BY TUMBLE(d, {SECONDS.format(1)})",
+        (1, 93),
+        "times that DATE cannot hold",
+    ),
+    (
+        "SELECT count(*) AS n FROM (SELECT CAST(ts AS TIMESTAMP_MS) AS d FROM t) "
+        "GROUP BY TUMBLE(d, INTERVAL '1500' MICROSECOND)",
+        (1, 101),
+        "expected: whole milliseconds",
     ),
     ("SELECT count(*) AS n FROM t GROUP BY TUMBLE(ts)", (1, 38), "TUMBLE takes one length"),
     ("SELECT count(*) AS n FROM t GROUP BY HOP(ts, INTERVAL '1' SECOND)", (1, 38), "HOP takes two lengths"),
@@ -215,7 +284,15 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     # Orders.
     ("SELECT k FROM t\nORDER BY k", (2, 1), "ORDER BY needs all rows at once"),
     ("SELECT k FROM t LIMIT 3 OFFSET 2", (1, 25), "OFFSET needs rows in an order"),
-    ("SELECT k FROM t LIMIT 1 + 1", (1, 23), "LIMIT takes a number"),
+    ("SELECT k FROM t OFFSET 2", (1, 17), "OFFSET needs rows in an order, and a LIMIT"),
+    ("SELECT k FROM t ORDER BY k LIMIT 3 OFFSET 1 + 1", (1, 36), "OFFSET takes a number"),
+    ("SELECT k FROM t LIMIT 10 PERCENT", (1, 17), "LIMIT takes a number"),
+    ("SELECT k FROM t ORDER BY x LIMIT 3", (1, 26), "SELECT * EXCLUDE (...) FROM (...) around the query"),
+    ("SELECT k AS price FROM t ORDER BY pirce LIMIT 3", (1, 35), "did you mean 'price'?"),
+    ("SELECT k FROM t GROUP BY k ORDER BY max(x) LIMIT 3", (1, 37), "and MAX(x) is none of them"),
+    ("SELECT k FROM t ORDER BY 2 LIMIT 3", (1, 26), "ORDER BY counts the columns of SELECT"),
+    ("SELECT k FROM t ORDER BY ALL LIMIT 3", (1, 8), "expected: ORDER BY k"),
+    ("SELECT k FROM t LIMIT 1 + 1", (1, 17), "LIMIT takes a number"),
     ("SELECT k FROM e ORDER BY k LIMIT 3", (1, 26), "the first rows are known at the end"),
     ("SELECT k, ROW_NUMBER() OVER (ORDER BY k) AS n FROM t", (1, 11), "ROW_NUMBER() needs a bound"),
     (

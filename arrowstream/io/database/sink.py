@@ -122,6 +122,10 @@ class DatabaseSink(SinkSpec):
         return True
 
     @property
+    def replaced_by(self) -> tuple[str, ...]:
+        return self.key if self.mode == "upsert" else ()
+
+    @property
     def needs_schema(self) -> bool:
         return True
 

@@ -22,6 +22,7 @@ from arrowstream.io.files.text.bad.sift_ndjson import sifted_ndjson
 from arrowstream.io.files.text.formats import FlawedRecord
 from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows
+from arrowstream.io.files.text.times import with_times
 from arrowstream.io.files.text.types import check_text_types, check_width
 from arrowstream.io.messages.errors import no_columns, some_columns, unreadable
 from arrowstream.io.messages.first_bad import first_bad
@@ -36,8 +37,6 @@ _TRIES = 64
 
 _MANY = 10_000
 """Messages whose decoding is worth some time to load the compiled loop; they are decoded on a worker thread."""
-
-_TIME = "%H:%M:%S%.f"
 
 _EXPECTED = "one object in UTF-8 whose values fit their columns"
 
@@ -90,7 +89,7 @@ class _JsonDecoding(Decoding):
         self._format = Ndjson()
         self._rows = NdjsonRows(self._schema, counts=False)
         self._casts = [
-            pl.col(name).str.to_time(_TIME) if dtype == pl.Time else cast_to(name, pl.String(), dtype)
+            with_times(pl.col(name), dtype) if dtype == pl.Time else cast_to(name, pl.String(), dtype)
             for name, dtype in schema.items()
             if dtype != self._schema[name]
         ]

@@ -13,7 +13,7 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import RATIO, FrameLog
 from arrowstream.state.memory import PIECE, StateMemory
 
-PAIRS_AT_A_TIME = 1 << 20
+PAIRS_AT_A_TIME = 1 << 18
 """Pairs that are looked at at a time, where many rows have the same key."""
 
 _BUCKET_BITS = 24

@@ -17,7 +17,7 @@ _POLICIES = ("error", "drop", "late")
 
 _HINT = (
     'null_times="drop" leaves them out and counts them, null_times="late" gives them to the sink late=; a job with '
-    "checkpoints goes on with it"
+    "checkpoints goes on with it; in a query, WHERE ... IS NOT NULL leaves them out"
 )
 LEFT_OUT = "rows without an event time left out"
 

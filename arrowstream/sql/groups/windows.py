@@ -10,6 +10,7 @@ from sqlglot import exp
 from arrowstream.sql.expressions import literals
 from arrowstream.sql.expressions.typed import name_of
 from arrowstream.sql.grammar import WINDOWS
+from arrowstream.sql.groups.lengths import check_lengths
 from arrowstream.sql.places import QueryText
 from arrowstream.sql.relation import Name, PendingWindow, Relation, WindowColumns, find, fresh
 
@@ -95,6 +96,8 @@ def _window(
             expected="a TIMESTAMP or DATE",
             found="the bound of a window" if dtype is None else f"{time.name}, {name_of(dtype)}",
         )
+    assert dtype is not None, "it is one of those types"
+    check_lengths(query, kind, lengths, dtype)
     *every, size = (literals.interval(query, each) for each in lengths)
     return PendingWindow(kind, physical, size, every[0] if every else size, (), call)
 

@@ -108,8 +108,9 @@ def test_upserting_needs_a_unique_index(database: Database) -> None:
 def test_a_null_in_a_key_is_refused(database: Database) -> None:
     rows = pl.DataFrame({"id": [1, None, 2]})
     sink = database.sink(mode="upsert", key="id")
-    with pytest.raises(SinkError, match="cannot hold a value of the column 'id'"):
+    with pytest.raises(SinkError, match="cannot hold a value of the column 'id'") as raised:
         write(rows, sink)
+    assert raised.value.hint == 'leave such rows out before: .filter(pl.col("id").is_not_null())'
     assert write(rows, sink.on_error(ErrorHandler.skip())) == 2
 
 
@@ -305,7 +306,10 @@ def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
     [
         (pl.DataFrame({"a": [1], "A": [2]}), "two columns have one name in SQLite"),
         (pl.DataFrame({"x": [1]}), "the key has a column 'a' that the rows lack"),
-        (pl.DataFrame({"a": [1.5]}), "the column 'a' cannot be part of the key"),
+        (
+            pl.DataFrame({"a": [1.5]}),
+            r"(?s)the column 'a' cannot be part of the key.*\.cast\(\{'a': pl.Int64\}\)",
+        ),
         (pl.DataFrame({"a": [1], "": [2]}), "a column of a table takes a name"),
     ],
 )

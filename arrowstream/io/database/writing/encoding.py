@@ -11,6 +11,8 @@ import pyarrow as pa
 from arrowstream.errors import SinkError
 from arrowstream.io.database.systems.column_types import ColumnTypes, Stored
 
+_NO_NAN = "make NaN null before, or leave such rows out"
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -59,17 +61,19 @@ class Encoding:
         self._table = table
         self._key = tuple(key)
         self._expressions = []
-        self._refused: list[tuple[str, str]] = []
+        self._refused: list[tuple[str, str, str | None]] = []
         checks = []
         for column in columns:
             value, dtype, stored = pl.col(column.name), schema[column.name], column.stored.dtype
             made = types.encoded(value if dtype == stored else value.cast(stored), stored)
             self._expressions.append(made.alias(column.target))
             for reason, found in types.refused(value, dtype, stored):
-                self._refused.append((column.name, reason))
+                hint = _NO_NAN if dtype.is_float() and stored.is_float() else None
+                self._refused.append((column.name, reason, hint))
                 checks.append(found.any())
         for name in self._key:
-            self._refused.append((name, "a key that is never null"))
+            hint = f'leave such rows out before: .filter(pl.col("{name}").is_not_null())'
+            self._refused.append((name, "a key that is never null", hint))
             checks.append(pl.col(name).is_null().any())
         self._checks = [check.alias(str(number)) for number, check in enumerate(checks)]
 
@@ -83,13 +87,14 @@ class Encoding:
         """
         try:
             if self._checks:
-                for (name, reason), found in zip(
+                for (name, reason, hint), found in zip(
                     self._refused, frame.select(self._checks).row(0), strict=True
                 ):
                     if found:
                         raise SinkError(
                             f"the table {self._table} cannot hold a value of the column {name!r}",
                             expected=reason,
+                            hint=hint,
                         )
             if self._key:
                 frame = frame.unique(self._key, keep="last", maintain_order=True)

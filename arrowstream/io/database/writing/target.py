@@ -42,6 +42,7 @@ def check_columns(types: ColumnTypes, schema: pl.Schema, key: Sequence[str]) -> 
                 f"the column {name!r} cannot be part of the key",
                 expected="values that are equal or not: numbers without a fraction, texts, dates, times",
                 found=str(schema[name]),
+                hint=f"give it such a type before, as by .cast({{{name!r}: pl.Int64}})",
             )
     if not schema:
         raise SchemaError("a table needs a column", found="rows without columns")

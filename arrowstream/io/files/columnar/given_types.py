@@ -163,15 +163,24 @@ class Adapt:
         Columns of the file.
     given
         Columns before the query, with the types from the user.
+    choice
+        Names of the columns after the query, if it only chooses among those of the file; else None.
     """
 
     path: Path | RemotePath
     query: Callable[[pl.LazyFrame], pl.LazyFrame]
     stored: Mapping[str, PolarsDataType]
     given: Mapping[str, PolarsDataType]
+    choice: tuple[str, ...] | None = None
 
     def __call__(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return self.query(rows)
+
+    def collected(self, rows: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+        """Return the rows after the query; a choice among columns in memory is not planned, which takes 0.5 ms."""
+        if self.choice is None or isinstance(rows, pl.LazyFrame):
+            return self(rows.lazy()).collect(engine="in-memory")
+        return rows if tuple(rows.columns) == self.choice else rows.select(self.choice)
 
     def misfit(self, rows: pl.DataFrame, first_row: int) -> SourceError | None:
         """Return the error for the first value that does not fit its type from the user and that the query reads.

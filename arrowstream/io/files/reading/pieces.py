@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.errors import ArrowstreamError
+from arrowstream.io.choice import Choice
 from arrowstream.io.files.columnar.given_types import Adapt, cast_to
 from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.listing import DataFile
@@ -244,7 +245,15 @@ class FilePieces:
         keys = self._partitions.row(number, named=True) if self._partitions.width else {}
         changed = [pl.lit(value, self._table.schema[name]).alias(name) for name, value in keys.items()]
         path, query = self._files[number].path, partial(self._query_on, found=found, typed=keys)
-        return Adapt(path, lambda rows: query(rows.with_columns(changed)), found, self._table.schema)
+        choice = None if keys else self._choice(found)
+        return Adapt(path, lambda rows: query(rows.with_columns(changed)), found, self._table.schema, choice)
+
+    def _choice(self, found: pl.Schema) -> tuple[str, ...] | None:
+        """Return the columns after the query if they are all among `found`, with their final types; else None."""
+        schema, query = self._table.schema, self._table.query
+        names = query.names if isinstance(query, Choice) else tuple(schema)
+        plain = query is None or isinstance(query, Choice)
+        return names if plain and all(found.get(name) == schema[name] for name in names) else None
 
     def _query_on(
         self, rows: pl.LazyFrame, found: Mapping[str, PolarsDataType], typed: Collection[str]

@@ -161,9 +161,8 @@ class FileBytes:
             The file is damaged, ends too early, or can no longer be read.
         """
         head, self._unread = self._unread[:size], self._unread[size:]
-        if (had := buffer.seek(0, io.SEEK_END)) < size:
-            # A new buffer has room for a longer block, for which it would be copied when it is used again.
-            buffer.seek(size - 1 if had else size - 1 + (size >> 6))
+        if buffer.seek(0, io.SEEK_END) < size:
+            buffer.seek(size - 1)
             buffer.write(b"\0")
         with buffer.getbuffer() as view, view[len(head) : size] as rest:
             view[: len(head)] = head

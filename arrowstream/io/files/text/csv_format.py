@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
@@ -168,7 +168,7 @@ class Csv(TextFormat):
         stand_ins = dict(zip(self.names, self._stand_ins(), strict=True))
         inferred = pl.scan_csv(
             self._header() + first,
-            **self._reading(),
+            **self._reading(self._stand_ins()),
             infer_schema_length=INFER_ROWS,
             schema_overrides={
                 stand_ins[name]: dtype for name, dtype in overrides.items() if name in stand_ins
@@ -181,19 +181,25 @@ class Csv(TextFormat):
 
     def scan(self, block: bytes, schema: pl.Schema, *, lenient: bool = False) -> pl.LazyFrame:
         """Return the rows of a checked block; if `lenient`, with nulls for values that do not fit their types."""
-        names = dict(zip(self._stand_ins(), self.names, strict=True))
-        types = {stand_in: schema.get(name, pl.String()) for stand_in, name in names.items()}
-        own = pl.Schema({stand_in: times_as_texts(dtype) for stand_in, dtype in types.items()})
+        types = [schema.get(name, pl.String()) for name in self.names]
         bare = self._begins_plainly(block)
-        text = block if bare else self._header() + block
-        rows = pl.scan_csv(text, has_header=not bare, schema=own, ignore_errors=lenient, **self._reading())
+        names = self.names if bare else self._stand_ins()
+        rows = pl.scan_csv(
+            block if bare else self._header() + block,
+            has_header=not bare,
+            schema=dict(zip(names, map(times_as_texts, types), strict=True)),
+            ignore_errors=lenient,
+            **self._reading(names),
+        )
+        if bare and not any(map(is_time, types)):
+            return rows
         return rows.select(
             (
-                with_times(pl.col(stand_in), dtype, lenient=lenient, skips_empty=True)
-                if is_time(dtype := types[stand_in])
-                else pl.col(stand_in)
+                with_times(pl.col(read), dtype, lenient=lenient, skips_empty=True)
+                if is_time(dtype)
+                else pl.col(read)
             ).alias(name)
-            for stand_in, name in names.items()
+            for read, name, dtype in zip(names, self.names, types, strict=True)
         )
 
     def changed(self, texts: pl.Series, values: pl.Series) -> pl.Series:
@@ -201,9 +207,9 @@ class Csv(TextFormat):
         comma = self.options.decimal_comma
         return changed(texts.str.replace(",", ".", literal=True) if comma else texts, values)
 
-    def _stand_ins(self) -> list[str]:
-        """Return stand-ins for the columns' names, which Polars would change if they contain quotes."""
-        return [f"c{number}" for number in range(len(self.names))]
+    def _stand_ins(self) -> tuple[str, ...]:
+        """Return stand-ins for the columns' names in a header, which Polars would change if they contain quotes."""
+        return tuple(f"c{number}" for number in range(len(self.names)))
 
     def _begins_plainly(self, block: bytes) -> bool:
         """Return True if Polars reads the block as rows without a header before it, which takes a copy.
@@ -223,12 +229,12 @@ class Csv(TextFormat):
         """Return a header to put before a block, so that Polars treats the block as a file."""
         return f"{self.options.delimiter.join(self._stand_ins())}\n".encode()
 
-    def _reading(self) -> dict[str, Any]:
-        """Return the arguments with which Polars reads a block under the stand-ins."""
+    def _reading(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the arguments with which Polars reads a block whose columns it calls `names`."""
         nulls = self.options.null_values
         if isinstance(nulls, Mapping):
-            stand_ins = dict(zip(self.names, self._stand_ins(), strict=True))
-            nulls = {stand_ins[name]: text for name, text in nulls.items() if name in stand_ins}
+            read = dict(zip(self.names, names, strict=True))
+            nulls = {read[name]: text for name, text in nulls.items() if name in read}
         return {
             "separator": self.options.delimiter,
             "quote_char": self.options.quote_char,

@@ -70,11 +70,11 @@ class CsvRows:
             A value does not fit its column's type.
         """
         format = self._format
-        quoted = format.has_quotes(block)
-        reads_all = self._reads_all or quoted
+        reads_all = self._reads_all or format.has_quotes(block)
         read = self._all if reads_all else self._some
+        scan = format.scan(block, self._schema)
         try:
-            rows = format.scan(block, self._schema).select(read).collect(engine="in-memory")
+            rows = (scan if reads_all else scan.select(read)).collect(engine="in-memory")
         except FAILURES:
             _refuse_uneven(format, block)
             raise
@@ -86,7 +86,7 @@ class CsvRows:
             self._reads_all = True  # for the next blocks
         if self._changeable:
             self._refuse_changed(block, rows)
-        return rows.select(self._needed) if self._needed else rows
+        return rows.select(self._needed) if self._needed and self._needed != read else rows
 
     def _refuse_changed(self, block: bytes, rows: pl.DataFrame) -> None:
         """Raise ChangedValue for the first value of a checked block that its column's type has changed."""

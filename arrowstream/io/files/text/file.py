@@ -10,6 +10,7 @@ import polars as pl
 
 from arrowstream.core.plural import counted
 from arrowstream.errors import UnreadableData
+from arrowstream.io.files.columnar.given_types import Adapt
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.listing import DataFile
 from arrowstream.io.files.read_ahead import Loss, Piece
@@ -33,8 +34,7 @@ from arrowstream.io.files.text.unknown_key import unknown_key
 
 _NEWLINE = ord("\n")
 
-Adapt = Callable[[pl.LazyFrame], pl.LazyFrame]
-Parse = Callable[[bytes, bool, int | None], pl.LazyFrame]
+Parse = Callable[[bytes, bool, int | None], pl.DataFrame | pl.LazyFrame]
 """Parses whole records; called with whether their quotes are in order, and the number of newlines if it is known."""
 
 
@@ -288,19 +288,19 @@ class TextFile:
         rows = self._parser(schema, known, loss)
 
         def read() -> pl.DataFrame:
-            return adapt(rows(block.data, block.in_order, newlines)).collect(engine="in-memory")
+            return adapt.collected(rows(block.data, block.in_order, newlines))
 
         def read_good() -> pl.DataFrame:
             # All columns, though the query may need few: a row is bad whatever the query.
             def read_all(data: bytes) -> pl.DataFrame:
                 whole = data is block.data
                 found = rows(data, whole and block.in_order, newlines if whole else None)
-                return found.collect(engine="in-memory")
+                return found.lazy().collect(engine="in-memory")
 
             found = sifted(format, schema, block, read_all)
             loss.first = replace(fault, block=found.data, cuts=found.whole.cuts).first_loss
             put_aside.rows = bad_rows(self._path, block.gaps, found, line)
-            return adapt(found.rows.lazy()).collect(engine="in-memory")
+            return adapt.collected(found.rows)
 
         if self._aside:
             return Piece(file.path, None, nbytes, read_good, fault.explain, loss, aside=put_aside)
@@ -310,9 +310,9 @@ class TextFile:
         """Return the function that parses records; values that it leaves out are counted in `loss`."""
         format, csv, ndjson = self.format, self._csv, self._ndjson
 
-        def rows(data: bytes, in_order: bool, newlines: int | None) -> pl.LazyFrame:
+        def rows(data: bytes, in_order: bool, newlines: int | None) -> pl.DataFrame | pl.LazyFrame:
             if ndjson is not None and (plain := ndjson.read_plain(data, newlines)) is not None:
-                return plain.lazy()
+                return plain
             # The keys of lines that cannot be read are not compared with those that are known.
             apart = format.apart(data) if known is not None else None
             try:
@@ -324,17 +324,17 @@ class TextFile:
                     raise
                 return parsed(apart.data, False, None)
 
-        def parsed(data: bytes, in_order: bool, newlines: int | None) -> pl.LazyFrame:
+        def parsed(data: bytes, in_order: bool, newlines: int | None) -> pl.DataFrame | pl.LazyFrame:
             sound = format.checked(data, in_order=in_order)
             if csv is not None:
-                return csv.read(sound, newlines).lazy()
+                return csv.read(sound, newlines)
             if known is not None and (key := unknown_key(sound, known)) is not None:
                 raise UnknownKey(key, known)
             if ndjson is None:
                 return format.scan(sound, schema)
             # All columns, though the query may need few: only then it is known that no value is missing.
             frame, loss.count = ndjson.read(sound)
-            return frame.lazy()
+            return frame
 
         return rows
 

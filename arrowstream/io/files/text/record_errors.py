@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ _SHOWN = 60
 """Most characters of a record in a message."""
 
 _DOUBLED = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
+_OFFSET = re.compile(r"[T ].*(?:Z|[+-][0-9]{2}:?[0-9]{2})\W*$")
 _ASIDE = "; or pass bad_rows= a sink, or 'skip', to put such rows aside"
 _SPLIT = "quote fields that hold the delimiter; if all rows are like this, pass delimiter="
 
@@ -163,8 +165,7 @@ class BadRecord:
                 expected=f"{column}: {dtype}, written like {_example(dtype)}, and no digit lost",
                 found=value,
                 hint=f"repair this row, or read the column as text, schema={{{column!r}: pl.String}}, and convert it "
-                "by a step: dates and times are read with the year first, since others leave open which number is "
-                "the day",
+                f"by a step: {_rule(dtype, value or '')}",
             )
         widen = " pass widen=True if only some of the files have another type," if widens else ""
         return self._error(
@@ -190,7 +191,24 @@ class BadRecord:
         return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
+def _rule(dtype: pl.DataType, value: str) -> str:
+    """Return the rule on dates and times that a value breaks, as far as its text shows that."""
+    if dtype == pl.Time:
+        return (
+            "times of day have hours, minutes, and seconds from 0 to 59 with at most 9 digits after the point"
+        )
+    zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+    has_offset = _OFFSET.search(value) is not None
+    if isinstance(dtype, pl.Datetime) and has_offset and zone is None:
+        return "a column without a time zone takes no offset but that of UTC, and one in UTC takes any"
+    if zone not in (None, "UTC") and not has_offset:
+        return f"a time in {zone} needs its offset, such as +01:00, since an hour of each autumn comes twice"
+    return "dates and times are read with the year first, since others leave open which number is the day"
+
+
 def _example(dtype: pl.DataType) -> str:
+    if dtype == pl.Time:
+        return "12:00:00"
     if not isinstance(dtype, pl.Datetime):
         return "2026-01-31"
     return f"2026-01-31T12:00:00{'' if dtype.time_zone is None else '+01:00'}"

@@ -193,7 +193,7 @@ def blocks(
     used: deque[io.BytesIO] = deque()
     rest = 0
     while True:
-        buffer = used.popleft() if len(used) == _BUFFERS else io.BytesIO()
+        buffer = used.popleft() if len(used) == _BUFFERS else _new_buffer(size)
         is_silent = text.read_into(buffer, size + rest)
         is_short = not is_live and _ended(text, buffer, size + rest)
         data = buffer.getvalue()
@@ -229,6 +229,14 @@ def blocks(
     if data:
         _, in_order, own = cut(data, True)
         yield Block(data, in_order) if own is None else own
+
+
+def _new_buffer(size: int) -> io.BytesIO:
+    """Return a buffer with room for a block of slightly more than `size` bytes, which would be copied without it.
+
+    Unlike a write at its end, this uses no memory before the first read, and none that a small file does not need.
+    """
+    return io.BytesIO(bytes(size + (size >> 6)))
 
 
 def _ended(text: Text, buffer: io.BytesIO, size: int) -> bool:

@@ -1,9 +1,9 @@
 """Dates and times in text: ISO 8601 with the year first, each value as it is written or none.
 
 Polars' readers take the first of many formats that fits. They read 03/04/2026 as a day in April and 03/04/26 as one
-of the year 26, cut the nanoseconds of a time in microseconds, move 10:00+02:00 in a column without a zone to 8:00,
-and give another time for one that nanoseconds do not reach. Here, texts that differ only in their digits have one
-format.
+of the year 26, cut the nanoseconds of a time in microseconds and the tenth digit of a time of day, make the next
+minute of second 60, move 10:00+02:00 in a column without a zone to 8:00, and give another time for one that
+nanoseconds do not reach. Here, texts that differ only in their digits have one format.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ _SHAPE: Final = re.compile(
 )
 """A date or a time whose digits are all 0."""
 
+_CLOCK_SHAPE: Final = re.compile(r" *0{1,2}:00(:00(\.0+)?)?")
+"""A time of day whose digits are all 0."""
+
 _UTC: Final = "(?:Z|[+-]00:?00)$"
 _DIGITS: Final = {"ms": 3, "us": 6, "ns": 9}
 
 
 def is_time(dtype: PolarsDataType) -> bool:
     """Return whether a type is one of the dates and times whose texts `read_times` reads."""
-    return isinstance(dtype, pl.Date | pl.Datetime)
+    return isinstance(dtype, pl.Date | pl.Datetime | pl.Time)
 
 
 def times_as_texts(dtype: PolarsDataType) -> PolarsDataType:
@@ -124,7 +127,7 @@ def read_times(texts: pl.Series, dtype: PolarsDataType) -> pl.Series:
     texts
         Texts, or nulls.
     dtype
-        Date, or Datetime of any unit and zone.
+        Date, Time, or Datetime of any unit and zone.
 
     Examples
     --------
@@ -136,12 +139,13 @@ def read_times(texts: pl.Series, dtype: PolarsDataType) -> pl.Series:
     """
     first = texts.is_not_null().arg_max()
     shape = re.sub("[0-9]", "0", (None if first is None else texts[first]) or "")
-    if _SHAPE.fullmatch(shape) and texts.str.contains(_alike(shape)).all():
+    any_shape = _CLOCK_SHAPE if dtype == pl.Time else _SHAPE
+    if any_shape.fullmatch(shape) and texts.str.contains(_alike(shape)).all():
         return _of_shape(texts, shape, dtype)
     shapes = texts.str.replace_all("[0-9]", "0")
     found = shapes.unique()
     times = _nulls(texts, dtype)
-    for shape in found.filter(found.str.contains(f"^(?:{_SHAPE.pattern})$")):
+    for shape in found.filter(found.str.contains(f"^(?:{any_shape.pattern})$")):
         at = (shapes == shape).arg_true()
         times = times.scatter(at, _of_shape(texts[at], shape, dtype))
     return times
@@ -154,6 +158,11 @@ def _alike(shape: str) -> str:
 
 def _of_shape(texts: pl.Series, shape: str, dtype: PolarsDataType) -> pl.Series:
     """Return the values of texts that differ in their digits only; nulls if they are no values of the type."""
+    if clock := _CLOCK_SHAPE.fullmatch(shape):
+        seconds, fraction = clock.groups()
+        return _with_digits(texts, seconds, fraction, "ns").str.to_time(
+            _clock(seconds, fraction), strict=False
+        )
     form = _SHAPE.fullmatch(shape)
     if form is None or form[1] != form[2]:
         return _nulls(texts, dtype)
@@ -165,22 +174,32 @@ def _of_shape(texts: pl.Series, shape: str, dtype: PolarsDataType) -> pl.Series:
         return _nulls(texts, dtype)
     if zone is not None and dtype.time_zone is None:
         texts = _those(texts, texts.str.contains(_UTC))
-    if seconds:  # second 60 would become the next minute; no other part that may be ":60" is a time either
-        texts = _those(texts, ~texts.str.contains(":60", literal=True))
-    digits = _DIGITS[dtype.time_unit]
-    if len(fraction or "") > digits + 1:
-        texts = texts.str.replace(rf"([.][0-9]{{{digits}}})0+", "${1}")
-        texts = _those(texts, ~texts.str.contains(rf"[.][0-9]{{{digits + 1}}}"))
+    texts = _with_digits(texts, seconds, fraction, dtype.time_unit)
     if between is None:
         texts, between = texts + "T00:00", "T"
     zone_form = "" if zone is None else "Z" if zone == "Z" else "%:z" if ":" in zone else "%z"
-    clock = f"%H:%M{':%S' if seconds else ''}{'%.f' if fraction else ''}"
-    times = _parsed(texts, f"{day}{between}{clock}{zone_form}", dtype.time_unit)
+    times = _parsed(texts, f"{day}{between}{_clock(seconds, fraction)}{zone_form}", dtype.time_unit)
     return (
         times
         if dtype.time_zone is None
         else times.dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.time_zone)
     )
+
+
+def _clock(seconds: str | None, fraction: str | None) -> str:
+    """Return the format of a time of day with or without seconds, and a fraction of them."""
+    return f"%H:%M{':%S' if seconds else ''}{'%.f' if fraction else ''}"
+
+
+def _with_digits(texts: pl.Series, seconds: str | None, fraction: str | None, unit: TimeUnit) -> pl.Series:
+    """Return times with the digits that a unit holds; null for those with further ones, and for second 60."""
+    if seconds:  # it would become the next minute; no other part that may be ":60" is a time either
+        texts = _those(texts, ~texts.str.contains(":60", literal=True))
+    digits = _DIGITS[unit]
+    if len(fraction or "") > digits + 1:
+        texts = texts.str.replace(rf"([.][0-9]{{{digits}}})0+", "${1}")
+        texts = _those(texts, ~texts.str.contains(rf"[.][0-9]{{{digits + 1}}}"))
+    return texts
 
 
 def _parsed(texts: pl.Series, form: str, unit: TimeUnit) -> pl.Series:

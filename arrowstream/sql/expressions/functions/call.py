@@ -10,6 +10,7 @@ import polars as pl
 from sqlglot import exp
 
 from arrowstream.errors import QueryError
+from arrowstream.sql.expressions.functions.forms import FORMS
 from arrowstream.sql.expressions.typed import Typed, name_of
 from arrowstream.sql.places import QueryText
 
@@ -61,8 +62,12 @@ class Call:
         count = len(self.arguments)
         if not least <= count <= most:
             expected = f"{least}" if least == most else f"{least} to {most}"
+            form, _ = FORMS.get(self.name, (None, None))
             raise self.error(
-                f"{self.name} takes other arguments", expected=f"{expected} arguments", found=str(count)
+                f"{self.name} takes other arguments",
+                expected=f"{expected} arguments",
+                found=str(count),
+                hint=f"such as {form}" if form else None,
             )
         return [self.reader.read(each) for each in self.arguments]
 

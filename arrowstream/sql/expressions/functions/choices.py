@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import polars as pl
 from sqlglot import exp
 
@@ -21,7 +24,7 @@ def _nullif(call: Call) -> Typed:
     return Typed(pl.when(~equal.expr.fill_null(False)).then(value.expr), value.dtype)
 
 
-def _extreme(call: Call) -> Typed:
+def _extreme(function: Callable[..., pl.Expr], call: Call) -> Typed:
     """Take the greatest or the least of the arguments that are not NULL."""
     found = call.reader.unified(call.node, call.takes(1, 100))
     if found[0].is_float or found[0].dtype in (pl.Categorical, pl.Enum):
@@ -30,12 +33,12 @@ def _extreme(call: Call) -> Typed:
             f"{call.name} is for whole numbers, text and times",
             hint="write CASE WHEN a > b THEN a ELSE b END",
         )
-    function = pl.max_horizontal if call.name == "GREATEST" else pl.min_horizontal
     return Typed(function([each.expr for each in found]), found[0].dtype)
 
 
 CHOICES: dict[str, Function] = {
     **dict.fromkeys(("COALESCE", "IFNULL"), _coalesce),
     "NULLIF": _nullif,
-    **dict.fromkeys(("GREATEST", "LEAST"), _extreme),
+    "GREATEST": partial(_extreme, pl.max_horizontal),
+    "LEAST": partial(_extreme, pl.min_horizontal),
 }

@@ -8,19 +8,25 @@ from functools import partial
 import polars as pl
 from sqlglot import exp
 
-from arrowstream.sql.expressions.functions.call import Call, Function, number
+from arrowstream.sql.expressions.functions.call import Call, Function, number, truth
 from arrowstream.sql.expressions.operations import calculated
 from arrowstream.sql.expressions.typed import Typed
 
 
 def _abs(call: Call) -> Typed:
     value = call.number(call.takes(1)[0])
+    if value.is_integer:
+        # The least number of a type has no positive one in it.
+        value = value.cast(pl.Int64())
     return value if value.is_null else Typed(value.expr.abs(), value.dtype)
 
 
 def _sign(call: Call) -> Typed:
     value = call.number(call.takes(1)[0])
-    return Typed(value.expr.sign().cast(pl.Int64), pl.Int64())
+    sign = value.expr.sign()
+    if value.is_float:
+        sign = sign.fill_nan(0.0)
+    return Typed(sign.cast(pl.Int64), pl.Int64())
 
 
 def _round(call: Call) -> Typed:
@@ -39,6 +45,21 @@ def _round(call: Call) -> Typed:
 def _to_whole(change: str, call: Call) -> Typed:
     value = call.number(call.takes(1)[0]).cast(pl.Float64())
     return number(getattr(value.expr, change)())
+
+
+def _towards_zero(call: Call) -> Typed:
+    value = call.number(call.takes(1)[0]).cast(pl.Float64()).expr
+    return number(pl.when(value < 0).then(value.ceil()).otherwise(value.floor()))
+
+
+def _kind(question: str, call: Call) -> Typed:
+    value = call.number(call.takes(1)[0]).cast(pl.Float64())
+    return truth(getattr(value.expr, question)())
+
+
+def _pi(call: Call) -> Typed:
+    call.takes(0)
+    return Typed(pl.lit(math.pi), pl.Float64(), math.pi, True)
 
 
 def _double(change: str, call: Call, *arguments: float) -> Typed:
@@ -66,6 +87,7 @@ NUMBERS: dict[str, Function] = {
     "ROUND": _round,
     "FLOOR": partial(_to_whole, "floor"),
     **dict.fromkeys(("CEIL", "CEILING"), partial(_to_whole, "ceil")),
+    "TRUNC": _towards_zero,
     "SQRT": partial(_double, "sqrt"),
     "EXP": partial(_double, "exp"),
     "LN": partial(_log, math.e),
@@ -73,4 +95,8 @@ NUMBERS: dict[str, Function] = {
     "LOG2": partial(_log, 2.0),
     **dict.fromkeys(("POWER", "POW"), _power),
     "MOD": _mod,
+    "ISNAN": partial(_kind, "is_nan"),
+    "ISINF": partial(_kind, "is_infinite"),
+    "ISFINITE": partial(_kind, "is_finite"),
+    "PI": _pi,
 }

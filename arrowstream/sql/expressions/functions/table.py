@@ -8,12 +8,14 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import QueryError
 from arrowstream.sql.expressions.functions.call import Function
 from arrowstream.sql.expressions.functions.choices import CHOICES
+from arrowstream.sql.expressions.functions.forms import PAGE
 from arrowstream.sql.expressions.functions.numbers import NUMBERS
+from arrowstream.sql.expressions.functions.regexps import REGEXPS
 from arrowstream.sql.expressions.functions.texts import TEXTS
 from arrowstream.sql.expressions.functions.times import TIMES
 from arrowstream.sql.places import QueryText
 
-FUNCTIONS: dict[str, Function] = {**TEXTS, **NUMBERS, **TIMES, **CHOICES}
+FUNCTIONS: dict[str, Function] = {**TEXTS, **REGEXPS, **NUMBERS, **TIMES, **CHOICES}
 """The functions by name in upper case."""
 
 AGGREGATES = (
@@ -44,8 +46,14 @@ _INSTEAD = {
         "rows have no order: ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) = 1 finds the first one",
     ),
     **dict.fromkeys(
-        ("STRING_AGG", "LISTAGG", "GROUP_CONCAT"), "rows have no order; write .window(...).agg(...) in Python"
+        ("STRING_AGG", "LISTAGG", "GROUP_CONCAT", "ARRAY_AGG", "LIST"),
+        "rows have no order; write .window(...).agg(...) in Python",
     ),
+    **dict.fromkeys(
+        ("APPROX_COUNT_DISTINCT", "APPROX_DISTINCT"), "COUNT(DISTINCT x) counts all of them, exactly"
+    ),
+    **dict.fromkeys(("QUANTILE", "QUANTILE_CONT", "PERCENTILE_CONT"), "MEDIAN(x) is the only quantile"),
+    **dict.fromkeys(("NVL", "ISNULL"), "write COALESCE(a, b), or a IS NULL"),
     "LOG": "it means another base in each database: write LN or LOG10",
     **dict.fromkeys(
         ("TUMBLE", "HOP", "SESSION"),
@@ -68,6 +76,7 @@ def unknown_function(query: QueryText, node: exp.Expr, name: str) -> QueryError:
     return query.error(
         node,
         f"no function is called {name}",
+        expected=f"one of {len(FUNCTIONS) + len(AGGREGATES)} functions, which {PAGE} lists",
         found=query.source(node),
         hint=hint or "compute it with .map(...) in Python, before or after the query",
     )

@@ -66,6 +66,23 @@ def _replace(call: Call) -> Typed:
     return text(found.str.replace_all(pattern, instead, literal=True) if pattern else found)
 
 
+def _padded(change: str) -> Function:
+    """Return LPAD or RPAD: a longer text is cut, whichever side is filled up."""
+
+    def padded(call: Call) -> Typed:
+        value, length, fill = call.takes(3)
+        example = f"{call.name}(name, 8, '0')"
+        count, character = call.written(length, int, example), call.written(fill, str, example)
+        assert isinstance(count, int) and isinstance(character, str)
+        if len(character) != 1:
+            raise call.error(
+                f"{call.name} fills up with one character", expected=example, found=repr(character)
+            )
+        return text(getattr(call.text(value).str, change)(max(count, 0), character).str.head(max(count, 0)))
+
+    return padded
+
+
 def _contains(call: Call) -> Typed:
     value, part = call.takes(2)
     return truth(call.text(value).str.contains(call.text(part), literal=True))
@@ -114,40 +131,18 @@ def _split_index(call: Call) -> Typed:
     return text(call.text(value).str.split(between).list.get(part, null_on_oob=True))
 
 
-def _pattern(call: Call, value: Typed) -> str:
-    pattern = call.written(value, str, f"{call.name}(name, '[0-9]+')")
-    assert isinstance(pattern, str)
-    try:
-        pl.select(pl.lit("").str.contains(pattern))
-    except pl.exceptions.PolarsError as error:
-        raise call.error("the regular expression cannot be read", found=str(error).split("\n")[-1]) from None
-    return pattern
-
-
-def _extract(call: Call) -> Typed:
-    """Take what a group of a regular expression has found; empty if the text does not match."""
-    value, pattern, *group = call.takes(2, 3)
-    number = call.written(group[0], int, "REGEXP_EXTRACT(url, 'id=([0-9]+)', 1)") if group else 0
-    assert isinstance(number, int)
-    found = call.text(value)
-    part = found.str.extract(_pattern(call, pattern), number)
-    return text(pl.when(found.is_not_null()).then(part.fill_null("")))
-
-
-def _matches(call: Call) -> Typed:
-    value, pattern = call.takes(2)
-    return truth(call.text(value).str.contains(_pattern(call, pattern)))
-
-
-def _full_match(call: Call) -> Typed:
-    value, pattern = call.takes(2)
-    return truth(call.text(value).str.contains(f"^(?:{_pattern(call, pattern)})$"))
-
-
 def _concat(call: Call) -> Typed:
     """Join texts, without those that are NULL."""
     parts = [as_text(call.reader.query, call.node, each) for each in call.takes(1, 100)]
     return text(pl.concat_str([part.expr.fill_null("") for part in parts]))
+
+
+def _concat_separated(call: Call) -> Typed:
+    """Join texts with a separator, without those that are NULL."""
+    separator, *values = call.takes(2, 100)
+    between = call.written(separator, str, "CONCAT_WS(', ', a, b)")
+    parts = [as_text(call.reader.query, call.node, each).expr for each in values]
+    return text(pl.concat_str(parts, separator=str(between), ignore_nulls=True))
 
 
 def _count_of(call: Call) -> Typed:
@@ -158,26 +153,26 @@ def _count_of(call: Call) -> Typed:
 
 
 TEXTS: dict[str, Function] = {
-    "UPPER": _one("to_uppercase"),
-    "LOWER": _one("to_lowercase"),
+    **dict.fromkeys(("UPPER", "UCASE"), _one("to_uppercase")),
+    **dict.fromkeys(("LOWER", "LCASE"), _one("to_lowercase")),
     "REVERSE": _one("reverse"),
     **dict.fromkeys(("LENGTH", "CHAR_LENGTH", "CHARACTER_LENGTH"), _length),
     **dict.fromkeys(("SUBSTRING", "SUBSTR"), _substring),
     "LEFT": _left,
     "RIGHT": _right,
+    "LPAD": _padded("pad_start"),
+    "RPAD": _padded("pad_end"),
     **dict.fromkeys(("TRIM", "BTRIM"), _stripped("strip_chars")),
     "LTRIM": _stripped("strip_chars_start"),
     "RTRIM": _stripped("strip_chars_end"),
     "REPLACE": _replace,
     "CONTAINS": _contains,
-    **dict.fromkeys(("STARTS_WITH", "STARTSWITH"), _starts),
+    **dict.fromkeys(("STARTS_WITH", "STARTSWITH", "PREFIX"), _starts),
     **dict.fromkeys(("ENDS_WITH", "ENDSWITH", "SUFFIX"), _ends),
     **dict.fromkeys(("STRPOS", "INSTR"), _position),
     "SPLIT_PART": _split_part,
     "SPLIT_INDEX": _split_index,
-    "REGEXP_EXTRACT": _extract,
-    "REGEXP_MATCHES": _matches,
-    "REGEXP_FULL_MATCH": _full_match,
     "CONCAT": _concat,
+    "CONCAT_WS": _concat_separated,
     "COUNT_CHAR": _count_of,
 }

@@ -110,6 +110,14 @@ def _formatted(call: Call) -> Typed:
     return text(_time(call, value).expr.dt.strftime(written))
 
 
+def _last_day(call: Call) -> Typed:
+    return Typed(_time(call, call.takes(1)[0]).expr.dt.month_end().dt.date(), pl.Date())
+
+
+def _named(letter: str, call: Call) -> Typed:
+    return text(_time(call, call.takes(1)[0]).expr.dt.strftime(letter))
+
+
 _JAVA = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
 
 
@@ -165,6 +173,9 @@ TIMES: dict[str, Function] = {
     "EPOCH_US": _epoch_us,
     "DATE_TRUNC": _truncated,
     **dict.fromkeys(("DATE_DIFF", "DATEDIFF"), _difference),
+    "LAST_DAY": _last_day,
+    "DAYNAME": partial(_named, "%A"),
+    "MONTHNAME": partial(_named, "%B"),
     "STRFTIME": _formatted,
     "STRPTIME": _parsed,
     "DATE_FORMAT": _date_format,
