@@ -70,6 +70,10 @@ class TableJoin(Operator):
                 "join(refresh=...) is too short", expected="a duration above 0", found=repr(self.refresh)
             )
 
+    @property
+    def at_hand(self) -> bool:
+        return self.table.at_hand
+
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         self.keys.types(schema, self.table.schema)
         return self._columns(schema).schema

@@ -127,6 +127,10 @@ class TableAsofJoin(Operator):
                 "join_asof(refresh=...) is too short", expected="a duration above 0", found=repr(self.refresh)
             )
 
+    @property
+    def at_hand(self) -> bool:
+        return self.table.at_hand
+
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return self.options.asof(schema, self.table.schema).columns.schema
 
