@@ -139,7 +139,7 @@ class AsofSteps(GraphBuilder):
         [(2, 0.9), (5, 0.9), (9, 0.95)]
         """
         from arrowstream.operators.join_asof import AsofOptions, StreamAsofJoin, TableAsofJoin
-        from arrowstream.plan.event_lineage import check_event_time
+        from arrowstream.plan.composites.event_lineage import check_event_time
 
         near = None if tolerance is None else microseconds(tolerance)
         times, keys = _times(on, left_on, right_on), _keys(by, by_left, by_right)

@@ -11,7 +11,7 @@ from arrowstream.operators.windows.row_windows import RowWindows
 from arrowstream.operators.windows.session_window import SessionWindow
 from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.with_event_time import Watermarks
-from arrowstream.plan.event_lineage import check_event_time
+from arrowstream.plan.composites.event_lineage import check_event_time
 from arrowstream.plan.graph import Graph
 
 _TIMED = (Watermarks, TimeWindow, SessionWindow, RowWindows)

@@ -19,8 +19,8 @@ from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.stream_columns import StreamHow
 from arrowstream.operators.joins.within import Within
 from arrowstream.operators.windows.timeless_rows import NullTimes
+from arrowstream.plan.composites.event_lineage import check_event_time
 from arrowstream.plan.composites.multi_input import MultiInput
-from arrowstream.plan.event_lineage import check_event_time
 from arrowstream.plan.graph import Graph
 from arrowstream.state.limit import StateLimit
 
