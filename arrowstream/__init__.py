@@ -19,6 +19,7 @@ from arrowstream.operators.process import Processor
 from arrowstream.operators.zero_copy.buffer import ZeroCopyBuffer
 from arrowstream.pipeline import Builder, Pipeline
 from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.runtime.background.running import Running
 from arrowstream.runtime.report import Progress, RunReport
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "Progress",
     "Receiver",
     "RunReport",
+    "Running",
     "Sender",
     "Settings",
     "Sink",

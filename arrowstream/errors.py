@@ -16,6 +16,7 @@
     │   ├── ChannelClosed     this end was closed by its own user
     │   └── PeerGone          the other end went away before the stream ended
     ├── CheckpointError       a checkpoint cannot be used: damaged, in use, or of another pipeline
+    ├── RunCancelled          a run in the background was ended at once: nothing more is committed
     ├── RunInterrupted        a second SIGINT or SIGTERM ended the run: nothing is committed
     └── StageError            a stage failed while running; wraps the cause
         ├── SourceError       reading failed: where, which row, what was found
@@ -37,6 +38,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from signal import Signals
+from typing import Any
+
+from arrowstream.shown import by_display
 
 
 class ArrowstreamError(Exception):
@@ -78,6 +82,13 @@ class ArrowstreamError(Exception):
             if value
         ]
         return _printable("\n".join(lines))
+
+    def _repr_html_(self) -> Any:
+        return by_display("errors.error_html", self)
+
+    def _render_traceback_(self) -> Any:
+        """Return the lines that IPython shows in place of all frames: the user's frames and the message."""
+        return by_display("traceback.short_traceback", self)
 
 
 def _printable(text: str) -> str:
@@ -169,6 +180,10 @@ class RunInterrupted(ArrowstreamError):
     def __init__(self, number: Signals) -> None:
         self.number = number
         super().__init__(f"a second signal, {number.name}, ended the run: nothing more is committed")
+
+
+class RunCancelled(ArrowstreamError):
+    """A run in the background was ended at once; it has committed nothing after its last checkpoint, if any."""
 
 
 class CheckpointError(ArrowstreamError):

@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import polars as pl
 
 from arrowstream.backends.registry import backends
+from arrowstream.builder.execution.runs import Runs
+from arrowstream.builder.execution.trace import Trace
 from arrowstream.builder.from_query import FromQuery
 from arrowstream.builder.job_file import FromJobFile
 from arrowstream.builder.results import Results
-from arrowstream.builder.served_metrics import ServesMetrics
 from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch
-from arrowstream.core.checks import PathLike, check_whole
 from arrowstream.core.clock import Clock, MonotonicClock
-from arrowstream.core.duration import Duration, seconds
+from arrowstream.core.defaults import PAGE_PORT
 from arrowstream.core.ingest import schema_of
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.io.memory.function_sink import CollectSink
-from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
 from arrowstream.plan.explain import explain
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.messages import message_schema, settled
+from arrowstream.plan.outline import Outline
+from arrowstream.plan.outline_of import outline, passing_schemas
 from arrowstream.plan.physical import Plan
-from arrowstream.runtime.checkpoints.options import CheckpointOptions, FromCheckpoint
 from arrowstream.runtime.failure.cleanup import releasing
-from arrowstream.runtime.options import Options, Prepared
-from arrowstream.runtime.report import Progress, RunReport
-from arrowstream.runtime.run import Run
-from arrowstream.runtime.run_blocking import run_blocking
-from arrowstream.runtime.signals import SignalHandling, check_main_thread, ended_by_signals
+from arrowstream.runtime.options import Prepared
+from arrowstream.runtime.report import Progress
+from arrowstream.shown import Shown, by_display
 
 if TYPE_CHECKING:
-    pass
-
-ShowProgress = bool | Callable[[Progress], None]
+    from arrowstream.page.server import PageServer
 
 
 @explain_calls
@@ -92,6 +87,9 @@ class Builder(Results, metaclass=ExplainsNames):
         # Past the metaclass, whose frame would lengthen the traceback of every error of a build.
         return cast(Pipeline, type.__call__(Pipeline, apply_settings(self.graph, settings), clock, settings))
 
+    def __repr__(self) -> str:
+        return f"Builder {by_display('sentence.sentence', self.graph)}"
+
     def schema(self) -> pl.Schema | None:
         """Return the schema after the last step; None if the source learns its schema from the first batch.
 
@@ -117,8 +115,22 @@ class Builder(Results, metaclass=ExplainsNames):
         >>> "filter(x > 1)" in builder.filter(pl.col("x") > 1).explain()
         True
         """
+        return self._complete().explain()
+
+    def outline(self) -> Outline:
+        """Return the plan so far as nodes and edges, without a sink where none is set.
+
+        Raises
+        ------
+        SchemaError, PlanError
+            The pipeline has no source, or a column, type or expression does not fit.
+        """
+        return self._complete().outline()
+
+    def _complete(self) -> Pipeline:
+        """Return the pipeline so far, with a sink that `collect` would have if it has none."""
         complete = self.sink(CollectSink()) if self.graph.has_output else self
-        return complete._build(MonotonicClock(), Settings()).explain()
+        return complete._build(MonotonicClock(), Settings())
 
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
@@ -128,7 +140,7 @@ class Builder(Results, metaclass=ExplainsNames):
 
 @explain_names("a pipeline that is built", PIPELINE)
 @explain_calls
-class Pipeline(FromJobFile, FromQuery[Builder], ServesMetrics):
+class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
     """A checked and planned pipeline. Make one with `Pipeline.builder()`.
 
     Examples
@@ -147,16 +159,12 @@ class Pipeline(FromJobFile, FromQuery[Builder], ServesMetrics):
     (3, [12])
     """
 
+    _shown_by: ClassVar[str] = "pipelines.pipeline"
+
     def __init__(self, graph: Graph, clock: Clock, settings: Settings) -> None:
-        self._graph = graph
-        self._clock = clock
-        self._settings = settings
+        super().__init__(graph, clock, settings)
         self._plan: Plan | None = None
         self._message_schema: pl.Schema | None = None
-        self.checkpoint: CheckpointOptions | None = None
-        """The checkpoints of runs that do not ask for others, as a job file has them."""
-        self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
-        self._metrics = Metrics.of(graph.name)
         schema = check_graph(graph, backends()).schema()
         self._planned_ahead = schema is not None
         if schema is not None:
@@ -178,10 +186,8 @@ class Pipeline(FromJobFile, FromQuery[Builder], ServesMetrics):
         """
         return Builder(Graph(name))
 
-    @property
-    def name(self) -> str:
-        """The pipeline's name."""
-        return self._graph.name
+    def __repr__(self) -> str:
+        return f"Pipeline {by_display('sentence.sentence', self._graph)}"
 
     def writes_to(self, path: Path) -> bool:
         """Return True if a sink of the pipeline writes to the file at `path`.
@@ -197,139 +203,81 @@ class Pipeline(FromJobFile, FromQuery[Builder], ServesMetrics):
         """Return the plan as text: stages, fusion, schemas, backends with reasons, guarantees; later fitted costs."""
         return explain(self._graph, self._plan)
 
-    async def run(
-        self,
-        *,
-        progress: ShowProgress = False,
-        duration: Duration | None = None,
-        limit: int | None = None,
-        signals: bool | SignalHandling = False,
-        checkpoint: PathLike | None = None,
-        every: Duration | None = None,
-        from_checkpoint: FromCheckpoint = "newest",
-    ) -> RunReport:
-        """Run until the stream ends, or one of the arguments ends it.
+    def outline(self) -> Outline:
+        """Return the plan as nodes and edges: what `explain` says, for programs, with the costs of this moment."""
+        return outline(self._graph, self._plan)
+
+    def serve(
+        self, port: int = PAGE_PORT, host: str = "127.0.0.1", *, token: str | None = None
+    ) -> PageServer:
+        """Serve the live page until the server is closed, as ``with`` does at the end of its block.
+
+        The page shows the run that has begun last, however it was started: the graph with rates, queues, times and
+        errors of every stage, and the last rows of the one that is chosen. A run that nobody looks at is not slowed
+        down.
 
         Parameters
         ----------
-        progress
-            True for a progress bar on a terminal, or a function that is called with a `Progress` from time to time.
-        duration
-            Stop gently after this duration (``"10s"``, seconds, a timedelta).
-        limit
-            Stop gently at exactly this number of `rows_out`, which a split's sinks share and a fan-out's all get.
-        signals
-            Whether SIGINT and SIGTERM end the run, on the main thread. The first stops it gently, and the report's
-            `stopped` names the signal if rows were left in a source; the second ends it at once, without a commit. A
-            commit that has begun is always completed. By default, signals are not handled.
-        checkpoint
-            Folder for the state of the pipeline: however a run ended, the next one with the same folder continues
-            it; see ``docs/guide/checkpoints.md``.
-        every
-            Time between two checkpoints, after each of which the sinks show their rows; by default 10 s.
-        from_checkpoint
-            ``"newest"`` continues from the newest checkpoint, if any; ``"ignore"`` starts from the beginning.
+        port
+            The port; 0 for any free one, which the server's `url` then has.
+        host
+            The address to listen on; by default only this machine can reach it.
+        token
+            A password that the page's address must have as ``?token=``. On an address that other machines can
+            reach, one is made if none is given; the server's `url` has it.
 
         Returns
         -------
-        RunReport
-            Rows, seconds, stages and losses of the run.
+        PageServer
+            The running server, with `url`, `port` and `close`.
 
         Raises
         ------
-        RunInterrupted
-            A second signal ended the run.
-        StageError
-            A stage failed; everything else was cancelled, and nothing half-written is visible.
-        SchemaError, PlanError
-            The first batch of a source without a schema does not fit the pipeline, or checkpoints are impossible.
-        CheckpointError
-            The checkpoint folder is in use, damaged, or of another pipeline.
         MissingExtra
-            ``progress=True`` without rich, or the setting `export_prometheus` without prometheus-client.
+            starlette and uvicorn are not installed (extra ``notebook``).
+        PlanError
+            The server cannot listen there.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Sink, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> pipeline = builder.sink(Sink.to_fn(len)).build()
+        >>> with pipeline.serve(port=0) as page:
+        ...     print(page.url.rpartition(":")[0], pipeline.run_sync().rows_out)
+        http://127.0.0.1 2
         """
-        with ExitStack() as stack:
-            # A run that cannot start is never going to read a channel; another run of this pipeline may.
-            idle = not self._runs
-            with releasing(self._graph.sources if idle else (), self._graph.sinks if idle else ()):
-                if signals is not False:
-                    check_main_thread()
-                if limit is not None:
-                    check_whole("limit", limit, least=0)
-                asked = CheckpointOptions.of(checkpoint, every, from_checkpoint, limit, self.checkpoint)
-                options = Options.under(
-                    self._settings, limit, None if duration is None else seconds(duration), asked
-                )
-                if self._settings.export_prometheus:
-                    stack.enter_context(
-                        self.serve_metrics(self._settings.prometheus_port, self._settings.prometheus_host)
-                    )
-                if progress is True:
-                    from arrowstream.terminal import progress_bar
+        from arrowstream.page.server import serve_page
 
-                    progress = stack.enter_context(progress_bar(self.name))
-            return await self._execute(replace(options, on_progress=progress or None), signals)
+        return serve_page(self.viewer(), port, host, token)
 
-    def run_sync(
-        self,
-        *,
-        progress: ShowProgress = False,
-        duration: Duration | None = None,
-        limit: int | None = None,
-        signals: bool | SignalHandling = False,
-        checkpoint: PathLike | None = None,
-        every: Duration | None = None,
-        from_checkpoint: FromCheckpoint = "newest",
-    ) -> RunReport:
-        """Run from code that is not async; inside a running loop, on a thread with a separate loop.
-
-        Ctrl-C ends the run at once and raises KeyboardInterrupt, as in any program: nothing is committed, unless the
-        commit has begun, which is then completed. With ``signals=True`` the first Ctrl-C stops the run gently.
+    def trace(self, rows: int = 5) -> Trace:
+        """Return what the first rows of the source look like after every step; see `Builder.trace`.
 
         Parameters
         ----------
-        progress, duration, limit, signals, checkpoint, every, from_checkpoint
-            As for `run`, which says what is returned and what may be raised.
+        rows
+            Number of rows to read from the source. The sinks get nothing.
+
+        Returns
+        -------
+        Trace
+            The rows after every step, side by side.
         """
-        return run_blocking(
-            lambda: self.run(
-                progress=progress,
-                duration=duration,
-                limit=limit,
-                signals=signals,
-                checkpoint=checkpoint,
-                every=every,
-                from_checkpoint=from_checkpoint,
-            )
-        )
+        return Builder(self._graph).trace(rows)
 
-    def stop(self) -> None:
-        """Stop every run of this pipeline gently, from any thread: batches in flight are delivered.
+    def _passing(self) -> dict[str, pl.Schema]:
+        return {} if self._plan is None else passing_schemas(self._plan)
 
-        In flight are the batch in each step and those in the queue before it (setting `default_buffer_size`). If they
-        take too long, make batches smaller, or cancel the task of `run`, which aborts the sinks.
-        """
-        for run, loop in list(self._runs.items()):
-            loop.call_soon_threadsafe(run.stop)
+    def _prepared(self) -> Prepared:
+        graph, plan = self._graph, self._plan if self._planned_ahead else None
+        return Prepared(self.name, graph.sources, graph.sinks, plan, self._compile_first)
 
-    def metrics(self) -> Metrics:
-        """Return frozen metrics of the latest current run, or of the run that ended last; from any thread."""
-        runs = list(self._runs)
-        return runs[-1].metrics(self.name) if runs else self._metrics
+    def _progress_bar(self) -> AbstractContextManager[Callable[[Progress], None]]:
+        from arrowstream.terminal import progress_bar
 
-    async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
-        run = Run(self._clock, options)
-        self._runs[run] = asyncio.get_running_loop()
-        try:
-            plan = self._plan if self._planned_ahead else None
-            graph = self._graph
-            work = run.execute(Prepared(self.name, graph.sources, graph.sinks, plan, self._compile_first))
-            if signals is False:
-                return await work
-            return await ended_by_signals(run, work, SignalHandling() if signals is True else signals)
-        finally:
-            self._metrics = run.metrics(self.name)
-            del self._runs[run]
+        return progress_bar(self.name, metrics=self.metrics)
 
     def _compile_first(self, first: Batch) -> Plan:
         """Return the plan for a source whose columns, or those of its messages, its first batch shows."""

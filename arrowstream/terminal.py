@@ -1,4 +1,4 @@
-"""Output of a run on a terminal: a progress bar during the run, a table after it.
+"""Output of a run on a terminal: a progress bar and figures of the stages during the run, a table after it.
 
 The extra ``cli`` brings rich, which draws both and is imported only when something is drawn.
 """
@@ -8,14 +8,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isnan
 from typing import TYPE_CHECKING
 
 from arrowstream.core.plural import counted
 from arrowstream.errors import MissingExtra
+from arrowstream.metrics.snapshot import Metrics
+from arrowstream.metrics.stage import StageMetrics
 from arrowstream.runtime.report import Progress, RunReport
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.table import Table
     from rich.text import Text
 
 PIPED_WIDTH = 160
@@ -24,7 +28,11 @@ PIPED_WIDTH = 160
 
 @contextmanager
 def progress_bar(
-    name: str, total_rows: int | None = None, *, console: Console | None = None
+    name: str,
+    total_rows: int | None = None,
+    *,
+    metrics: Callable[[], Metrics] | None = None,
+    console: Console | None = None,
 ) -> Iterator[Callable[[Progress], None]]:
     """Show a progress bar on stderr, if that is a terminal; yield the function that takes each `Progress`.
 
@@ -34,10 +42,10 @@ def progress_bar(
         The pipeline's name, shown before the bar.
     total_rows
         Total number of rows of the source, if known before the first `Progress` gives it.
+    metrics
+        Returns the metrics of the run, whose stages are shown below the bar; None for the bar alone.
     console
         Console to draw on instead of stderr.
-    stderr
-        True to print on stderr, and not on stdout.
 
     Raises
     ------
@@ -63,8 +71,16 @@ def progress_bar(
     if not console.is_terminal:
         yield _draw_nothing
         return
+    stages = None if metrics is None else _Stages(metrics)
+
+    class Bar(progress.Progress):
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield from super().get_renderables()
+            if stages is not None:
+                yield stages.table()
+
     # Without rich's thread: the runtime calls often enough, and a refresh is cheap compared to a batch.
-    bar = progress.Progress(
+    bar = Bar(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=20),
         progress.TextColumn("{task.fields[rows]}"),
@@ -94,6 +110,8 @@ def print_report(report: RunReport, *, console: Console | None = None, stderr: b
         The report of the run.
     console
         Console to print on instead of stdout.
+    stderr
+        True to print on stderr, and not on stdout.
 
     Raises
     ------
@@ -123,6 +141,48 @@ def print_report(report: RunReport, *, console: Console | None = None, stderr: b
     for more in (report.checkpoints, report.losses):
         if more is not None:
             console.print(_plain(str(more)), soft_wrap=True)
+
+
+class _Stages:
+    """The figures of all stages, as a table whose rates are those of the last second or more.
+
+    Parameters
+    ----------
+    metrics
+        Returns the metrics of the run.
+    """
+
+    def __init__(self, metrics: Callable[[], Metrics]) -> None:
+        self._metrics = metrics
+        self._before = self._older = Metrics.of("")
+
+    def table(self) -> Table:
+        """Return the table of this moment."""
+        from rich.table import Table
+
+        now = self._metrics()
+        if now.seconds - self._before.seconds >= 1.0:
+            self._older, self._before = self._before, now
+        table = Table(box=None, pad_edge=False)
+        table.add_column("stage", overflow="ellipsis", no_wrap=True)
+        for heading in ("rows in", "rows out", "rows/s", "waiting", "busy", "p99", "late", "errors"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        seconds = max(now.seconds - self._older.seconds, 1e-9)
+        for name, stage in now.stages.items():
+            older = self._older.stages.get(name, StageMetrics(name))
+            p99 = stage.latency.p99_ms
+            table.add_row(
+                _plain(name),
+                f"{stage.rows_in:,}",
+                f"{stage.rows_out:,}",
+                f"{(stage.rows_out - older.rows_out) / seconds:,.0f}",
+                f"{stage.queue_depth}/{stage.queue_capacity}" if stage.queue_capacity else "-",
+                f"{(stage.busy_seconds - older.busy_seconds) / seconds:.0%}",
+                "-" if isnan(p99) else f"{p99:.3g} ms",
+                f"{stage.late_rows:,}",
+                f"{stage.errors:,}",
+            )
+        return table
 
 
 def missing_cli(what: str) -> MissingExtra:

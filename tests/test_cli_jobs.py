@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,7 @@ from arrowstream.errors import JobError, SinkError
 from arrowstream.io.memory.function_sink import FunctionSink
 from arrowstream.jobs import connectors as job_parts
 from arrowstream.jobs.connectors import Connector
+from arrowstream.runtime.report import RunReport
 from arrowstream.testing import TestSource
 
 pytestmark = pytest.mark.once
@@ -211,7 +213,21 @@ def test_a_preview_prints_rows_and_writes_nothing() -> None:
     assert sorted(Path().iterdir()) == before
 
 
+def test_the_live_page_is_served_while_a_job_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_sync = Pipeline.run_sync
+
+    def looked_at(pipeline: Pipeline, **options: Any) -> RunReport:
+        assert len(pipeline._viewers) == 1
+        return run_sync(pipeline, **options)
+
+    monkeypatch.setattr(Pipeline, "run_sync", looked_at)
+    code, _, err = invoke("run", "job.toml", "--page", "0")
+    assert code == 0 and re.search(r"live page: http://127\.0\.0\.1:\d+/\n", err), err
+    assert "live page" not in invoke("run", "job.toml", "--page", "0", "--quiet")[2]
+
+
 def test_a_preview_has_the_mistakes_of_a_run() -> None:
+    assert invoke("run", "job.toml", "--preview", "1", "--page", "0")[0] == 2
     assert invoke("run", "job.toml", "--preview", "1", "--limit", "1")[0] == 2
     assert invoke("run", "job.toml", "--preview", "0")[0] == 2
     Path("job.toml").write_text(JOB.replace("a > 1", "d > 1"))

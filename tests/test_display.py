@@ -8,6 +8,8 @@ import pytest
 from rich.console import Console
 
 from arrowstream.errors import MissingExtra
+from arrowstream.metrics.counters import StageCounters
+from arrowstream.metrics.snapshot import Metrics
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.terminal import PIPED_WIDTH, print_report, progress_bar
@@ -90,6 +92,32 @@ def test_the_bar_goes_to_stderr_of_a_terminal(
     out, err = capsys.readouterr()
     assert out == ""
     assert "late" in err
+
+
+def counted_stage(name: str, rows: int, seconds: float) -> StageCounters:
+    counters = StageCounters(name)
+    counters.rows_in = counters.rows_out = rows
+    counters.busy_ns = round(seconds * 1e9)
+    return counters
+
+
+def test_figures_of_the_stages_are_below_the_bar_with_the_rates_of_the_last_second() -> None:
+    console = terminal()
+    moments = [
+        Metrics.of("late", seconds=seconds, between=[counted_stage("filter[x]", rows, busy)])
+        for seconds, rows, busy in ((0.0, 0, 0.0), (2.0, 1000, 1.0), (4.0, 5000, 1.5), (4.5, 6000, 1.5))
+    ]
+    now = [moments[0]]
+    with progress_bar("late", metrics=lambda: now[0], console=console) as show:
+        for moment, rate, busy in zip(
+            moments[1:], ("500", "2,000", "2,000"), ("50%", "25%", "20%"), strict=True
+        ):
+            now[0] = moment
+            show(Progress(moment.rows_in, 0, moment.seconds))
+            shown = [line.split() for line in text(console).splitlines() if line.startswith("filter[x]")]
+            stage = moment.stages["filter[x]"]
+            rows = f"{stage.rows_in:,}"
+            assert shown[-1] == ["filter[x]", rows, rows, rate, "-", busy, "-", "0", "0"]
 
 
 def test_the_report_is_a_line_of_totals_and_a_table_of_stages() -> None:

@@ -22,11 +22,13 @@ TOP = {
     "__main__",
     "errors",
     "pipeline",
+    "shown",
     "terminal",
 }
-"""The modules outside of every folder: what users import, and the text of reports on a terminal."""
+"""The modules outside of every folder: what users import, the text of reports on a terminal, what notebooks ask."""
 
 LAYERS = (
+    {"shown"},
     {"errors"},
     {"core"},
     {"expressions", "policies", "config", "metrics"},
@@ -35,6 +37,8 @@ LAYERS = (
     {"plan"},
     {"runtime"},
     {"builder", "connectors"},
+    {"display"},
+    {"page"},
     {"terminal", "pipeline", "__init__"},
     {"sql"},
     {"jobs", "testing"},
@@ -60,6 +64,8 @@ OUTSIDE = {
     "runtime": {"polars"},
     "builder": {"polars"},
     "connectors": {"polars", "pyarrow"},
+    "display": {"polars"},
+    "page": {"polars"},
     "sql": {"polars", "sqlglot"},
     "jobs": {"polars"},
     "testing": {"polars", "pyarrow"},
@@ -69,9 +75,14 @@ OUTSIDE = {
 
 OUTSIDE_OF = {
     "arrowstream/errors.py": set[str](),
+    "arrowstream/shown.py": set[str](),
     "arrowstream/pipeline.py": {"polars"},
     "arrowstream/builder/results.py": {"polars", "pyarrow"},
     "arrowstream/terminal.py": {"rich"},
+    "arrowstream/page/app.py": {"msgspec", "starlette"},
+    "arrowstream/page/server.py": {"starlette", "uvicorn"},
+    "arrowstream/page/widget.py": {"anywidget", "msgspec", "traitlets"},
+    "arrowstream/page/cell.py": {"IPython"},
     "arrowstream/core/channel.py": set[str](),
     "arrowstream/core/channels/state.py": set[str](),
     "arrowstream/core/channels/sender.py": set[str](),
@@ -125,6 +136,9 @@ OUTSIDE_OF = {
     "arrowstream/io/kafka/records/checksum.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/compiled.py": {"numba"},
     "arrowstream/io/kafka/records/instructions.py": {"numba", "llvmlite", "numpy"},
+    "arrowstream/runtime/background/charts.py": {"polars", "altair"},
+    "arrowstream/runtime/background/running.py": {"polars", "altair"},
+    "arrowstream/runtime/report.py": {"altair"},
     "arrowstream/metrics/prometheus.py": {"prometheus_client"},
     "arrowstream/metrics/server.py": {"prometheus_client"},
 }
@@ -156,7 +170,9 @@ AWAITS = (
     "operators/functions/",
     "operators/joins/table_joining.py",
     "runtime/",
+    "page/app.py",
     "builder/results.py",
+    "builder/execution/",
     "connectors/",
     "pipeline.py",
     "testing/",
@@ -287,6 +303,7 @@ def test_importing_loads_no_optional_library() -> None:
     optional = {
         *(
             "aiokafka",
+            "altair",
             "cupy",
             "duckdb",
             "llvmlite",
@@ -303,6 +320,7 @@ def test_importing_loads_no_optional_library() -> None:
         *("adbc_driver_manager", "adbc_driver_postgresql", "adbc_driver_sqlite"),
     }
     assert not loaded & optional
+    assert "arrowstream.display" not in out.stdout.split()
 
 
 def test_files_have_at_most_350_lines() -> None:

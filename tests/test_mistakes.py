@@ -199,7 +199,7 @@ def test_an_unknown_name(called: str) -> None:
     assert raised.value.what == f"{called.split(',')[0]} has no {name!r}"
     assert raised.value.hint is not None and hint in raised.value.hint
     assert isinstance(raised.value, PlanError)
-    assert not hasattr(thing(), name) and not hasattr(thing(), "_repr_html_")
+    assert not hasattr(thing(), name) and not hasattr(thing(), "_repr_latex_")
 
 
 def test_an_unknown_step_has_a_class_of_its_own() -> None:

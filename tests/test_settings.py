@@ -356,4 +356,4 @@ def test_the_arguments_of_load_have_the_names_and_types_of_the_settings() -> Non
     arguments = get_type_hints(Given)
     declared = get_type_hints(Settings, localns={"Meta": msgspec.Meta})
     assert arguments == {name: kind for name, kind in declared.items() if name in arguments}
-    assert {*declared} - {*arguments} == {"origins"}
+    assert {*declared} - {*arguments} == {"origins", "_shown_by"}

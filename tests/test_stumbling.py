@@ -391,7 +391,7 @@ def test_a_step_under_the_name_it_has_elsewhere(name: str, hint: str) -> None:
 
 def test_a_builder_still_tells_python_what_it_has_not() -> None:
     builder = rows()
-    assert not hasattr(builder, "sort_by") and not hasattr(builder, "_repr_html_")
+    assert not hasattr(builder, "sort_by") and not hasattr(builder, "_repr_latex_")
     assert getattr(builder, "nothing_like_it", None) is None
     for name in ("__array__", "_ipython_display_"):
         with pytest.raises(AttributeError) as raised:

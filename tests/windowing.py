@@ -67,6 +67,10 @@ KEPT: dict[str, pl.Expr] = {
     "least bytes": s.cast(pl.Binary).min(),
     "function of others": x.sum().cum_sum(),
     "filtered ends": x.filter(x > 0).last(),
+    "of the largest": s.filter(x == x.max()),
+    "first of the smallest": x.filter(f.min() == f).first(),
+    "sorted of the largest text": f.filter(s == s.max()).sort(),
+    "last of the largest": f.filter(x == x.max()).last(),
     "unique structs": pl.struct("x").n_unique(),
     "unique bytes": s.cast(pl.Binary).n_unique(),
     "nan literal": x.cast(pl.Float64).fill_null(float("nan")).sum(),
@@ -132,6 +136,7 @@ def little_put_aside(data: st.DataObject) -> Iterator[None]:
     with (
         mock.patch.object(snapshot, "PIECE_BYTES", piece),
         mock.patch.object(pane_store, "_ASIDE_ROWS", rows),
+        mock.patch.object(pane_store, "_PART_ROWS", rows),
         mock.patch.object(pane_store, "_CUTS", data.draw(st.sampled_from([0, 4]), "cuts of a row")),
         mock.patch.object(pane_store, "_ASIDE_BYTES", size),
         mock.patch.object(small_frames, "MANY", many),

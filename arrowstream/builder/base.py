@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import ClassVar, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls
@@ -14,6 +14,7 @@ from arrowstream.operators.base import Expressions, Operator
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.policies import Policies
 from arrowstream.policies.handlers import ErrorHandler
+from arrowstream.shown import Shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,9 +22,10 @@ T = TypeVar("T")
 
 @explain_calls
 @dataclass(frozen=True, slots=True)
-class GraphBuilder:
+class GraphBuilder(Shown):
     """A graph, with the methods that every builder has."""
 
+    _shown_by: ClassVar[str] = "pipelines.builder"
     graph: Graph
 
     def source(self, source: SourceSpec | EventTimeSource) -> Self:

@@ -213,10 +213,11 @@ class EventTimeSteps(GraphBuilder):
 
         Sums, counts, means, variances, extremes, first and last values, `any`, `all` and `n_unique`, and arithmetic
         on them, keep a few values for each window and key; any other aggregation keeps the values of the columns it
-        reads until the window closes. Rows are collected, up to a million or 64 MiB of them, and then grouped
-        together, which takes far less time than batch by batch; state is merged so seldom that the cost of a row
-        does not grow with the number of open windows and keys. Closing a window costs in proportion to its rows and
-        keys.
+        reads until the window closes: those of the largest rows alone if all filter by one comparison such as
+        ``pl.col("price") == pl.col("price").max()``. Rows are collected, up to a million or 64 MiB of them, and then
+        grouped together, which takes far less time than batch by batch; state is merged so seldom that the cost of a
+        row does not grow with the number of open windows and keys. Closing a window costs in proportion to its rows
+        and keys.
 
         Examples
         --------

@@ -15,6 +15,7 @@ from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
 from arrowstream.operators.joins.tables import FrameTable, JoinTable
+from arrowstream.plan.checks.at_hand import not_at_hand
 from arrowstream.plan.composites.inputs import checked_inputs
 from arrowstream.plan.graph import Graph
 from arrowstream.runtime.report import RunReport, log_losses
@@ -71,6 +72,10 @@ class BuilderTable(JoinTable):
         self._builder = builder
         self._schema: pl.Schema | None = None
         self._loading: Loading | None = None
+
+    @property
+    def at_hand(self) -> bool:
+        return self._schema is not None or not_at_hand(self._builder.graph) is None
 
     @property
     def schema(self) -> pl.Schema:

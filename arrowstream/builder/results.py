@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.builder.execution.trace import Trace
+from arrowstream.builder.execution.tracing import trace_of
 from arrowstream.builder.steps import Steps
+from arrowstream.core.batch import to_frame
 from arrowstream.core.channel import Receiver, Sender, channel
+from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.function_sink import CollectSink
+from arrowstream.plan.graph import Graph
+from arrowstream.plan.part_of import up_to, writing_nothing
 from arrowstream.runtime.flow.iteration import iterate, iterate_blocking
 from arrowstream.runtime.report import RunReport, log_losses
 from arrowstream.runtime.run_blocking import run_blocking
@@ -33,6 +40,10 @@ class Runnable(Protocol):
 @dataclass(frozen=True, slots=True)
 class Results(Steps, ABC):
     """A builder whose rows come out as frames and batches."""
+
+    @abstractmethod
+    def schema(self) -> pl.Schema | None:
+        """Return the schema after the last step; None if it is not known yet."""
 
     @abstractmethod
     def build(self, *, clock: Clock | None = None) -> Runnable:
@@ -98,6 +109,93 @@ class Results(Steps, ABC):
             The rows.
         """
         return self.collect_sync(limit=rows)
+
+    def sample(self, stage: str = "sink", rows: int = 10) -> pl.DataFrame:
+        """Return the first rows that come out of a stage, also of one inside a branch or another input.
+
+        Nothing is written: sinks, dead letters and late rows get nothing. It reads from the source, as `preview`.
+
+        Parameters
+        ----------
+        stage
+            The stage or step, as `explain()` and `graph.ids` name it: ``"filter"``, ``"with_columns+filter"``,
+            ``"split/high/filter"``, ``"join/orders/source"``; by default what comes out of the last step.
+        rows
+            Maximum number of rows.
+
+        Returns
+        -------
+        polars.DataFrame
+            The rows.
+
+        Raises
+        ------
+        PlanError
+            No stage has this name, or `rows` is less than 1.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1, 2, 3]})))
+        >>> builder.filter(pl.col("x") > 1).select(y=pl.col("x") * 2).sample("filter", rows=1).rows()
+        [(2,)]
+        """
+        check_whole("rows", rows, least=1)
+        graph = writing_nothing(up_to(self.graph, stage))
+        return run_blocking(lambda: self._first(graph, rows))
+
+    def trace(self, rows: int = 5) -> Trace:
+        """Return what the first rows of the source look like after every step, for debugging.
+
+        Every beginning of the pipeline runs over the same rows, so that functions are called several times. Nothing
+        is written: sinks, dead letters and late rows get nothing. It reads from the source, as `preview`.
+
+        Parameters
+        ----------
+        rows
+            Number of rows to read from the source.
+
+        Returns
+        -------
+        Trace
+            A table with a row for each source row, and a column for each step; rows that a filter drops are shown
+            as dropped. Rows that come from no single source row, as those of a window, follow the table. The trace
+            ends before a split whose branches all have sinks, and after a step that fails, with its error.
+            A function that returns as many rows as it got is taken to keep their order.
+
+        Raises
+        ------
+        PlanError
+            The builder has no source, or `rows` is less than 1.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> builder = Pipeline.builder(name="p").source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        >>> print(builder.filter(pl.col("x") > 1).with_columns(y=pl.col("x") * 2).trace())
+        trace of p: 2 rows of frame
+        row  source  filter(x > 1)  with_columns(y = x * 2)
+        0    x=1     dropped
+        1    x=2     ·              y=4
+        """
+        check_whole("rows", rows, least=1)
+        return run_blocking(lambda: trace_of(self.graph, rows, self._first))
+
+    async def _first(self, graph: Graph, rows: int | None) -> pl.DataFrame:
+        """Return the first rows that come out of a graph, which stops gently after them."""
+        builder = replace(self, graph=graph)
+        found: list[pa.RecordBatch] = []
+        async with aclosing(builder._batches()) as batches:
+            async for batch in batches:
+                found.append(batch)
+                if rows is not None and sum(each.num_rows for each in found) >= rows:
+                    break
+        if not found:
+            return pl.DataFrame(schema=builder.schema())
+        frame = pl.concat([to_frame(batch) for batch in found])
+        return frame if rows is None else frame.head(rows)
 
     def __aiter__(self) -> AsyncGenerator[pa.RecordBatch, None]:
         """Run, and give each batch that comes out to ``async for``; leaving the loop stops the run gently.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +45,12 @@ def run(
     preview: Annotated[
         int | None, typer.Option(min=1, help="Print this number of rows that come out first; write nothing.")
     ] = None,
+    page: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Serve the live page on this port while the job runs; 0 for any free one."
+        ),
+    ] = None,
     from_checkpoint: Annotated[
         FromCheckpoint,
         typer.Option(help="Whether a job with [checkpoint] continues, or starts from the beginning."),
@@ -57,6 +65,8 @@ def run(
     """Run a job; Ctrl-C or SIGTERM stops it gently (exit code 3; 0 for SIGTERM with checkpoints), twice at once."""
     if preview is not None and limit is not None:
         raise typer.BadParameter("give either --preview or --limit")
+    if preview is not None and page is not None:
+        raise typer.BadParameter("give either --preview or --page")
     answer = _Answer(job, quiet, as_json)
     loaded: Job | None = None
     try:
@@ -72,13 +82,14 @@ def run(
             frame, report = loaded.preview(preview, settings, duration=time, signals=signals)
         else:
             frame = None
-            report = pipeline.run_sync(
-                progress=not quiet,
-                limit=limit,
-                duration=time,
-                signals=signals,
-                from_checkpoint=from_checkpoint,
-            )
+            with nullcontext() if page is None else _served(pipeline, page, answer):
+                report = pipeline.run_sync(
+                    progress=not quiet,
+                    limit=limit,
+                    duration=time,
+                    signals=signals,
+                    from_checkpoint=from_checkpoint,
+                )
     except RunInterrupted as interrupted:
         answer.say(str(interrupted))
         raise answer.error(128 + interrupted.number, interrupted, None, loaded) from None
@@ -96,6 +107,14 @@ def run(
         answer.report(code, report, pipeline)
     if code:
         raise typer.Exit(code)
+
+
+@contextmanager
+def _served(pipeline: Pipeline, port: int, answer: _Answer) -> Iterator[None]:
+    """Serve the live page, and say where."""
+    with pipeline.serve(port) as page:
+        answer.say(f"live page: {page.url}")
+        yield
 
 
 def _is_cut_short(report: RunReport) -> bool:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict, Unpack, get_type_hints
 
 from arrowstream.config.masking import masked
 from arrowstream.core.checks import PathLike
@@ -23,6 +23,7 @@ from arrowstream.core.defaults import (
     WORKER_THREADS,
 )
 from arrowstream.errors import JobError, SettingsError
+from arrowstream.shown import Shown
 
 if TYPE_CHECKING:
     # Imported only when a value must be checked, to keep importing arrowstream fast.
@@ -55,7 +56,7 @@ class Given(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Settings:
+class Settings(Shown):
     """Defaults of the engine, for what a pipeline does not set itself. Give them to `build(settings=...)`.
 
     A pipeline built without settings has the defaults below; only the command line reads file and environment
@@ -109,6 +110,7 @@ class Settings:
     arrowstream.errors.SettingsError: argument default_buffer_size: expected `int` >= 1, found 0
     """
 
+    _shown_by: ClassVar[str] = "settings.settings"
     default_buffer_size: Annotated[int, Meta(ge=1)] = QUEUE_BATCHES
     max_buffer_size: Annotated[int, Meta(ge=1)] = 10_000
     buffer_mb: Annotated[int, Meta(ge=1)] = QUEUE_MIB

@@ -26,3 +26,6 @@ RETRY_DELAY_MS = 100
 PROMETHEUS_HOST = "127.0.0.1"
 PROMETHEUS_PORT = 9464
 """Address of the metrics server: this machine only, on the usual port of Prometheus exporters."""
+
+PAGE_PORT = 8080
+"""Port of the live page."""

@@ -1,11 +1,12 @@
-"""Waiting for work that cannot be interrupted, the event loop it would block, and how long a thread waited."""
+"""Waiting for work that cannot be interrupted, who would be blocked by it, and how long a thread waited."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from threading import local
+from threading import current_thread, local, main_thread
 from time import monotonic_ns
 from typing import Any
 
@@ -38,6 +39,12 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def in_cell() -> bool:
+    """Return whether IPython runs the caller, in a notebook or its terminal, on the thread that it interrupts."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and current_thread() is main_thread()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
@@ -20,10 +20,13 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.writer import BlockingWriter, Writer
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
+from arrowstream.shown import Shown
 
 
-class SinkSpec(ABC):
+class SinkSpec(Shown, ABC):
     """Immutable description of a sink of batches."""
+
+    _shown_by: ClassVar[str] = "ends.sink"
 
     @property
     @abstractmethod
@@ -165,7 +168,7 @@ class SinkSpec(ABC):
 @explain_names("a sink", SINK)
 @explain_calls
 @dataclass(frozen=True, slots=True)
-class BoundSink:
+class BoundSink(Shown):
     """Sink with its own error handlers and queue.
 
     Parameters
@@ -178,6 +181,7 @@ class BoundSink:
         Queue capacity of a best-effort sink, in batches; None if the sink applies backpressure.
     """
 
+    _shown_by: ClassVar[str] = "ends.sink"
     sink: SinkSpec
     handlers: tuple[ErrorHandler, ...] = ()
     best_effort_capacity: int | None = None
@@ -195,7 +199,7 @@ class BoundSink:
 
 
 @dataclass(frozen=True, slots=True)
-class Fanout:
+class Fanout(Shown):
     """Several sinks, each of which gets every batch.
 
     Parameters
@@ -204,6 +208,7 @@ class Fanout:
         One or more sinks.
     """
 
+    _shown_by: ClassVar[str] = "ends.sink"
     sinks: tuple[BoundSink, ...]
 
     @classmethod

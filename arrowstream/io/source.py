@@ -24,6 +24,7 @@ from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import SinkSpec
 from arrowstream.metrics.backlog import Backlog
+from arrowstream.shown import Shown
 
 BAD_ROWS: Final = pl.Schema(
     {"file": pl.String(), "row": pl.Int64(), "line": pl.Int64(), "error": pl.String(), "text": pl.String()}
@@ -34,8 +35,10 @@ Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 """Row-wise part of the pipeline, as a function of a lazy frame."""
 
 
-class SourceSpec(ABC):
+class SourceSpec(Shown, ABC):
     """Immutable description of a source of batches."""
+
+    _shown_by: ClassVar[str] = "ends.source"
 
     @property
     @abstractmethod
@@ -51,6 +54,16 @@ class SourceSpec(ABC):
     def identity_in_full(self) -> str:
         """The identity with absolute paths, by which the source is known if they are written in another way."""
         return self.identity
+
+    @property
+    def brief(self) -> str:
+        """The label without what only a look at the source shows, such as the number of files."""
+        return self.label
+
+    @property
+    def at_hand(self) -> bool:
+        """True if `label` and `schema` connect to nothing and take no row from a run: notebooks show them."""
+        return True
 
     @abstractmethod
     def schema(self) -> pl.Schema | None:
@@ -216,17 +229,16 @@ class SourceSpec(ABC):
 
 @explain_names("a source", SOURCE)
 @dataclass(frozen=True, slots=True)
-class EventTimeSource:
+class EventTimeSource(Shown):
     """Source whose rows carry the event time; the graph splits it into the source and a step.
 
     Parameters
     ----------
-    source
-        Source of the rows.
-    time
-        Their event time.
+    source, time
+        Source of the rows, and their event time.
     """
 
+    _shown_by: ClassVar[str] = "ends.source"
     source: SourceSpec
     time: EventTime
 

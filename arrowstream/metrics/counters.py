@@ -23,6 +23,12 @@ SAMPLE = 1024
 """The bytes of one batch in this many are measured: adding up its buffers takes Arrow some 10 microseconds,
 and what that leaves in the processor's caches slows down the batches that follow."""
 
+ERRORS = 5
+"""Number of errors of a stage whose texts are kept."""
+
+_ERROR_LETTERS = 1_000
+"""Longest text of an error that is kept, in characters."""
+
 NOTES = 48
 """Number of notes that are added up together. Larger numbers cost less time a note, and some 150 bytes each."""
 
@@ -73,6 +79,7 @@ class StageCounters:
         "failed_rows",
         "late_rows",
         "late_rows_kept",
+        "latest_errors",
         "limited_rows",
         "name",
         "notes",
@@ -80,6 +87,7 @@ class StageCounters:
         "rows_by_branch",
         "rows_in",
         "rows_out",
+        "tap",
         "waiting_ns",
         "watermark_us",
     )
@@ -93,6 +101,9 @@ class StageCounters:
         self.waiting_ns = 0
         self.batches: dict[str, int] = {}
         self.errors = 0
+        self.latest_errors: tuple[str, ...] = ()
+        self.tap: Callable[[Batch], None] | None = None
+        """Called with each batch that comes out, on the loop, while somebody looks at them."""
         self.failed_rows = 0
         self.dead_letter_rows = 0
         self.late_rows = 0
@@ -149,6 +160,12 @@ class StageCounters:
             self.busy_ns += _add(self._notes, self.batches, self._latency)
             self._notes.clear()
 
+    def record_error(self, error: BaseException) -> None:
+        """Count an attempt that failed, and keep the text of its error among the latest ones."""
+        self.errors += 1
+        text = f"{type(error).__name__}: {error}"[:_ERROR_LETTERS]
+        self.latest_errors = (*self.latest_errors, text)[-ERRORS:]
+
     def record_skipped(self, rows: int) -> None:
         """Count rows that failed for good and were left out."""
         self.failed_rows += rows
@@ -173,11 +190,20 @@ class StageCounters:
             self._gap = min(4 * self._gap + 3, SAMPLE - 1)
             self._measured_bytes += batch.nbytes
             self._measured_rows += rows
+        if self.tap is not None:
+            self.tap(batch)
 
     @property
     def latency(self) -> Histogram:
         """Latencies of all rows so far."""
         return self._now()[1]
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time spent on work, in seconds."""
+        with self._adding:
+            busy_ns: int = self.busy_ns + sum(map(_BUSY, self._notes))
+        return busy_ns / 1e9
 
     @property
     def nbytes(self) -> int:
@@ -208,6 +234,7 @@ class StageCounters:
             queue_bytes=sum(queue.nbytes for queue in queues),
             queue_capacity=sum(queue.capacity for queue in queues),
             errors=self.errors,
+            latest_errors=self.latest_errors,
             failed_rows=self.failed_rows,
             dead_letter_rows=self.dead_letter_rows,
             late_rows=self.late_rows,

@@ -78,6 +78,25 @@ class Histogram:
         other._rows = {bits: row._replace(counts=row.counts[:]) for bits, row in self._rows.items()}
         return other
 
+    def since(self, earlier: Histogram) -> Histogram:
+        """Return what was counted after `earlier`, a copy of this histogram at that time.
+
+        Examples
+        --------
+        >>> histogram = Histogram()
+        >>> histogram.record(5)
+        >>> earlier = histogram.copy()
+        >>> histogram.record(7, weight=2)
+        >>> histogram.since(earlier).buckets()
+        [(7, 2)]
+        """
+        later = self.copy()
+        for bits, row in earlier._rows.items():
+            counts = later._rows[bits].counts
+            for place, weight in enumerate(row.counts):
+                counts[place] -= weight
+        return later
+
     def buckets(self) -> list[tuple[int, int]]:
         """Return numbers and weights of the buckets that were hit, in ascending order."""
         return [

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 from arrowstream.core.plural import counted
 from arrowstream.metrics.counters import Queue, StageCounters
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.prometheus import exposition
 from arrowstream.metrics.stage import StageMetrics
+from arrowstream.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(Shown):
     """A pipeline's metrics at one moment. Take one with `Pipeline.metrics()`.
 
     Parameters
@@ -49,6 +51,7 @@ class Metrics:
     (3, 2, 2, 0)
     """
 
+    _shown_by: ClassVar[str] = "report.metrics"
     name: str
     seconds: float
     running: bool
@@ -91,7 +94,7 @@ class Metrics:
         sources, between, sinks = tuple(sources), tuple(between), tuple(sinks)
         stages: dict[str, StageMetrics] = {}
         for counters in (*sources, *between, *sinks, *side):
-            stages[_free(counters.name, stages)] = counters.snapshot(wall_us)
+            stages[free_name(counters.name, stages)] = counters.snapshot(wall_us)
         latency = Histogram()
         for counters in sinks:
             latency.merge(counters.latency)
@@ -156,7 +159,7 @@ class Metrics:
         return exposition(self)
 
 
-def _free(name: str, taken: Mapping[str, object]) -> str:
+def free_name(name: str, taken: Mapping[str, object]) -> str:
     """Return a name that is not in `taken`: the second stage of a name becomes ``name #2``."""
     number, free = 1, name
     while free in taken:

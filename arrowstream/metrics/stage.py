@@ -38,6 +38,8 @@ class StageMetrics:
         shares its neighbour's task and has no queue.
     errors
         Number of attempts that failed, including those that a handler resolved.
+    latest_errors
+        The texts of the last of these failures, at most 5, the newest last.
     failed_rows, dead_letter_rows
         Rows that failed for good, and those of them that went to a dead-letter sink; the others were skipped.
     late_rows, late_rows_kept
@@ -85,6 +87,7 @@ class StageMetrics:
     rows_by_branch: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     lag: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     rebalances: int = 0
+    latest_errors: tuple[str, ...] = ()
 
     @property
     def lost_rows(self) -> int:

@@ -75,6 +75,11 @@ class Operator(Described):
         """Return one operator that does this step and then `following`, which is of the same, fusible kind."""
         raise NotImplementedError(self.name)
 
+    @property
+    def at_hand(self) -> bool:
+        """True if `output_schema` calls no function of the user and connects to nothing: notebooks show it."""
+        return True
+
     @abstractmethod
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         """Return the schema of the output for an input of `schema`.

@@ -8,8 +8,6 @@ import polars as pl
 
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
-from arrowstream.operators.windows.session_window import SessionWindow
-from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.graph import Graph, Step
 from arrowstream.plan.guarantee import guarantees
@@ -79,10 +77,19 @@ def _source(start: Input) -> Iterator[str]:
     yield f"  -> {_columns(start.schema)}"
 
 
+NEVER_LATE = "no watermark: no row is ever late; put with_event_time(...) before it"
+"""The remark on a stage with a sink of late rows that gets none."""
+
+
+def never_late(stage: SegmentStage | OperatorStage | InputsStage, marked: bool) -> bool:
+    """Return whether a stage has a sink of late rows that gets none; `marked` is True if watermarks may come in."""
+    return stage.policies.late is not None and not marked and not _takes_timeless(stage)
+
+
 def _takes_timeless(stage: Stage) -> bool:
     """Return whether rows without an event time are late rows of a stage, whatever the watermark."""
-    operator = stage.operator if isinstance(stage, OperatorStage) else None
-    return isinstance(operator, TimeWindow | SessionWindow) and operator.null_times == "late"
+    operator = stage.operator if isinstance(stage, OperatorStage | InputsStage) else None
+    return getattr(operator, "null_times", None) == "late"
 
 
 def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
@@ -95,20 +102,20 @@ def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
         if isinstance(stage, SegmentStage):
             yield from _indented(stage.placement.explain().splitlines(), 2)
         if isinstance(stage, SegmentStage | OperatorStage | InputsStage):
-            yield from _policies(stage.policies)
-            if stage.policies.late is not None and not marked and not _takes_timeless(stage):
-                yield "    no watermark: no row is ever late; put with_event_time(...) before it"
-        marked = marked or _marks_time(stage)
+            yield from policy_lines(stage.policies)
+            if never_late(stage, marked):
+                yield f"    {NEVER_LATE}"
+        marked = marked or marks_time(stage)
         if stage.output is not None:
             yield f"  -> {_columns(stage.output)}"
 
 
-def _marks_time(stage: Stage) -> bool:
+def marks_time(stage: Stage) -> bool:
     """Return whether watermarks may come from this stage, or from a line inside it."""
     if isinstance(stage, OperatorStage) and isinstance(stage.operator, Watermarks):
         return True
     return any(
-        (line.input is not None and line.input.source.marks_time) or any(map(_marks_time, line.stages))
+        (line.input is not None and line.input.source.marks_time) or any(map(marks_time, line.stages))
         for line in stage.lines
     )
 
@@ -120,16 +127,20 @@ def _binding(binding: SinkBinding | None) -> Iterator[str]:
 
 
 def _sink(name: str, sink: SinkSpec, capacity: int | None, policies: Policies) -> Iterator[str]:
+    yield f"{name}: {sink.label}{'' if capacity is None else ', best effort'}"
+    yield f"  guarantee: {guarantee(sink, capacity)}"
+    yield from policy_lines(policies)
+
+
+def guarantee(sink: SinkSpec, capacity: int | None) -> str:
+    """Return what a reader of a sink can rely on; `capacity` is the queue capacity of a best-effort sink, or None."""
     if capacity is None:
-        yield f"{name}: {sink.label}"
-        yield f"  guarantee: {sink.guarantee}"
-    else:
-        yield f"{name}: {sink.label}, best effort"
-        yield f"  guarantee: best effort: misses batches when more than {capacity} wait"
-    yield from _policies(policies)
+        return sink.guarantee
+    return f"best effort: misses batches when more than {capacity} wait"
 
 
-def _policies(policies: Policies) -> Iterator[str]:
+def policy_lines(policies: Policies) -> Iterator[str]:
+    """Yield lines on the time limit, the error handlers and the sink of late rows, where a step has them."""
     if policies.timeout_s is not None:
         then = "leave the batch out" if policies.skip_late_batches else "fail"
         yield f"  timeout: {policies.timeout_s:g} s, then {then}"
@@ -159,7 +170,7 @@ def _graph(graph: Graph) -> Iterator[str]:
 def _step(id: str, step: Step) -> Iterator[str]:
     pin = "" if step.backend == "auto" else f"  [backend {step.backend}]"
     yield f"step {id}: {step.operator.describe()}{pin}"
-    yield from _policies(step.policies)
+    yield from policy_lines(step.policies)
     for child in step.children:
         yield f"  {'branch' if child.graph.inner else 'input'} {child.name}"
         yield from _indented(_graph(child.graph), 4)

@@ -135,7 +135,7 @@ class RunningProcess(RunningStage):
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.counters.errors += 1
+            self.counters.record_error(error)
             # A call that fails may have done only a part of its work. It predicts others if it was slow all the same;
             # one for a single row predicts those of the search for failing rows.
             taken = self._clock.now_ns() - begin
@@ -292,7 +292,7 @@ class RunningAsync(RunningStage):
         except BaseException as error:
             if not is_failure(error):
                 raise
-            self.counters.errors += 1
+            self.counters.record_error(error)
             raise stage_error(self.counters.name, batch, error, advice=self.advice) from error
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
 from arrowstream.metrics.checkpoints import CheckpointMetrics
 from arrowstream.metrics.stage import StageMetrics
+from arrowstream.shown import Shown
+
+if TYPE_CHECKING:
+    from altair import VConcatChart
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +41,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(Shown):
     """The report of a run that has ended well.
 
     Parameters
@@ -62,6 +67,7 @@ class RunReport:
         The checkpoints of the run; None without them.
     """
 
+    _shown_by: ClassVar[str] = "report.report"
     name: str
     rows_in: int
     rows_out: int
@@ -118,6 +124,18 @@ class RunReport:
         noted = [str(note) for note in self.notes if not note.lost]
         parts = [f"{word}: {'; '.join(found)}" for word, found in (("lost", lost), ("noted", noted)) if found]
         return "; ".join(parts) or None
+
+    def plot(self) -> VConcatChart:
+        """Return a chart of the rows that came out of each stage, and of its time of work and of waiting.
+
+        Raises
+        ------
+        MissingExtra
+            altair is not installed (extra ``notebook``).
+        """
+        from arrowstream.runtime.background.charts import report_chart
+
+        return report_chart(self.stages, self.name)
 
     def __str__(self) -> str:
         """Return the totals, a line for each stage, and lines for the checkpoints and the losses, if any.

@@ -14,6 +14,7 @@ from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.open_source import open_source
 from arrowstream.io.source import SourceSpec
+from arrowstream.metrics.counters import StageCounters
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.physical import Input, Plan, SinkBinding
 from arrowstream.runtime.checkpoints.coordinator import Coordinator
@@ -115,6 +116,25 @@ class Run:
     def metrics(self, name: str) -> Metrics:
         """Return a frozen copy of all counters; callable from any thread."""
         return self._totals.metrics(name)
+
+    @property
+    def counters(self) -> dict[str, StageCounters]:
+        """The counters of what has been opened, by name: sources, stages, sinks; readable from any thread."""
+        return self._totals.counters
+
+    @property
+    def seconds(self) -> float:
+        """Time since the run began, in seconds; its duration once it has ended."""
+        return self._totals.seconds
+
+    def losses(self, name: str) -> str | None:
+        """Return what was lost so far, as the report at the end says it; None for nothing. From any thread."""
+        return self._totals.report(name, self._stop_reason).losses
+
+    @property
+    def stop_reason(self) -> str | None:
+        """The reason for which the run is stopping, or has stopped; None for none."""
+        return self._stop_reason
 
     @property
     def commit_begun(self) -> bool:

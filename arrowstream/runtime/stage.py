@@ -178,7 +178,7 @@ class RunningSegment(RunningStage):
 
     async def _raise_named(self, batch: Batch, error: BaseException) -> Batch:
         """Raise the error that names the failing step; looking for it in a large batch takes a worker thread."""
-        self.counters.errors += 1
+        self.counters.record_error(error)
         if batch.num_rows * _ROW_NS < INLINE_NS:
             named = _failure(self._stage, batch, error)
         else:

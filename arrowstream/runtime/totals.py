@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 
 from arrowstream.core.clock import Clock
-from arrowstream.metrics.snapshot import Metrics
+from arrowstream.metrics.counters import StageCounters
+from arrowstream.metrics.snapshot import Metrics, free_name
 from arrowstream.runtime.checkpoints.coordinator import Coordinator
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.endpoints.sinks import RunningSinks
@@ -82,6 +83,16 @@ class Totals:
         known = [total for total in totals if total is not None]
         total = sum(known) if len(known) == len(totals) else None
         return Progress(self.rows_in, self.rows_out, self.seconds, total)
+
+    @property
+    def counters(self) -> dict[str, StageCounters]:
+        """The counters of every source, stage and sink so far, by the names that `metrics` gives them."""
+        final = self.final_sinks
+        side = [sink for sink in list(self._sinks) if sink not in final]
+        found: dict[str, StageCounters] = {}
+        for part in (*list(self.sources), *self._stages, *final, *side):
+            found[free_name(part.counters.name, found)] = part.counters
+        return found
 
     def metrics(self, name: str) -> Metrics:
         """Return a frozen copy of all counters; callable from any thread."""

@@ -77,19 +77,24 @@ class KeyTable:
             The place of the entry, or the empty place where it would go (rows,), uint64.
         """
         places = hashes & self._mask
-        slots = np.full(len(hashes), -1, np.int64)
-        rows = np.arange(len(hashes))
+        entries = self._entries.take(_indices(places))
+        if entries.all():
+            # In most batches every key is known, and most lie in their first place: comparing tags gains nothing.
+            rows = np.arange(len(entries))
+        else:
+            places, entries = self._probe(places, hashes)
+            rows = np.flatnonzero(entries)
+        slots = _slots(entries)
         while len(rows):
-            places[rows], entries = self._probe(places[rows], hashes[rows])
-            taken = entries != 0
-            rows, found = rows[taken], _slots(entries[taken])
-            if not len(rows):
+            # All rows stay as they are: in most batches every key is known.
+            right = same(rows, slots if len(rows) == len(slots) else slots[rows])
+            if right.all():
                 break
-            right = same(rows, found)
-            slots[rows[right]] = found[right]
             # The others met another key with the same tag, or a slot that now has another key.
             rows = rows[~right]
-            places[rows] = (places[rows] + np.uint64(1)) & self._mask
+            places[rows], entries = self._probe((places[rows] + np.uint64(1)) & self._mask, hashes[rows])
+            slots[rows] = _slots(entries)
+            rows = rows[entries != 0]
         return slots, places
 
     def claim(self, hashes: Array, places: Array, slot: int, same: Same) -> tuple[Array, Array]:
@@ -111,25 +116,28 @@ class KeyTable:
         places : numpy.ndarray
             The claimed place (rows,), uint64.
         """
-        tags = _tags(hashes)
-        marks = tags | np.arange(slot + 1, slot + 1 + len(hashes), dtype=np.uint64)
-        first = np.full(len(hashes), -1, np.int64)
-        rows = np.arange(len(hashes))
+        own = _tags(hashes) | np.arange(slot + 1, slot + 1 + len(hashes), dtype=np.uint64)
+        first = np.arange(len(hashes))
+        places = places.copy()
+        rows, at, marks = first.copy(), places, own
         while len(rows):
-            at = places[rows]
-            free = self._entries[at] == 0
+            free = self._entries.take(_indices(at)) == 0
             # Of several values for one place numpy keeps the last; written in reverse, the first row wins.
-            self._entries[at[free][::-1]] = marks[rows[free]][::-1]
-            entries = self._entries[at]
+            if free.all():
+                self._entries[at[::-1]] = marks[::-1]
+            else:
+                self._entries[at[free][::-1]] = marks[free][::-1]
+            entries = self._entries.take(_indices(at))
+            # Rows that won their place are first rows. The others ask whether its owner has their key.
+            lost = np.flatnonzero(entries != marks)
+            rows, entries = rows[lost], entries[lost]
             owners = _slots(entries) - slot
-            alike = ((entries ^ tags[rows]) >> _HIGH == 0) & (owners >= 0)
-            candidates, owners = rows[alike], owners[alike]
-            right = owners == candidates
-            others = np.flatnonzero(~right)
-            right[others] = same(candidates[others], owners[others])
-            first[candidates[right]] = owners[right]
-            rows = rows[first[rows] < 0]
-            places[rows] = (places[rows] + np.uint64(1)) & self._mask
+            alike = np.flatnonzero(((entries ^ marks[lost]) <= _LOW) & (owners >= 0))
+            right = alike[same(rows[alike], owners[alike])]
+            first[rows[right]] = owners[right]
+            rows = np.delete(rows, right)
+            at = places[rows] = (places[rows] + np.uint64(1)) & self._mask
+            marks = own[rows]
         return first, places
 
     def settle(self, hashes: Array, places: Array, slots: Array) -> None:
@@ -147,16 +155,20 @@ class KeyTable:
 
     def _probe(self, places: Array, hashes: Array) -> tuple[Array, Array]:
         """Return the first place, from each place on, that is empty or has the hash's tag, and its entry."""
-        entries = self._entries[places]
-        tags = _tags(hashes)
-        going = np.flatnonzero(((entries ^ tags) >> _HIGH != 0) & (entries != 0))
+        entries = self._entries.take(_indices(places))
+        going = np.flatnonzero(((entries ^ hashes) > _LOW) & (entries != 0))
         while len(going):
             at = (places[going] + np.uint64(1)) & self._mask
             places[going] = at
-            found = self._entries[at]
+            found = self._entries.take(_indices(at))
             entries[going] = found
-            going = going[((found ^ tags[going]) >> _HIGH != 0) & (found != 0)]
+            going = going[((found ^ hashes[going]) > _LOW) & (found != 0)]
         return places, entries
+
+
+def _indices(places: Array) -> Array:
+    """Return places as int64, which numpy takes as indices without a copy."""
+    return places.view(np.int64)
 
 
 def _tags(hashes: Array) -> Array:

@@ -104,7 +104,9 @@ class HashedKeys:
 
 
 def _hash(keys: pl.DataFrame) -> Array:
-    return keys.hash_rows().to_numpy()
+    # The hashes of rows are computed by threads of Polars, for which a single column would wait.
+    hashes: Array = (keys.to_series().hash() if keys.width == 1 else keys.hash_rows()).to_numpy()
+    return hashes
 
 
 def _never(rows: Array, slots: Array) -> Array:

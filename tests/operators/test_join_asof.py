@@ -437,16 +437,24 @@ def test_rows_beyond_the_limit_are_spilled_or_refused(strategy: Any) -> None:
         ({"on": "ts", "strategy": "back"}, r"join_asof\(strategy=...\) is unknown"),
         ({"on": "ts", "how": "full"}, r"join_asof\(how=...\) is unknown"),
         ({"on": "ts", "tolerance": "near"}, "duration"),
-        ({"on": "n"}, "cannot compare these times"),
+        ({"on": "n"}, "not the event time of this stream"),
+        ({"left_on": "ts", "right_on": "n"}, "not the event time of the other stream"),
         ({"on": "ts", "refresh": "1h"}, r"join_asof\(refresh=...\) is for a join with a table"),
         ({"on": "ts", "suffix": ""}, r"join_asof\(\) would give two columns the same name"),
-        ({"on": "x"}, "event times from a column that is not there"),
     ],
 )
 def test_wrong_arguments_say_what_is_wrong(named: dict[str, Any], message: str) -> None:
     quotes = QUOTES.with_columns(n=pl.lit(1).cast(pl.Datetime("us")))
     with pytest.raises((PlanError, SchemaError), match=message):
         stream(TRADES).join_asof(stream(quotes), **named).explain()
+
+
+def test_times_are_of_one_type_and_there() -> None:
+    quotes = QUOTES.with_columns(n=pl.lit(1).cast(pl.Datetime("us")))
+    trades, others = (Pipeline.builder().source(Source.from_frame(rows)) for rows in (TRADES, quotes))
+    for on, message in {"n": "cannot compare these times", "x": "from a column that is not there"}.items():
+        with pytest.raises(SchemaError, match=message):
+            trades.join_asof(others, on=on).explain()
 
 
 def test_arguments_of_a_stream_do_not_go_with_a_table() -> None:

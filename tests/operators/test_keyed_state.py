@@ -418,3 +418,16 @@ def test_key_columns_are_checked() -> None:
     assert raised.value.hint is None
     with pytest.raises(PlanError, match="cannot be a key"):
         key_schema("scan", ("list",), schema)
+
+
+def test_keys_are_joined_once_many_were_looked_up() -> None:
+    index = KeyIndex(pl.Schema({"k": pl.String}))
+    keys = pl.DataFrame({"k": map(str, range(10_000))})
+    assert slots_of(index, [keys[:9_000], keys[9_000:]]) == list(range(10_000))
+    assert index.statistics().log.runs == (9_000, 1_000)
+    assert index.find(keys[:100]).tolist() == list(range(100))
+    assert index.statistics().log.runs == (9_000, 1_000)
+    assert index.find(keys).tolist() == list(range(10_000))
+    assert index.statistics().log.runs == (10_000,)
+    assert slots_of(index, [pl.DataFrame({"k": ["5", "a", "9999"]})]) == [5, 10_000, 9_999]
+    assert index.statistics().log.runs == (10_000, 1)

@@ -22,6 +22,7 @@ OWN_KAFKA = "own-kafka.json"
 REQUIRED = "REQUIRE_SERVERS"
 MISSING = "Apache Kafka is not installed"
 NO_POSTGRESQL = "PostgreSQL is not installed"
+NO_BROWSER = "Chromium is not installed"
 HINT = "make test fetches it where Maven (mvn) and Java 17 are installed; openssl is needed, too"
 
 
@@ -51,15 +52,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     saved = Path(os.environ.get(FOLDER, "")) / "postgresql.json"
     if saved.exists():
         terminalreporter.write_line(f"PostgreSQL started in {PostgresqlServer.saved(saved).seconds:.1f} s")
-    skipped = [each for each in terminalreporter.stats.get("skipped", ()) if MISSING in str(each.longrepr)]
-    if skipped:
-        line = f"{len(skipped)} TESTS SKIPPED: {MISSING}, {HINT}"
-        terminalreporter.write_line(line, red=True, bold=True)
-    without = [
-        each for each in terminalreporter.stats.get("skipped", ()) if NO_POSTGRESQL in str(each.longrepr)
-    ]
-    if without:
-        terminalreporter.write_line(f"{len(without)} TESTS SKIPPED: {NO_POSTGRESQL}", red=True, bold=True)
+    for missing, hint in ((MISSING, f", {HINT}"), (NO_POSTGRESQL, ""), (NO_BROWSER, "")):
+        skipped = [
+            each for each in terminalreporter.stats.get("skipped", ()) if missing in str(each.longrepr)
+        ]
+        if skipped:
+            line = f"{len(skipped)} TESTS SKIPPED: {missing}{hint}"
+            terminalreporter.write_line(line, red=True, bold=True)
 
 
 def demand_kafka() -> None:

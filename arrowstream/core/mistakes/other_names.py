@@ -85,7 +85,11 @@ _STEPS = (
     *("unique", "top_k", "sort", "over", "join_asof"),
 )
 _BUILD = "Pipeline.builder().source(...).sink(...).build() gives what runs; .collect_sync() a frame"
-_GIVES = dict.fromkeys(("build", "run", "run_sync", "collect", "collect_sync", "preview", "explain"), _BUILD)
+_ENDS = (
+    *("build", "run", "run_sync", "collect", "collect_sync", "preview", "sample", "trace", "explain"),
+    "outline",
+)
+_GIVES = dict.fromkeys(_ENDS, _BUILD)
 _STEP_WORDS = dict.fromkeys(_STEPS, _STEP)
 
 _FILE_IN = 'write Source.from_file("path"), whose format is that of the name'
@@ -115,9 +119,10 @@ SINK = {
 PIPELINE = {
     **{name: f"{hint}, before .build()" for name, hint in _STEP_WORDS.items()},
     **dict.fromkeys(
-        ("collect", "collect_sync", "preview", "schema"), "this is a method of the builder, before .sink(...)"
+        ("collect", "collect_sync", "preview", "sample", "schema"),
+        "this is a method of the builder, before .sink(...)",
     ),
-    **dict.fromkeys(("start", "execute", "result", "wait"), "write run_sync(), or await run()"),
+    **dict.fromkeys(("execute", "result", "wait"), "write run_sync(), await run(), or start().wait()"),
     **dict.fromkeys(
         ("cancel", "close", "terminate"), "stop() ends a run gently; cancel the task of run() to abort"
     ),
@@ -212,7 +217,7 @@ MADE_BY = {
 
 UNAWAITED = {
     "Results.collect": "write await builder.collect(), or builder.collect_sync() in code that is not async",
-    "Pipeline.run": "write await pipeline.run(), or pipeline.run_sync() in code that is not async",
+    "Runs.run": "write await pipeline.run(), or pipeline.run_sync() in code that is not async",
 }
 """Hints for a use of what a coroutine function returns, as if it were the result."""
 

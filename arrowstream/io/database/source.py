@@ -102,6 +102,10 @@ class DatabaseSource(SourceSpec):
     def resumable(self) -> bool:
         return self.query.increasing is not None
 
+    @property
+    def at_hand(self) -> bool:
+        return False
+
     def schema(self) -> pl.Schema:
         from arrowstream.io.database.reading.query import OpenQuery
 

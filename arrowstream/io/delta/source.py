@@ -89,6 +89,10 @@ class DeltaSource(SourceSpec):
     def pushdown(self) -> Literal["none", "columns", "query"]:
         return "columns"
 
+    @property
+    def at_hand(self) -> bool:
+        return self.location.local is not None
+
     def schema(self) -> pl.Schema:
         from arrowstream.io.delta.failures import reading
         from arrowstream.io.delta.features import readable_table

@@ -26,6 +26,7 @@ from arrowstream.io.files.reading.progress import Progress
 from arrowstream.io.files.reading.remaining import remaining
 from arrowstream.io.files.reading.watching import WatchingReader
 from arrowstream.io.files.reading.written_paths import in_full
+from arrowstream.io.files.remote.urls import is_url
 from arrowstream.io.files.schema import CHECKED_AT_BUILD, check_path_column, stored_schema
 from arrowstream.io.files.tables import open_file
 from arrowstream.io.files.text.bad.left_out import LeftOut
@@ -57,14 +58,21 @@ class FileSource(FileArguments, SourceSpec):
 
     @property
     def label(self) -> str:
-        paths = ", ".join(map(printable, self.paths))
         try:
             files, format = self._files(), self._first.kind.format
         except ArrowstreamError:
-            return f"file {paths}"
+            return self.brief
         skips = ", bad rows are skipped" if self.bad_rows == "skip" else ""
         watched = "" if self.watch_s is None else f", watched every {self.watch_s:g} s"
-        return f"file {paths} ({format}, {counted(len(files), 'files')}{watched}{skips})"
+        return f"{self.brief} ({format}, {counted(len(files), 'files')}{watched}{skips})"
+
+    @property
+    def brief(self) -> str:
+        return f"file {', '.join(map(printable, self.paths))}"
+
+    @property
+    def at_hand(self) -> bool:
+        return not any(map(is_url, self.paths)) and all(map(can_be_resumed, self.paths))
 
     @property
     def endless(self) -> bool:

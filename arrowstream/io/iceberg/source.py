@@ -83,6 +83,10 @@ class IcebergSource(SourceSpec):
     def pushdown(self) -> Literal["none", "columns", "query"]:
         return "columns"
 
+    @property
+    def at_hand(self) -> bool:
+        return False
+
     def schema(self) -> pl.Schema:
         from arrowstream.io.iceberg.failures import reading
         from arrowstream.io.iceberg.history import columns_of, open_table

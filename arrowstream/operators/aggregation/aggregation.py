@@ -15,26 +15,20 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.core.batch import arrow_schema
-from arrowstream.core.hints import did_you_mean, missing_column
 from arrowstream.core.rows.empty_frames import no_rows
-from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.among_others import among_others, joined, need_values, spread
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
 from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
-from arrowstream.expressions.text import expression_text
 from arrowstream.expressions.tree import DEEPEST, is_row_wise, levels, tree_of
+from arrowstream.operators.aggregation.checks import GROUP, check_depth, output_schema
 from arrowstream.operators.aggregation.expand import columns_of, expanded
+from arrowstream.operators.aggregation.extreme_rows import ExtremeRows
 from arrowstream.operators.aggregation.mergeable import ROW, Fold, Mergeable, mergeable
-from arrowstream.operators.aggregation.reserved_names import check_results
 from arrowstream.operators.aggregation.row_counts import most_rows, too_many
 
-_GROUP = "__group__"
 _KEPT = "__kept__"
 """The state column with the numbers of the rows whose values are kept."""
-_MOST_LEVELS = 600
-"""The most levels of an aggregate: Polars computes it recursively, and overflows its stack at about 1,000."""
 _OPERANDS = ("expr", "left", "right", "predicate", "truthy", "falsy", "input")
 """The fields of a serialised node that hold its operands."""
 
@@ -57,6 +51,10 @@ class Aggregation:
         How each column of state is folded with the `init_row` of one more row; empty if some column cannot be.
     any_order
         Whether state combined in any order gives the same bits.
+    in_parts
+        Whether few rows may be grouped at a time: the state of a group stays small, and has the same bits then.
+    read_by_all
+        The predicate, within a group, of the rows that count; None if all rows do.
     output
         Names and types of the results.
     """
@@ -66,6 +64,8 @@ class Aggregation:
     init_row: tuple[pl.Expr, ...]
     update: tuple[Fold, ...]
     any_order: bool
+    in_parts: bool
+    read_by_all: pl.Expr | None
     output: pl.Schema
     _leaves: tuple[pl.Expr, ...]
     _counts: tuple[str, ...]
@@ -110,8 +110,8 @@ class Aggregation:
         SchemaError
             A column is missing, types do not fit, or a result has a reserved name.
         """
-        _check_depth(step, exprs)
-        output = _output(step, exprs, schema, keys)
+        check_depth(step, exprs)
+        output = output_schema(step, exprs, schema, keys)
         parts = _Parts(schema, in_order)
         results: list[pl.Expr] = []
         whole: list[pl.Expr] = []
@@ -123,14 +123,17 @@ class Aggregation:
                 for_every_row(expr, types) if result is None else result
             )
         kept = columns_of(whole, schema, keys)
+        extreme = ExtremeRows.of(whole, schema) if whole else None
         if whole:
-            parts.keep(kept)
+            parts.keep(kept, extreme)
         return cls(
             tuple(parts.init),
             (pl.col(ROW).min(), *parts.combine),
             tuple(parts.init_row) if parts.has_one else (),
             tuple(parts.update) if parts.has_folds else (),
             parts.any_order,
+            parts.in_parts,
+            None if extreme is None or results else extreme.among(pl.col(extreme.column)),
             output,
             tuple(parts.leaves),
             tuple(parts.counts),
@@ -144,7 +147,7 @@ class Aggregation:
     def state_schema(self, schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
         """Return the schema of keys and state for rows of `schema`."""
         rows = no_rows(pl.Schema({**schema, ROW: pl.Int64()})).lazy()
-        return rows.group_by(list(keys) or pl.lit(0).alias(_GROUP)).agg(*self.init).collect_schema()
+        return rows.group_by(list(keys) or pl.lit(0).alias(GROUP)).agg(*self.init).collect_schema()
 
     def rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows in the form in which `init` and `init_row` compute with them."""
@@ -186,9 +189,9 @@ class Aggregation:
         out = found.select(*(pl.nth(place) for place in range(len(beside))), *self._results)
         if self._whole:
             lists = [pl.col(_kept(name)).alias(name) for name in self._kept]
-            rows = state.select(pl.int_range(pl.len()).alias(_GROUP), pl.col(_KEPT).alias(ROW), *lists)
+            rows = state.select(pl.int_range(pl.len()).alias(GROUP), pl.col(_KEPT).alias(ROW), *lists)
             rows = rows.explode(ROW, *self._kept).sort(ROW).drop(ROW)
-            found = rows.group_by(_GROUP).agg(*self._whole).sort(_GROUP).drop(_GROUP)
+            found = rows.group_by(GROUP).agg(*self._whole).sort(GROUP).drop(GROUP)
             out = out.hstack(found) if out.width else found
         names = out.columns[: len(beside)]
         return out.select(*names, *(pl.col(name).cast(dtype) for name, dtype in self.output.items()))
@@ -213,6 +216,7 @@ class _Parts:
         self.update: list[Fold] = ["min"]
         self.has_folds = True
         self.any_order = True
+        self.in_parts = True
         self.leaves: list[pl.Expr] = []
         self.counts: list[str] = []
 
@@ -286,15 +290,21 @@ class _Parts:
         self.has_folds = self.has_folds and bool(leaf.init_row and leaf.update)
         self.update += leaf.update
         self.any_order = self.any_order and leaf.any_order
+        self.in_parts = self.in_parts and leaf.any_order
         self.leaves.append(leaf.finalize(*names).alias(name))
         self.counts += names if leaf.counts else []
 
-    def keep(self, columns: Sequence[str]) -> None:
-        """Keep the values of these columns and the numbers of their rows, as lists."""
+    def keep(self, columns: Sequence[str], extreme: ExtremeRows | None) -> None:
+        """Keep the values of these columns and the numbers of their rows, as lists, for all or the extreme rows."""
         for source, own in ((ROW, _KEPT), *((name, _kept(name)) for name in columns)):
-            self.init.append(pl.col(source).implode().alias(own))
-            self.combine.append(pl.col(own).explode().implode().alias(own))
+            values, lists = pl.col(source), pl.col(own).explode()
+            if extreme is not None:
+                values = values.filter(extreme.among(pl.col(extreme.column)))
+                lists = lists.filter(extreme.among(pl.col(_kept(extreme.column)).explode()))
+            self.init.append(values.implode().alias(own))
+            self.combine.append(lists.implode().alias(own))
         self.has_one = self.has_folds = self.any_order = False
+        self.in_parts = self.in_parts and extreme is not None
 
 
 def _leaf(text: str) -> str:
@@ -305,39 +315,3 @@ def _leaf(text: str) -> str:
 def _kept(name: str) -> str:
     """Return the name of the state column with the kept values of a column, as lists."""
     return f"__kept_{name}__"
-
-
-def _check_depth(step: str, exprs: Sequence[pl.Expr]) -> None:
-    for expr in exprs:
-        try:
-            found = levels(tree_of(expr))
-        except pl.exceptions.PolarsError:
-            continue  # it holds a Python function
-        if found > _MOST_LEVELS:
-            raise PlanError(
-                f"an aggregate of {step} is nested too deeply",
-                expected=f"at most {_MOST_LEVELS} levels of functions and operators, some 300 joined terms",
-                found=f"{found} levels",
-                hint="compute what is aggregated in with_columns(...) before",
-            )
-
-
-def _output(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
-    frame = no_rows(schema).lazy()
-    by: list[Any] = list(keys) or [pl.lit(0).alias(_GROUP)]
-    try:
-        whole = frame.group_by(by).agg(*exprs).collect_schema()
-        # Group by an empty column: a literal key would make one empty group, in which `get` fails.
-        no_rows(pl.Schema({**schema, _GROUP: pl.Int32()})).group_by(list(keys) or _GROUP).agg(*exprs)
-        arrow_schema(whole)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
-        message, missing = str(error).split("\n\n")[0], missing_column(error)
-        raise SchemaError(
-            f"{step} does not fit the columns that come in",
-            expected=f"aggregations over {', '.join(f'{name}: {dtype}' for name, dtype in schema.items())}",
-            found=f"{message}, in {', '.join(map(expression_text, exprs))}",
-            hint=None if missing is None else did_you_mean(missing, schema),
-        ) from None
-    names = list(whole)[len(by) :]
-    check_results(step, names)
-    return pl.Schema({name: whole[name] for name in names})

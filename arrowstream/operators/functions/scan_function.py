@@ -69,6 +69,10 @@ class ScanFunction(Operator):
             )
         return cls(functions[0], _checked(state, PlanError))
 
+    @property
+    def at_hand(self) -> bool:
+        return False
+
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         try:
             result = self.fn(pl.DataFrame(schema=schema), self.state)

@@ -73,6 +73,10 @@ class FunctionStep(Operator):
     def frames(result: Any) -> Iterable[Any]:
         """Return the frames that a result of `fn` stands for."""
 
+    @property
+    def at_hand(self) -> bool:
+        return self.schema is not None or bool(self.learnt)
+
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         convert = to_form(self.frame)
         declared = declared_schema(self.name, self.schema)

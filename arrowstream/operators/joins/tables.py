@@ -14,6 +14,11 @@ class JoinTable(ABC):
     __slots__ = ()
 
     @property
+    def at_hand(self) -> bool:
+        """True if `schema` runs no function of the user and connects to nothing."""
+        return True
+
+    @property
     @abstractmethod
     def schema(self) -> pl.Schema:
         """Names and types of its columns, known before it is loaded."""

@@ -14,7 +14,7 @@ import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.windows.dense_groups import dense_groups
-from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, cut_all
+from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, cut_all, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics, RunStore
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, owned, with_own_text
@@ -24,6 +24,9 @@ from arrowstream.state.spill_file import RowsInFile
 _ASIDE_ROWS = 1 << 20
 _ASIDE_BYTES = 64 << 20
 """The most rows, and bytes, that are buffered before they are grouped."""
+
+_PART_ROWS = 1 << 16
+"""The most rows that are buffered before they are grouped without keys: nothing is hashed, and fewer rows wait."""
 
 _CUTS = 4
 """Copies that cutting panes off may cost per buffered row, on average, before the buffer is grouped."""
@@ -65,6 +68,10 @@ class Aggregates(Grouping):
         return self._aggregation.reads
 
     def reduced(self, rows: Sequence[Rows]) -> pl.DataFrame:
+        counts = self._aggregation.read_by_all
+        if counts is not None and not self._keys:
+            # Without keys, a pane has the same place wherever its first row is.
+            rows = [_those_that_count(part, counts) for part in rows]
         return self._grouped(rows, self._aggregation.init, self._aggregation.init_row)
 
     def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
@@ -77,6 +84,13 @@ class Aggregates(Grouping):
         update = self._aggregation.update
         groups = dense_groups(parts, self._keys, values, update) if update else None
         return by_pane(parts, self._keys, exprs, self._aggregation.any_order) if groups is None else groups
+
+
+def _those_that_count(rows: Rows, counts: pl.Expr) -> Rows:
+    """Return the rows of each pane for which a predicate holds within it: at least one for each pane."""
+    if rows.low == rows.high:
+        return rows._replace(frame=rows.frame.filter(counts))
+    return rows._replace(frame=rows.frame.filter(counts.over(PANE)))
 
 
 class PaneStore:
@@ -92,9 +106,23 @@ class PaneStore:
         The expression of a row's pane, Int64.
     memory
         The memory that holds rows and groups.
+    in_parts
+        Whether few rows may be grouped at a time, at little cost.
+    ordered
+        Whether the groups of a pane are put into the order of their first rows, which panes taken several times need.
     """
 
-    def __init__(self, keys: Sequence[str], grouping: Grouping, pane: pl.Expr, memory: StateMemory) -> None:
+    def __init__(
+        self,
+        keys: Sequence[str],
+        grouping: Grouping,
+        pane: pl.Expr,
+        memory: StateMemory,
+        in_parts: bool = False,
+        ordered: bool = False,
+    ) -> None:
+        self._in_parts = in_parts
+        self._ordered = ordered
         self._grouping = grouping
         self._pane = pane.alias(PANE)
         self._columns = list(dict.fromkeys((*keys, *grouping.reads)))
@@ -142,7 +170,8 @@ class PaneStore:
         """Add at least one row, with a column `ROW`; the panes of the rows reach from `low` to `high`."""
         part = rows[self._columns] if low == high else rows.select(self._pane, *self._columns)
         self._put_aside(Rows(low, high, part))
-        if self._aside_rows >= _ASIDE_ROWS or self._aside_bytes >= min(_ASIDE_BYTES, self._memory.half):
+        most = _PART_ROWS if self._in_parts else _ASIDE_ROWS
+        if self._aside_rows >= most or self._aside_bytes >= min(_ASIDE_BYTES, self._memory.half):
             # The other half of the memory is for runs.
             self._group_all()
 
@@ -218,4 +247,5 @@ class PaneStore:
         return parts
 
     def _reduced(self, rows: list[Rows]) -> Run:
-        return Run.of(with_own_text(self._grouping.reduced(rows)))
+        groups = self._grouping.reduced(rows)
+        return Run.of(with_own_text(in_order(groups) if self._ordered else groups))

@@ -28,6 +28,7 @@ from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
+from arrowstream.state.close_integers import is_integer
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
@@ -135,7 +136,13 @@ class _TimeWindows(Process):
         self._pane_of_row = grid.panes()
         self._memory = memory
         self._store = PaneStore(
-            operator.by, Aggregates(operator.by, aggregation), self._pane_of_row, self._memory
+            operator.by,
+            Aggregates(operator.by, aggregation),
+            self._pane_of_row,
+            memory,
+            in_parts=aggregation.in_parts and not operator.by,
+            # Only keys that are integers are merged in the order of their panes (`slotted_groups`).
+            ordered=grid.per_size > 1 and all(is_integer(schema[name]) for name in operator.by),
         )
         self._late = LateRows(schema)
         self._timeless = TimelessRows(operator.null_times, time, self._late)

@@ -235,13 +235,21 @@ class Placement:
 
     def explain(self) -> str:
         """Return the backend and the reason; after the first measurement also the fitted costs."""
-        lines = [f"backend: {self._reason or self._crossovers()}"]
-        measured = [
-            f"{name} {cost} ({cost.samples:,} batches)" for name, cost in self._costs.items() if cost.samples
-        ]
+        lines = [f"backend: {self.reason}"]
+        measured = [f"{name} {cost} ({cost.samples:,} batches)" for name, cost in self.measured.items()]
         if measured:
             lines.append(f"costs: {', '.join(measured)}")
         return "\n".join(lines)
+
+    @property
+    def reason(self) -> str:
+        """The backend and the reason for it: pinned, the only one, or the cheapest for each range of rows."""
+        return self._reason or self._crossovers()
+
+    @property
+    def measured(self) -> dict[str, LineCost]:
+        """The cost of each backend that has run a batch."""
+        return {name: cost for name, cost in self._costs.items() if cost.samples}
 
     def _crossovers(self) -> str:
         """Return the cheapest backend for each range of rows, in words: the lower envelope of the lines."""

@@ -145,7 +145,7 @@ class Acknowledgements:
             if source.barrier_position is not None:
                 await source.acknowledge(source.barrier_position)
         except FAILURES as error:
-            source.counters.errors += 1
+            source.counters.record_error(error)
             _log.warning(
                 "%s does not take note of the rows that the sinks have, and will be asked again: %s",
                 source.counters.name,

@@ -224,7 +224,7 @@ class RunningSink:
 
     def _failed(self, batch: Batch, error: BaseException) -> BaseException:
         """Count a failure, and the rows that were written all the same; return the error that names it."""
-        self.counters.errors += 1
+        self.counters.record_error(error)
         if isinstance(error, UndeliveredRows):
             self.counters.record_output(batch.slice(0, batch.num_rows - error.rows))
         return stage_error(self.counters.name, batch, error, SinkError)

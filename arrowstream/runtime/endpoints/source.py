@@ -263,7 +263,7 @@ class RunningSource:
         return element
 
     def _failed(self, error: BaseException) -> BaseException:
-        self.counters.errors += 1
+        self.counters.record_error(error)
         return stage_error(self._failing(error), None, error, SourceError)
 
     async def _next_or_barrier(self, reading: Awaitable[Element | None] | None) -> Element | None:

@@ -71,7 +71,7 @@ class RunningRouter(WaitingOutput):
             else:
                 parts, busy_ns = await self._threads.call(measured, self._clock.now_ns, self._route, batch)
         except FAILURES as error:
-            self.counters.errors += 1
+            self.counters.record_error(error)
             raise stage_error(self.counters.name, batch, error) from error
         self._times.observe(rows, busy_ns)
         self.counters.rows_in += rows

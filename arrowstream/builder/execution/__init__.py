@@ -1,0 +1,1 @@
+"""How a pipeline that is built runs, and how its steps are looked at."""

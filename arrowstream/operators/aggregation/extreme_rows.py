@@ -1,0 +1,98 @@
+"""Aggregates that read only the rows with the largest or smallest value of a column: the others need not be kept.
+
+``pl.col("bidder").filter(pl.col("price") == pl.col("price").max())`` is such an aggregate. A row that has a smaller
+price than another one of its group never counts, whatever rows come later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from arrowstream.core.rows.number_types import NUMBERS, TIMES
+from arrowstream.expressions.tree import DEEPEST, is_row_wise, levels, tree_of
+
+_ORDERED = NUMBERS | TIMES | {pl.String}
+"""Types of which the extreme of a part of the rows, taken again, is that of all rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtremeRows:
+    """The rows of a group in which a column has its extreme.
+
+    Parameters
+    ----------
+    column
+        The column.
+    extreme
+        The largest value, or the smallest one. That of floats is NaN only where all values are.
+    """
+
+    column: str
+    extreme: Literal["max", "min"]
+
+    @classmethod
+    def of(cls, exprs: Sequence[pl.Expr], schema: pl.Schema) -> ExtremeRows | None:
+        """Return the rows that all expressions read, and no others; None if there are none such.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream.operators.aggregation.extreme_rows import ExtremeRows
+        >>> price, schema = pl.col("price"), pl.Schema({"price": pl.Int64, "bidder": pl.Int64})
+        >>> ExtremeRows.of([pl.col("bidder").filter(price == price.max()).first()], schema)
+        ExtremeRows(column='price', extreme='max')
+        >>> ExtremeRows.of([pl.col("bidder").filter(price == price.max()), pl.col("bidder")], schema) is None
+        True
+        """
+        found = {_read_by(expr) for expr in exprs}
+        rows = found.pop() if len(found) == 1 else None
+        return rows if rows is not None and schema[rows.column].base_type() in _ORDERED else None
+
+    def among(self, values: pl.Expr) -> pl.Expr:
+        """Return the predicate of these rows, given the column's values; all rows of a group without a value."""
+        return values.eq_missing(getattr(values, self.extreme)())
+
+
+def _read_by(expr: pl.Expr) -> ExtremeRows | None:
+    try:
+        tree = tree_of(expr)
+    except pl.exceptions.PolarsError:
+        return None  # it holds a Python function
+    return _filtered(tree) if levels(tree) <= DEEPEST else None
+
+
+def _filtered(node: Any) -> ExtremeRows | None:
+    """Return the rows to which a node filters everything that it reads.
+
+    Counts are left out: before Polars 2, whether nulls count depends on the other rows.
+    """
+    match node:
+        case {"Filter": {"input": values, "by": predicate}}:
+            return _extreme(predicate) if is_row_wise(values) else None
+        case {"Alias": [inner, _]} | {"Sort": {"expr": inner}}:
+            return _filtered(inner)
+        case {"Agg": {"First": inner} | {"Last": inner}}:
+            return _filtered(inner)
+        case _:
+            return None
+
+
+def _extreme(predicate: Any) -> ExtremeRows | None:
+    match predicate:
+        case {"BinaryExpr": {"left": values, "op": "Eq", "right": {"Agg": extreme}}}:
+            pass
+        case {"BinaryExpr": {"left": {"Agg": extreme}, "op": "Eq", "right": values}}:
+            pass
+        case _:
+            return None
+    match values, extreme:
+        case {"Column": str(column)}, {"Max": {"input": same, "propagate_nans": False}} if same == values:
+            return ExtremeRows(column, "max")
+        case {"Column": str(column)}, {"Min": {"input": same, "propagate_nans": False}} if same == values:
+            return ExtremeRows(column, "min")
+        case _:
+            return None

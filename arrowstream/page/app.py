@@ -1,0 +1,152 @@
+"""The web application of the live page: its files, and what they ask for, as JSON."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from arrowstream.page.answers import Answers
+from arrowstream.page.files import asset, page_style
+
+_HEADERS: Final = {
+    # Nothing but this server is asked for anything, and no markup from rows could do anything either.
+    b"content-security-policy": b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    b"img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    b"cache-control": b"no-store",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+}
+
+_COOKIE: Final = "arrowstream_token"
+
+_MOST_ROWS: Final = 1_000
+"""Largest number of last rows that are sent."""
+
+
+def application(answers: Answers, hosts: tuple[str, ...] | None, token: str | None) -> Starlette:
+    """Return the application.
+
+    Parameters
+    ----------
+    answers
+        What is shown.
+    hosts
+        The names under which the page may be asked for; None for any. A page of another site, whose name was made to
+        point at this machine, asks with its own name.
+    token
+        What the address must have as ``?token=``, or None if everybody who reaches the port may look.
+    """
+    middleware = [Middleware(_Headers)]
+    if hosts is not None:
+        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False))
+    if token is not None:
+        middleware.append(Middleware(_Token, token=token))
+    return Starlette(
+        routes=[
+            Route("/", _file("page.html", "text/html")),
+            Route("/start.js", _file("start.js", "text/javascript")),
+            Route("/page.js", _file("page.js", "text/javascript")),
+            Route("/page.css", _text(page_style, "text/css")),
+            Route("/state", _json(answers.state)),
+            Route("/graph", _json(answers.graph)),
+            Route("/history", _json(answers.history)),
+            Route("/tail", _tail(answers)),
+            Route("/stop", _stop(answers), methods=["POST"]),
+        ],
+        middleware=middleware,
+    )
+
+
+Answer = Callable[[Request], Response]
+"""What answers a request, on a worker thread of the server."""
+
+
+def _file(name: str, kind: str) -> Answer:
+    return _text(lambda: asset(name), kind)
+
+
+def _text(make: Callable[[], str], kind: str) -> Answer:
+    def answer(request: Request) -> Response:
+        return Response(make(), media_type=kind)
+
+    return answer
+
+
+def _json(make: Callable[[], Any]) -> Answer:
+    def answer(request: Request) -> Response:
+        return Response(msgspec.json.encode(make()), media_type="application/json")
+
+    return answer
+
+
+def _tail(answers: Answers) -> Answer:
+    def answer(request: Request) -> Response:
+        stage = request.query_params.get("stage", "")
+        rows = request.query_params.get("rows", "20")
+        if not (rows.isascii() and rows.isdecimal()) or not 1 <= int(rows) <= _MOST_ROWS:
+            return PlainTextResponse(f"rows must be from 1 to {_MOST_ROWS:,}", status_code=400)
+        if not answers.has_stage(stage):
+            return PlainTextResponse("the run has no stage of this name", status_code=404)
+        return _json(lambda: answers.tail(stage, int(rows)))(request)
+
+    return answer
+
+
+def _stop(answers: Answers) -> Answer:
+    def answer(request: Request) -> Response:
+        # A form of another site cannot send this header.
+        if "x-arrowstream" not in request.headers:
+            return PlainTextResponse("the header X-Arrowstream is missing", status_code=403)
+        answers.stop()
+        return Response(status_code=204)
+
+    return answer
+
+
+class _Headers:
+    """Adds the headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_HEADERS.items()]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class _Token:
+    """Refuses who does not know the token. Who brings it in the address gets it as a cookie, too."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        given = request.query_params.get("token")
+        known = given if given is not None else request.cookies.get(_COOKIE, "")
+        if not hmac.compare_digest(known.encode(), self._token.encode()):
+            answer: ASGIApp = PlainTextResponse(
+                "open the address with its token, as it was printed", status_code=403
+            )
+        elif given is not None:
+            # The token leaves the address bar, the history and what is copied from them.
+            answer = Response(status_code=303, headers={"location": request.url.path})
+            answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
+        else:
+            answer = self._app
+        await answer(scope, receive, send)

@@ -1,0 +1,54 @@
+"""A run in a cell of a notebook: the live view, and for those who cannot show it, HTML that is written anew."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+from arrowstream.display.running import running_html, running_text
+from arrowstream.page.widget import live_widget
+from arrowstream.runtime.background.running import Running
+
+_EVERY: Final = 1.0
+"""Time between two states of the HTML, in seconds."""
+
+
+def show_in_cell(running: Running) -> None:
+    """Show a run in the output of the current cell.
+
+    With anywidget (extra ``notebook``) it is the live view. The HTML next to it is for notebooks without widgets and
+    for files on disk: it is written anew once a second without anywidget, and else at the end of the run.
+
+    Parameters
+    ----------
+    running
+        The run.
+    """
+    from IPython.display import display
+
+    widget = _widget_of(running)
+
+    def bundle() -> dict[str, Any]:
+        return {"text/plain": running_text(running), "text/html": running_html(running), **widget}
+
+    handle = display(bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+    if handle is None or running.done:  # no notebook is there, or nothing will change
+        return
+
+    def follow() -> None:
+        while not running.join(None if widget else _EVERY):
+            handle.update(bundle(), raw=True)
+        handle.update(bundle(), raw=True)
+
+    threading.Thread(target=follow, name="arrowstream-cell", daemon=True).start()
+
+
+def _widget_of(running: Running) -> dict[str, Any]:
+    """Return what a notebook needs to show the live view; nothing without anywidget."""
+    try:
+        widget = live_widget(running)
+    except ImportError:
+        return {}
+    made: Any = widget._repr_mimebundle_() or {}
+    data = made[0] if isinstance(made, tuple) else made
+    return {kind: value for kind, value in data.items() if kind.startswith("application/")}

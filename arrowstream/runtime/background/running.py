@@ -1,0 +1,99 @@
+"""`Running`: a run in the background, and what it has done so far."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from arrowstream.core.mistakes.explain import explain_calls
+from arrowstream.plan.outline import Outline
+from arrowstream.runtime.background.history import SAMPLE_SECONDS
+from arrowstream.runtime.background.thread import Background
+from arrowstream.runtime.background.watched import Watched
+from arrowstream.runtime.report import RunReport
+from arrowstream.runtime.run import Run
+
+if TYPE_CHECKING:
+    from altair import VConcatChart
+
+
+@explain_calls
+class Running(Background, Watched):
+    """A run in the background. Make one with `Pipeline.start`; every method may be called from any thread.
+
+    In a ``with`` block, leaving the block stops the run gently and waits for it; an exception inside ends it at once.
+    ``async with`` and ``await running`` do the same in async code, without blocking its loop.
+
+    An error of the run is raised by `wait`, ``await`` and the end of a block, and is in `error`. If nobody waits when
+    the run fails, it is logged as an error. A run that is still going on when the program exits is ended at once:
+    nothing half-written is visible, and a warning is logged.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> from arrowstream import Pipeline, Sink, Source
+    >>> source = Source.from_frame(pl.DataFrame({"x": [1, 2, 3]}))
+    >>> pipeline = Pipeline.builder().source(source).filter(pl.col("x") > 1).sink(Sink.to_fn(len)).build()
+    >>> running = pipeline.start()
+    >>> running.wait().rows_out, running.done
+    (2, True)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Run,
+        execute: Callable[[], Coroutine[Any, Any, RunReport]],
+        outline: Callable[[], Outline],
+        passing: Callable[[], Mapping[str, pl.Schema]],
+    ) -> None:
+        """Prepare the run; `begin` starts it.
+
+        Parameters
+        ----------
+        name
+            The pipeline's name.
+        run
+            The run.
+        execute
+            Returns the coroutine that executes it, once.
+        outline
+            Returns the outline of the pipeline.
+        passing
+            Returns the schema of the rows that pass at each node, by id, as far as they are known.
+        """
+        Background.__init__(self, name, run, execute)
+        Watched.__init__(self, name, run, outline, passing)
+
+    async def _look_regularly(self) -> None:
+        while True:
+            self._sample()
+            self._taps.drop_forgotten()
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    def _look_last(self) -> None:
+        self._sample()
+        self._taps.end()
+
+    def plot(self) -> VConcatChart:
+        """Return a chart of the history: rows a second, busy share, queues and latency of every stage over time.
+
+        Raises
+        ------
+        MissingExtra
+            altair is not installed (extra ``notebook``).
+        """
+        from arrowstream.runtime.background.charts import history_chart
+
+        return history_chart(self.history(), self.name)
+
+    def _ipython_display_(self) -> None:
+        """Show the run live in the output of a notebook's cell; elsewhere its text."""
+        import_module("arrowstream.page.cell").show_in_cell(self)
+
+    def __repr__(self) -> str:
+        return f"<Running {self.state}: {self.metrics()}>"
