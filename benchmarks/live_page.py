@@ -1,8 +1,8 @@
-"""What the live page costs a run: none, a page that nobody looks at, and one that is looked at.
+"""What the live page costs a run: a page that nobody looks at, one that is open, and one with a stage that is chosen.
 
-The same job runs three times a round: without a page, with one, and with one that another process asks for the state
-and the last rows of a stage once a second, as a browser does. Processor time of the whole process, the page's server
-included, because what else runs on the machine moves the wall clock by more; which of the three comes first changes
+The same job runs four times a round: without a page, with one, and with one that another process asks once a second, as
+a browser does: for the state, and, if a stage is chosen, for its last rows. Processor time of the whole process, the page's server
+included, because what else runs on the machine moves the wall clock by more; which of the four comes first changes
 from round to round. Of the rounds' own shares the median counts.
 """
 
@@ -23,12 +23,18 @@ from benchmarks.harness import Figure, Scale, Section
 _ROWS = 1_000
 _BATCHES = {"full": 100_000, "quick": 40_000, "tiny": 3}
 _ROUNDS = {"full": 12, "quick": 7, "tiny": 2}
-_MODES = ("none", "page", "viewer")
+_MODES: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "closed": (),
+    "open": ("state",),
+    "chosen": ("state", "tail?stage=sink&rows=20"),
+}
+"""What is asked for once a second."""
 
 _VIEWER = """
 import sys, time, urllib.request
 while True:
-    for path in ("state", "tail?stage=sink&rows=20"):
+    for path in sys.argv[2:]:
         with urllib.request.urlopen(sys.argv[1] + path) as answer:
             answer.read()
     print("seen", flush=True)
@@ -46,29 +52,36 @@ def run(scale: Scale) -> Section:
     builder = Pipeline.builder().source(source).map(x=DOUBLED).backend("arrow").filter(LARGE).backend("arrow")
     pipeline = builder.sink(Sink.to_fn(lambda batch: None)).build()
     pipeline.run_sync()
-    seen: list[int] = []
+    seen: dict[str, list[int]] = {"open": [], "chosen": []}
+    names = tuple(_MODES)
     processor: dict[str, list[float]] = {mode: [] for mode in _MODES}
     wall: dict[str, list[float]] = {mode: [] for mode in _MODES}
     for number in range(_ROUNDS[scale]):
-        for mode in _MODES[number % 3 :] + _MODES[: number % 3]:
+        for mode in names[number % 4 :] + names[: number % 4]:
             with _page(pipeline, mode, seen):
                 begin, used = time.perf_counter(), time.process_time()
                 pipeline.run_sync()
                 processor[mode].append(time.process_time() - used)
                 wall[mode].append(time.perf_counter() - begin)
-    whole = statistics.median(processor["none"])
-    asked = f"asked {statistics.median(seen):.0f} times in {statistics.median(wall['viewer']):.1f} s"
+    notes = {"closed": f"{statistics.median(processor['none']):.2f} s without a page"}
+    for mode, counts in seen.items():
+        notes[mode] = f"asked {statistics.median(counts):.0f} times in {statistics.median(wall[mode]):.1f} s"
     return Section(
         f"Live page, at batches of {_ROWS:,} rows (map + filter, in memory; processor time)",
         (
-            _figure("page that nobody looks at", processor, wall, "page", f"{whole:.2f} s without a page"),
-            _figure("page that is looked at", processor, wall, "viewer", asked),
+            _figure("page that nobody looks at", processor, wall, "closed", notes),
+            _figure("page that is open", processor, wall, "open", notes),
+            _figure("page with a stage that is chosen", processor, wall, "chosen", notes),
         ),
     )
 
 
 def _figure(
-    what: str, processor: dict[str, list[float]], wall: dict[str, list[float]], mode: str, note: str
+    what: str,
+    processor: dict[str, list[float]],
+    wall: dict[str, list[float]],
+    mode: str,
+    notes: dict[str, str],
 ) -> Figure:
     low, share, high = statistics.quantiles(_shares(processor, mode))
     walls = statistics.median(_shares(wall, mode))
@@ -78,7 +91,7 @@ def _figure(
         share,
         "%",
         at_most=2,
-        note=f"half of {count} rounds between {low:.1f} and {high:.1f} %; by the clock {walls:.1f} %; {note}",
+        note=f"half of {count} rounds between {low:.1f} and {high:.1f} %; by the clock {walls:.1f} %; {notes[mode]}",
     )
 
 
@@ -88,13 +101,13 @@ def _shares(measured: dict[str, list[float]], mode: str) -> list[float]:
 
 
 @contextmanager
-def _page(pipeline: Pipeline, mode: str, seen: list[int]) -> Iterator[None]:
+def _page(pipeline: Pipeline, mode: str, seen: dict[str, list[int]]) -> Iterator[None]:
     """A page of the pipeline and somebody who looks at it, as the mode says; how often is added to `seen`."""
     with nullcontext() if mode == "none" else pipeline.serve(port=0) as page:
-        if page is None or mode == "page":
+        if page is None or mode == "closed":
             yield
             return
-        command = [sys.executable, "-c", _VIEWER, page.url]
+        command = [sys.executable, "-c", _VIEWER, page.url, *_MODES[mode]]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as viewer:
             assert viewer.stdout is not None
             assert viewer.stdout.readline() == "seen\n"
@@ -102,4 +115,4 @@ def _page(pipeline: Pipeline, mode: str, seen: list[int]) -> Iterator[None]:
                 yield
             finally:
                 viewer.kill()
-                seen.append(len(viewer.stdout.readlines()))
+                seen[mode].append(len(viewer.stdout.readlines()))
