@@ -1,9 +1,9 @@
-"""What the live page costs a run: a page that nobody looks at, one that is open, and one with a stage that is chosen.
+"""What the live page costs a run: one that nobody looks at, one that is open, and one with a stage that is chosen.
 
-The same job runs four times a round: without a page, with one, and with one that another process asks once a second, as
-a browser does: for the state, and, if a stage is chosen, for its last rows. Processor time of the whole process, the page's server
-included, because what else runs on the machine moves the wall clock by more; which of the four comes first changes
-from round to round. Of the rounds' own shares the median counts.
+The same job runs four times a round: without a page, with one, and with one that another process asks once a second,
+as a browser does: for the state, and, if a stage is chosen, for its last rows. Processor time of the whole process,
+the page's server included, because what else runs on the machine moves the wall clock by more; which of the four
+comes first changes from round to round. Of the rounds' own shares the median counts.
 """
 
 from __future__ import annotations
