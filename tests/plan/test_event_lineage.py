@@ -28,7 +28,10 @@ TIMED: dict[str, tuple[Callable[[Builder], Builder], str]] = {
         "ts_at",
     ),
     "all with a suffix": (lambda rows: rows.select(pl.all().name.suffix("_at"), k="k"), "ts_at"),
-    "some with a prefix": (lambda rows: rows.with_columns(pl.selectors.integer().name.prefix("at_")), "at_ts"),
+    "some with a prefix": (
+        lambda rows: rows.with_columns(pl.selectors.integer().name.prefix("at_")),
+        "at_ts",
+    ),
     "all with names by a function": (
         lambda rows: rows.select(pl.all().name.map(lambda name: name + "_at"), k="k"),
         "ts_at",

@@ -41,7 +41,8 @@ _UNITS_AND_ZONES = {"CastTimeUnit", "ConvertTimeZone", "ReplaceTimeZone"}
 def event_times(graph: Graph, coming: Times | None = None) -> Times | None:
     """Return the columns that hold event time; None if any column may be it.
 
-    That is so if no watermark can come, and after columns of event time got names that only a schema tells. A step that cannot be looked into, such as a function, is taken to keep the names of columns of event time.
+    That is so if no watermark can come, and after columns of event time got names that only a schema tells. A step
+    that cannot be looked into, such as a function, is taken to keep the names of columns of event time.
 
     Parameters
     ----------
