@@ -532,6 +532,7 @@ def test_an_input_that_was_idle_at_a_stop_is_waited_for_again() -> None:
     assert len(rows_of(list(again.process(Batch(PAID), 1)))) == 1 and again.take_late() is None
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("within", [0, 1, 40])
 @pytest.mark.parametrize("step", [1, 1_000, 1_000_000])
 @pytest.mark.parametrize("ahead", [1_000, 200])
