@@ -205,10 +205,8 @@ def _source(expr: pl.Expr) -> str | None:
 
 
 def _copied(node: Any) -> Any:
-    """Return what a node copies under another name or as another type; None for any other node."""
+    """Return what a node copies as another type; None for any other node."""
     match node:
-        case {"Alias": [inner, _]} | {"KeepName": inner} | {"RenameAlias": {"expr": inner}}:
-            return inner
         case {"Cast": {"expr": inner}}:
             return inner
         case {"Function": {"input": [inner, *_], "function": "ToPhysical" | {"SetSortedFlag": _}}}:
