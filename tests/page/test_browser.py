@@ -113,9 +113,10 @@ def test_all_figures_of_the_stages_are_in_sight_and_numbers_are_aligned(page: Pa
     with fed.pipeline.serve(port=0) as served, fed.pipeline.start():
         page.goto(served.url)
         page.get_by_role("row").get_by_role("button", name="filter", exact=True).click()
+        detail = page.get_by_role("region", name="details of a stage")
+        expect(detail).to_contain_text("no rows have passed since")
         aside(fed.send, 2, 400)
-        cells = page.get_by_role("region", name="details of a stage").get_by_role("cell", name="400")
-        expect(cells).to_have_class("as-number")
+        expect(detail.get_by_role("cell", name="400")).to_have_class("as-number")
         last = page.get_by_role("columnheader", name="errors").bounding_box()
         assert last is not None and last["x"] + last["width"] <= 1300
 
