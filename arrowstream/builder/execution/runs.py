@@ -254,7 +254,11 @@ class Runs(ServesMetrics):
                 return await self._execute_run(run, False)
 
         running = Running(self.name, run, execute, self.outline, self._passing)
-        return running.begin()
+        try:
+            return running.begin()
+        except BaseException:  # it may not have come to leave what is around it
+            around.close()
+            raise
 
     def stop(self) -> None:
         """Stop every run of this pipeline gently, from any thread: batches in flight are delivered.
@@ -285,7 +289,7 @@ class Runs(ServesMetrics):
     def _show(self, watched: Watched) -> None:
         """Show a run that begins to all who look."""
         self._latest = weakref.ref(watched)
-        for viewer in self._viewers:
+        for viewer in tuple(self._viewers):
             viewer.see(watched)
 
     async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
