@@ -46,6 +46,8 @@ class Runs(ServesMetrics):
         self._settings = settings
         self.checkpoint: CheckpointOptions | None = None
         """The checkpoints of runs that do not ask for others, as a job file has them."""
+        self.hide: Callable[[str], str] = str
+        """Masks secrets in what the live page shows, as a job knows them."""
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
         self._latest: weakref.ref[Watched] | None = None
@@ -279,7 +281,7 @@ class Runs(ServesMetrics):
     def viewer(self) -> Iterator[LatestRun]:
         """Yield what shows the latest run of this pipeline, and each one that begins inside of the block."""
         watched = None if self._latest is None else self._latest()
-        viewer = LatestRun(self.name, self.outline, watched)
+        viewer = LatestRun(self.name, self.outline, watched, self.hide)
         self._viewers.append(viewer)
         try:
             yield viewer
