@@ -210,4 +210,7 @@ def test_the_rows_that_a_table_adds_to_come_from_those_that_have_its_key() -> No
     assert left.steps[1].rows == (0, 1, 1, 2) and left.steps[1].dropped == ()
     sizes = pl.DataFrame({"cents": [0, 1000], "size": ["small", "large"]})
     cents = bids().select("item", cents=(pl.col("price") * 100).cast(pl.Int64))
-    assert [cells[2] for cells in cents.join_asof(sizes, on="cents").trace(2).cells()] == ["size=small", "size=large"]
+    assert [cells[2] for cells in cents.join_asof(sizes, on="cents").trace(2).cells()] == [
+        "size=small",
+        "size=large",
+    ]

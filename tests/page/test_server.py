@@ -160,7 +160,12 @@ def test_half_characters_are_shown_as_escapes() -> None:
     def failing(rows: Any) -> None:
         raise ValueError("no \udcff.csv")
 
-    pipeline = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"x": [1]}))).sink(Sink.to_fn(failing)).build()
+    pipeline = (
+        Pipeline.builder()
+        .source(Source.from_frame(pl.DataFrame({"x": [1]})))
+        .sink(Sink.to_fn(failing))
+        .build()
+    )
     with pipeline.serve(port=0) as served:
         assert pipeline.start().join(60)
         state = Client(served).json("/state")

@@ -80,6 +80,7 @@ class View {
     this.selected = null;
     this.outline = null;
     this.ended = false;
+    this.asking = new Set(); // what is being asked for
     this.build();
   }
 
@@ -118,6 +119,7 @@ class View {
       });
     }
     this.mark();
+    if (this.selected !== null) this.describe(); // its columns may be known only now
   }
 
   async begin() {
@@ -134,7 +136,7 @@ class View {
       this.rates.clear();
       this.tail = null;
     }
-    if (again || state.planned !== this.outline.planned) await this.draw();
+    if (again || state.planned !== this.outline.planned) this.askFor(() => this.draw(), "graph");
     this.title.textContent = state.name;
     document.title = `${state.name} · ${state.state}`;
     this.status.textContent = state.state;
@@ -145,8 +147,21 @@ class View {
     for (const stage of state.stages) this.showStage(stage, going);
     for (const [id, row] of this.rows) if (!state.stages.some((stage) => stage.id === id)) { row.line.remove(); this.rows.delete(id); }
     this.state = state;
-    if (this.selected !== null) await this.refresh();
+    if (this.selected !== null) this.askFor(() => this.refresh(), "rows");
     this.ended = !going;
+  }
+
+  // Asks for something besides the figures, which go on meanwhile: in a notebook the answer may have to wait for a
+  // cell. What is still being asked for is not asked for again.
+  askFor(what, name) {
+    if (this.asking.has(name)) return;
+    this.asking.add(name);
+    what().catch((error) => this.lose(error)).finally(() => this.asking.delete(name));
+  }
+
+  lose(error) {
+    this.status.textContent = `no answer: ${error.message}`;
+    this.status.dataset.status = "lost";
   }
 
   showFigures(state) {
@@ -183,14 +198,14 @@ class View {
     row.line.classList.toggle("as-failing", stage.errors > 0);
   }
 
-  async select(id) {
+  select(id) {
     this.selected = id;
     this.tail = null;
     this.mark();
     this.describe();
     this.detail.focus({ preventScroll: true });
     this.detail.scrollIntoView({ block: "nearest" });
-    await this.refresh();
+    this.askFor(() => this.refresh(), `rows of ${id}`);
   }
 
   mark() {
@@ -235,9 +250,9 @@ class View {
     replace(this.errors, ...failed.map((text) => make("pre", { class: "as-error" }, text)));
   }
 
-  async askToStop() {
+  askToStop() {
     this.stop.disabled = true;
-    await this.ask.stop();
+    this.askFor(() => this.ask.stop(), "stop");
   }
 }
 
@@ -269,8 +284,7 @@ export function show(root, ask, every = 1000) {
         await view.update();
       }
     } catch (error) {
-      view.status.textContent = `no answer: ${error.message}`;
-      view.status.dataset.status = "lost";
+      view.lose(error);
     }
     if (!over) setTimeout(turn, every);
   }

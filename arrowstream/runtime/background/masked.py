@@ -33,9 +33,7 @@ def masked(shown: Snapshot, hide: Hide) -> Snapshot:
             query=_maybe(outline.query, hide),
             guarantees=_all(outline.guarantees, hide),
         ),
-        stages=tuple(
-            replace(stage, latest_errors=_all(stage.latest_errors, hide)) for stage in shown.stages
-        ),
+        stages=tuple(replace(stage, latest_errors=_all(stage.latest_errors, hide)) for stage in shown.stages),
     )
 
 
