@@ -8,14 +8,22 @@ PYTHONS ?= python3.11 python3.12 python3.13
 # Modules are compiled when they are first imported: most never are.
 INSTALL := install --quiet --quiet --disable-pip-version-check --no-compile
 PIP := -m pip $(INSTALL)
+# uv installs the same in a quarter of the time. It reads no settings of pip: it is told those that variables have; where
+# it does not get on with them, pip installs.
+UV := $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX=$(PIP_INDEX_URL)) $(if $(PIP_EXTRA_INDEX_URL),UV_INDEX="$(PIP_EXTRA_INDEX_URL)") \
+	$(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") $(if $(PIP_CERT),SSL_CERT_FILE=$(PIP_CERT)) $(BIN)/uv pip install --quiet
+# $(call install,PYTHON,WHAT)
+install = $(UV) --python $(1) $(2) || $(BIN)/python -m pip --python $(1) $(INSTALL) $(2)
 SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 KAFKA := $(if $(shell which mvn 2>/dev/null),$(if $(shell which java 2>/dev/null),.data/kafka/.ready))
-# Three workers on two cores: tests wait for a part of their time, those of servers for most of it.
-SPREAD := -n 3 --dist worksteal
+# Processes that run tests. Those of `make test` run at the same time, seven on two cores: tests wait for a part of
+# their time, those of servers for most of it.
+WORKERS ?= 3
+SPREAD = -n $(WORKERS) --dist worksteal -p no:cacheprovider
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-kafka demo-recover test compiled lint types versions unit oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs site clean
+.PHONY: demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs site clean
 .DEFAULT_GOAL := test
 
 # Older versions of pip take twice as long for what follows.
@@ -24,16 +32,17 @@ $(BIN)/python:
 		{ echo "arrowstream needs Python >= 3.11; say which with: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(PIP) 'pip>=24.1'
+	@-$(BIN)/python $(PIP) --only-binary uv uv
 
 $(VENV)/.ready: pyproject.toml | $(BIN)/python
-	$(BIN)/python $(PIP) --editable '.[dev]'
+	@$(call install,$(BIN)/python,--editable '.[dev]')
 	@touch $@
 
 # The oldest versions that are supported. What is not in this environment is found in the other one, which comes after
 # it on the path.
 $(OLDEST)/.ready: pyproject.toml | $(BIN)/python
 	$(PYTHON) -m venv --without-pip $(OLDEST)
-	$(BIN)/python -m pip --python $(OLDEST)/bin/python $(INSTALL) 'polars==1.35.*' 'pyarrow==19.*' 'numpy<2.3'
+	@$(call install,$(OLDEST)/bin/python,'polars==1.35.*' 'pyarrow==19.*' 'numpy<2.3')
 	@echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > "$$($(OLDEST)/bin/python $(SITE))/others.pth"
 	@touch $@
 
@@ -61,7 +70,8 @@ demo-recover: $(VENV)/.ready .data/flights.csv
 # One core makes an environment and checks types; the other one makes what else the tests need.
 test:
 	@$(MAKE) -j 2 $(KAFKA) types compiled lint .data/flights.csv
-	@$(MAKE) unit oldest
+	@echo "All tests run now, in three parts at the same time; each part shows its output when it has ended."
+	@$(MAKE) -j 3 --no-print-directory --output-sync=target traced untraced oldest
 
 # What cannot be imported is shown by the tests themselves. Loops that numba compiles take twice as long under the
 # coverage tracer, and in each worker.
@@ -78,12 +88,17 @@ types: $(VENV)/.ready
 	$(BIN)/mypy
 
 # Tests with chosen examples cover every line and branch. Those of random examples, and those that repeat what others
-# cover, run without the coverage tracer, which would double their time.
-unit: $(VENV)/.ready .data/flights.csv $(KAFKA)
-	$(BIN)/python -m pytest $(SPREAD) -m 'not (hypothesis or untraced)' --cov --cov-report=term --cov-fail-under=100 --durations=10
+# cover, run without the coverage tracer, which would double their time. (pytest-cov would make the report twice.)
+traced: WORKERS = 2
+traced: $(VENV)/.ready .data/flights.csv $(KAFKA)
+	$(BIN)/python -m pytest $(SPREAD) -m 'not (hypothesis or untraced)' --cov --cov-report= --durations=10
+	$(BIN)/python -m coverage report --fail-under=100
+
+untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m pytest $(SPREAD) -m 'hypothesis or untraced' --durations=10
 
-# Half of the random examples: `unit` tries all of them, and `fuzz` fifty times as many on both versions.
+# A fifth of the random examples: `untraced` tries all of them, and `fuzz` fifty times as many on both versions.
+oldest: WORKERS = 2
 oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
 	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not once'
 
@@ -113,12 +128,13 @@ broken-messages: $(VENV)/.ready $(OLDEST)/.ready
 	$(OLDEST)/bin/python -m tools.broken_messages
 
 # Kills runs at random moments while they write files, 200 times in each way of writing, and checks what is left.
-# Then runs with checkpoints are killed 400 times and continued, files of 1 GB are read and written within 300 MB, and rows
-# are joined with a table of 10 million.
+# Then runs with checkpoints are killed and cancelled, 400 times each, and continued, files of 1 GB are read and written
+# within 300 MB, and rows are joined with a table of 10 million.
 # Last, jobs into every sink are killed at every failpoint, and at random moments until KILLS, MINUTES or Ctrl-C.
 soak: $(VENV)/.ready $(KAFKA)
 	$(BIN)/python -m tools.soak
 	KILLS=400 $(BIN)/python -m pytest tests/checkpoints/test_kills.py
+	CANCELS=20 $(BIN)/python -m pytest tests/checkpoints/test_cancelled.py
 	LARGE_FILE_BYTES=1000000000 $(BIN)/python -m pytest tests/test_memory_limit.py
 	DIMENSION_ROWS=10000000 $(BIN)/python -m pytest tests/test_join_memory.py -k large_table
 	PYTHONPATH=tests $(BIN)/python -m tools.kill_soak $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES))

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 import hypothesis
 import pytest
@@ -14,7 +15,7 @@ hypothesis.settings.register_profile(
     # The machines are small and noisy: a slow example says nothing about the code.
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
-    max_examples=20,
+    max_examples=10,
     derandomize=True,
     database=None,
 )
@@ -23,12 +24,18 @@ hypothesis.settings.register_profile(
 )
 # For the oldest Polars in `make test`: what depends on the examples and not on Polars, the newest has tried.
 hypothesis.settings.register_profile(
-    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=10
+    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=4
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 if hypothesis.settings.default.derandomize:
     # Hypothesis also tries the constants of all modules that were imported before, which are others in each worker.
     providers._get_local_constants = lambda: providers._local_constants
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Trace no lines in the process that hands out tests to others: it runs none."""
+    if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
+        sys.settrace(None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

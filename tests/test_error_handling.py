@@ -112,6 +112,7 @@ def numbered(frames: list[pl.DataFrame]) -> BlockingSource:
     return BlockingSource(frames[0].schema, batches)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data(), values=st.lists(st.integers(0, 9), max_size=25))
 def test_every_row_arrives_or_is_put_aside_once_and_in_order(

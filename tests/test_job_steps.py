@@ -184,6 +184,7 @@ CALLS: list[tuple[str, Callable[[Builder], Builder]]] = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("step", "call"), CALLS, ids=[step for step, _ in CALLS])
 def test_a_step_is_the_builders_call(step: str, call: Callable[[Builder], Builder]) -> None:
     read = job(f"[[steps]]\n{step}")

@@ -2,7 +2,7 @@
 
 numba and the machine code of the loops count among the imports, where a file is read by them.
 
-They have 500 MB, and 1 GB in `make soak`.
+They have 400 MB, and 1 GB in `make soak`.
 
 Where the machine lets us make a memory control group, the limit is the kernel's own, and going over it
 kills the run; elsewhere the peak of resident memory is measured, which counts mapped file pages too. (A
@@ -23,7 +23,7 @@ import pytest
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[1]
-FILE_BYTES = int(os.environ.get("LARGE_FILE_BYTES", 500_000_000))
+FILE_BYTES = int(os.environ.get("LARGE_FILE_BYTES", 400_000_000))
 LIMIT = 300 * 2**20
 CONTROL_GROUPS = Path("/sys/fs/cgroup/memory")
 

@@ -20,6 +20,7 @@ from arrowstream.state.limit import StateLimit
 if TYPE_CHECKING:
     from arrowstream.operators.joins.asof import AsofHow, Strategy
     from arrowstream.operators.joins.keys import JoinKeys
+    from arrowstream.operators.windows.timeless_rows import NullTimes
 
 
 @explain_calls
@@ -43,6 +44,7 @@ class AsofSteps(GraphBuilder):
         suffix: str = "_right",
         refresh: Duration | None = None,
         late: SinkSpec | None = None,
+        null_times: NullTimes = "error",
         max_bytes: int | None = None,
         on_full: Literal["error", "spill"] = "error",
     ) -> Self:
@@ -90,6 +92,9 @@ class AsofSteps(GraphBuilder):
             Time after which the table is loaded again while the run goes on. For a table.
         late
             A sink of late rows of both streams, in the columns of both.
+        null_times
+            What becomes of rows without an event time of a stream: ``"error"`` ends the run; ``"drop"`` leaves them
+            out, and the report counts them; ``"late"`` counts them as late rows, which go to `late` if that is given.
         max_bytes
             The most bytes of memory for rows and versions that are held; None for no limit.
         on_full
@@ -103,12 +108,13 @@ class AsofSteps(GraphBuilder):
         Raises
         ------
         PlanError
-            A column of time is missing or given twice, `strategy` or `how` is unknown, `tolerance` is not a
-            duration, or an argument does not go with a table, or with a stream.
+            A column of time is missing or given twice, or is not the event time of its stream, `strategy` or `how`
+            is unknown, `tolerance` is not a duration, or an argument does not go with a table, or with a stream.
         SchemaError
             At `build()`: a column is missing, two cannot be compared, or two would have the same name.
         StageError
-            While running: a row has no time, state exceeds `max_bytes`, or the disk is full.
+            While running: a row has no time and `null_times` is ``"error"``, state exceeds `max_bytes`, or the disk
+            is full.
 
         Notes
         -----
@@ -133,18 +139,30 @@ class AsofSteps(GraphBuilder):
         [(2, 0.9), (5, 0.9), (9, 0.95)]
         """
         from arrowstream.operators.join_asof import AsofOptions, StreamAsofJoin, TableAsofJoin
+        from arrowstream.plan.composites.event_lineage import check_event_time
 
         near = None if tolerance is None else microseconds(tolerance)
         times, keys = _times(on, left_on, right_on), _keys(by, by_left, by_right)
         options = AsofOptions(times, keys, strategy, near, how, suffix)
         if not isinstance(other, GraphBuilder | EventTimeSource):
             spill = None if on_full == "error" else on_full
-            only("join_asof", "a stream, a builder", late=late, max_bytes=max_bytes, on_full=spill)
+            only(
+                "join_asof",
+                "a stream, a builder",
+                late=late,
+                null_times=None if null_times == "error" else null_times,
+                max_bytes=max_bytes,
+                on_full=spill,
+            )
             return self._then(TableAsofJoin(table_of("join_asof", other, type(self)), options, refresh))
         only("join_asof", "a table", refresh=refresh)
         stream = stream_of(other)
+        for name, graph, side in zip(
+            times, (self.graph, stream), ("this stream", "the other stream"), strict=True
+        ):
+            check_event_time("join_asof(on=...)", name, graph, side)
         limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
-        step = MultiInput.of(StreamAsofJoin(options, limit), [stream])
+        step = MultiInput.of(StreamAsofJoin(options, limit, null_times), [stream])
         return type(self)(self.graph.with_step(step, late=late))
 
 

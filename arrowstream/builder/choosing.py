@@ -18,6 +18,7 @@ from arrowstream.state.limit import StateLimit
 if TYPE_CHECKING:
     from arrowstream.operators.top_k import TopEmit
     from arrowstream.operators.unique import Keep
+    from arrowstream.operators.windows.timeless_rows import NullTimes
 
 
 @explain_calls
@@ -33,6 +34,7 @@ class ChoosingSteps(GroupSteps):
         keep: Keep = "first",
         time: str | None = None,
         late: SinkSpec | None = None,
+        null_times: NullTimes = "error",
         max_bytes: int | None = None,
         on_full: Literal["error", "spill"] = "error",
     ) -> Self:
@@ -69,6 +71,10 @@ class ChoosingSteps(GroupSteps):
         late
             A sink of late rows, which are those from before the watermark, with `within`. Without it they are only
             counted in the report.
+        null_times
+            What becomes of rows without an event time, with `within`: ``"error"`` ends the run; ``"drop"`` leaves
+            them out, and the report counts them; ``"late"`` counts them as late rows, which go to `late` if that is
+            given.
         max_bytes
             The most bytes of memory for keys, and for rows that are held; None for no limit.
         on_full
@@ -87,7 +93,8 @@ class ChoosingSteps(GroupSteps):
         SchemaError
             A column is missing, or `time` does not hold times.
         StageError
-            While running: state exceeds `max_bytes`, the disk is full, or a row has no event time.
+            While running: state exceeds `max_bytes`, the disk is full, or a row has no event time and `null_times` is
+            ``"error"``.
 
         Notes
         -----
@@ -115,7 +122,8 @@ class ChoosingSteps(GroupSteps):
         names = None if by is None else parse_keys("unique", by)
         limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
         if within is None:
-            for name, value in {"time": time, "late": late}.items():
+            nulls = None if null_times == "error" else null_times
+            for name, value in {"time": time, "late": late, "null_times": nulls}.items():
                 if value is not None:
                     raise PlanError(
                         f"unique({name}=...) goes with within=",
@@ -124,7 +132,7 @@ class ChoosingSteps(GroupSteps):
                     )
             return self._then(Unique(names, keep, limit=limit))
         column = needed_column("unique", "within", time, self.graph)
-        return self._then(Unique(names, keep, microseconds(within), column, limit), late=late)
+        return self._then(Unique(names, keep, microseconds(within), column, limit, null_times), late=late)
 
     def top_k(
         self,
@@ -136,6 +144,7 @@ class ChoosingSteps(GroupSteps):
         emit: TopEmit = "final",
         time: str | None = None,
         late: SinkSpec | None = None,
+        null_times: NullTimes = "error",
         max_bytes: int | None = None,
         on_full: Literal["error", "spill"] = "error",
     ) -> Self:
@@ -173,6 +182,9 @@ class ChoosingSteps(GroupSteps):
         late
             A sink of late rows, which are those of groups that are complete. Without it they are only counted in
             the report.
+        null_times
+            What becomes of rows without an event time: ``"error"`` ends the run; ``"drop"`` leaves them
+            out, and the report counts them; ``"late"`` counts them as late rows, which go to `late` if that is given.
         max_bytes
             The most bytes of memory for the rows held; None for no limit.
         on_full
@@ -190,7 +202,8 @@ class ChoosingSteps(GroupSteps):
         SchemaError
             A column is missing, or has a name that this step uses itself.
         StageError
-            While running: state exceeds `max_bytes`, the disk is full, or a row has no event time.
+            While running: state exceeds `max_bytes`, the disk is full, or a row has no event time and `null_times` is
+            ``"error"``.
 
         Notes
         -----
@@ -226,5 +239,5 @@ class ChoosingSteps(GroupSteps):
         groups = parse_keys("top_k", per, "per")
         order = RowOrder.of("top_k", by, reverse=reverse)
         limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
-        column = self._column("top_k", groups, time, late)
-        return self._then(TopK(k, order, groups, column, emit, limit), late=late)
+        column = self._column("top_k", groups, time, late, null_times)
+        return self._then(TopK(k, order, groups, column, emit, limit, null_times), late=late)

@@ -11,6 +11,7 @@ from arrowstream.operators.windows.row_windows import RowWindows
 from arrowstream.operators.windows.session_window import SessionWindow
 from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.with_event_time import Watermarks
+from arrowstream.plan.composites.event_lineage import check_event_time
 from arrowstream.plan.graph import Graph
 
 _TIMED = (Watermarks, TimeWindow, SessionWindow, RowWindows)
@@ -42,7 +43,8 @@ def column_of_groups(step: str, per: Sequence[str], time: Any, graph: Graph) -> 
     Raises
     ------
     PlanError
-        `time` is not among the columns, or groups are sessions by their end alone, of which several may have one.
+        `time` is not among the columns or is not event time, or groups are sessions by their end alone, of which
+        several may have one.
     """
     if time is not None:
         if time not in per:
@@ -52,10 +54,11 @@ def column_of_groups(step: str, per: Sequence[str], time: Any, graph: Graph) -> 
                 found=repr(time),
                 hint="only groups with one event time are complete before the stream ends",
             )
-        return str(time)
+        return check_event_time(f"{step}(time=...)", str(time), graph)
     column = event_column(graph)
     if column in per:
-        return column
+        assert column is not None
+        return check_event_time(f"{step}(per=...)", column, graph)
     if END not in per or column != START:
         return None
     if isinstance(_last_timed(graph), SessionWindow):
@@ -89,7 +92,7 @@ def needed_column(step: str, argument: str, time: Any, graph: Graph) -> str:
     Raises
     ------
     PlanError
-        None is named and the stream has none, or `time` is not a name.
+        None is named and the stream has none, or `time` is not a name, or not that of event time.
     """
     found = event_column(graph) if time is None else time
     if not isinstance(found, str):
@@ -98,4 +101,4 @@ def needed_column(step: str, argument: str, time: Any, graph: Graph) -> str:
             expected='time="ts", or .with_event_time("ts") before',
             found="none" if found is None else repr(found),
         )
-    return found
+    return check_event_time(f"{step}({argument}=...)", found, graph)

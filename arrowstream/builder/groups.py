@@ -17,7 +17,9 @@ from arrowstream.state.limit import StateLimit
 if TYPE_CHECKING:
     from polars._typing import IntoExpr
 
-_OPTIONS = ("time", "late", "max_bytes", "on_full")
+    from arrowstream.operators.windows.timeless_rows import NullTimes
+
+_OPTIONS = ("time", "late", "null_times", "max_bytes", "on_full")
 
 
 @explain_calls
@@ -34,6 +36,7 @@ class GroupSteps(GraphBuilder):
         nulls_last: bool | Iterable[bool] = False,
         time: str | None = None,
         late: SinkSpec | None = None,
+        null_times: NullTimes = "error",
         max_bytes: int | None = None,
         on_full: Literal["error", "spill"] = "error",
     ) -> Self:
@@ -59,6 +62,9 @@ class GroupSteps(GraphBuilder):
             start of a window. ``window_end`` counts as well where windows have a size.
         late
             A sink of late rows, which are those of groups that are complete.
+        null_times
+            What becomes of rows without an event time: ``"error"`` ends the run; ``"drop"`` leaves them
+            out, and the report counts them; ``"late"`` counts them as late rows, which go to `late` if that is given.
         max_bytes
             The most bytes of memory for the rows held; None for no limit.
         on_full
@@ -77,7 +83,8 @@ class GroupSteps(GraphBuilder):
         SchemaError
             A column is missing, or has a name that this step uses itself.
         StageError
-            While running: state exceeds `max_bytes`, the disk is full, or a row has no event time.
+            While running: state exceeds `max_bytes`, the disk is full, or a row has no event time and `null_times` is
+            ``"error"``.
 
         Notes
         -----
@@ -99,9 +106,9 @@ class GroupSteps(GraphBuilder):
 
         groups = parse_keys("sort", per, "per")
         order = RowOrder.of("sort", by, descending=descending, nulls_last=nulls_last)
-        column = self._column("sort", groups, time, late)
+        column = self._column("sort", groups, time, late, null_times)
         limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
-        return self._then(Sort(order, groups, column, limit), late=late)
+        return self._then(Sort(order, groups, column, limit, null_times), late=late)
 
     def over(
         self,
@@ -109,6 +116,7 @@ class GroupSteps(GraphBuilder):
         *exprs: IntoExpr | Iterable[IntoExpr],
         time: str | None = None,
         late: SinkSpec | None = None,
+        null_times: NullTimes = "error",
         max_bytes: int | None = None,
         on_full: Literal["error", "spill"] = "error",
         **named: IntoExpr,
@@ -130,6 +138,9 @@ class GroupSteps(GraphBuilder):
             The column in `per` that is event time, as for `sort`.
         late
             A sink of late rows, which are those of groups that are complete.
+        null_times
+            What becomes of rows without an event time: ``"error"`` ends the run; ``"drop"`` leaves them
+            out, and the report counts them; ``"late"`` counts them as late rows, which go to `late` if that is given.
         max_bytes
             The most bytes of memory for the rows held; None for no limit.
         on_full
@@ -150,7 +161,7 @@ class GroupSteps(GraphBuilder):
             A column is missing, an expression does not fit, or a name is one that this step uses itself.
         StageError
             While running: an expression fails or gives another number of rows, state exceeds `max_bytes`, the disk
-            is full, or a row has no event time.
+            is full, or a row has no event time and `null_times` is ``"error"``.
 
         Notes
         -----
@@ -172,18 +183,20 @@ class GroupSteps(GraphBuilder):
 
         groups = parse_keys("over", per, "per")
         parsed = parse_expressions("over", exprs, named, _OPTIONS)
-        column = self._column("over", groups, time, late)
+        column = self._column("over", groups, time, late, null_times)
         limit = StateLimit(max_bytes=max_bytes, on_full=on_full)
-        return self._then(Over(groups, parsed, column, limit), late=late)
+        return self._then(Over(groups, parsed, column, limit, null_times), late=late)
 
-    def _column(self, step: str, per: tuple[str, ...], time: str | None, late: SinkSpec | None) -> str | None:
-        """Return the column of event time that completes groups; raise if late rows have a sink and there is none."""
+    def _column(
+        self, step: str, per: tuple[str, ...], time: str | None, late: SinkSpec | None, null_times: NullTimes
+    ) -> str | None:
+        """Return the column of event time that completes groups; raise if there is none for what needs one."""
         column = column_of_groups(step, per, time, self.graph)
-        if late is not None and column is None:
+        if column is None and (late is not None or null_times != "error"):
             raise PlanError(
-                f"{step}(late=...) goes with groups of an event time",
+                f"{step}({'null_times' if late is None else 'late'}=...) goes with groups of an event time",
                 expected="the column of event time in per",
                 found=", ".join(per) or "no per",
-                hint="where all groups are complete at the end of the stream, no row is late",
+                hint="where all groups are complete at the end of the stream, no row is late or needs a time",
             )
         return column

@@ -131,7 +131,11 @@ _REDUCE: dict[str, Reader] = {**_KEYED, "agg": columns, "emit": OneOf(get_args(E
 _SCAN: dict[str, Reader] = {**_KEYED, "columns": running}
 
 _SPILLED: dict[str, Reader] = {"max_bytes": Value.count, "on_full": OneOf(("error", "spill"))}
-_TIMED: dict[str, Reader] = {"time": Value.text, "late": side_sink}
+_TIMED: dict[str, Reader] = {
+    "time": Value.text,
+    "late": side_sink,
+    "null_times": OneOf(get_args(NullTimes)),
+}
 _UNIQUE: dict[str, Reader] = {
     "by": Value.texts,
     "within": duration,
@@ -157,7 +161,12 @@ _SORT: dict[str, Reader] = {
     **_SPILLED,
 }
 _OVER: dict[str, Reader] = {"per": Value.texts, "columns": columns, **_TIMED, **_SPILLED}
-_STREAM: dict[str, Reader] = {"stream": Value.text, "late": side_sink, **_SPILLED}
+_STREAM: dict[str, Reader] = {
+    "stream": Value.text,
+    "late": side_sink,
+    "null_times": OneOf(get_args(NullTimes)),
+    **_SPILLED,
+}
 _JOIN: dict[str, Reader] = {
     "table": join_table,
     **_STREAM,

@@ -21,6 +21,7 @@ from arrowstream.operators.joins.table_joining import KeyLookup, TableJoining
 from arrowstream.operators.joins.tables import JoinTable
 from arrowstream.operators.joins.within import Within
 from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 Validate = Literal["m:m", "m:1"]
@@ -122,6 +123,8 @@ class StreamJoin(MultiInputOperator):
         What follows the name of a column of the other stream that this one has, too.
     limit
         The limit on the rows held.
+    null_times
+        What is done with rows without an event time.
     """
 
     name: ClassVar[str] = "join"
@@ -131,8 +134,10 @@ class StreamJoin(MultiInputOperator):
     how: StreamHow = "inner"
     suffix: str = "_right"
     limit: StateLimit = NO_LIMIT
+    null_times: NullTimes = "error"
 
     def __post_init__(self) -> None:
+        check_null_times(self.null_times, self.name)
         _check_word("how", self.how, get_args(StreamHow))
 
     def output_schema(self, *schemas: pl.Schema) -> pl.Schema:
@@ -147,17 +152,17 @@ class StreamJoin(MultiInputOperator):
         times = self._event_times(schemas)
         reach = (times[0].whole_ticks(self.within.before_us), times[0].whole_ticks(self.within.after_us))
         columns, late = self._columns(schemas, self.how), self._columns(schemas, "full")
-        sides = Sides(self.keys, self.keys.types(left, right), times, reach, columns, late)
+        sides = Sides(self.keys, self.keys.types(left, right), times, reach, columns, late, self.null_times)
         return StreamJoining(sides, schemas, self.limit.memory(context))
 
     @property
     def identity(self) -> str:
-        return replace(self, limit=self.limit.lasting).describe()
+        return replace(self, limit=self.limit.lasting, null_times="error").describe()
 
     def describe(self) -> str:
         left, right = self.times
         times = f"time={left!r}" if left == right else f"times {left!r} and {right!r}"
-        how = f"how={self.how!r}{self.limit.describe()}"
+        how = f"how={self.how!r}{described(self.null_times)}{self.limit.describe()}"
         return f"join({self.keys.describe()}, {times}, {self.within.describe()}, {how})"
 
     def _columns(self, schemas: Sequence[pl.Schema], how: StreamHow) -> StreamColumns:

@@ -22,6 +22,7 @@ from arrowstream.operators.joins.stream_columns import StreamColumns, StreamHow
 from arrowstream.operators.joins.table_joining import TableJoining
 from arrowstream.operators.joins.tables import JoinTable
 from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 
@@ -158,11 +159,17 @@ class StreamAsofJoin(MultiInputOperator):
         Columns, strategy and tolerance.
     limit
         The limit on the rows held.
+    null_times
+        What is done with rows without a time.
     """
 
     name: ClassVar[str] = "join_asof"
     options: AsofOptions
     limit: StateLimit = NO_LIMIT
+    null_times: NullTimes = "error"
+
+    def __post_init__(self) -> None:
+        check_null_times(self.null_times, self.name)
 
     def output_schema(self, *schemas: pl.Schema) -> pl.Schema:
         return self.options.asof(*schemas).columns.schema
@@ -174,14 +181,16 @@ class StreamAsofJoin(MultiInputOperator):
     def start(self, schemas: Sequence[pl.Schema], context: StepContext) -> MultiInputProcess:
         left, right = schemas
         late = self.options.columns(left, right, "full")
-        return AsofJoining(self.options.asof(left, right), late, schemas, self.limit.memory(context))
+        return AsofJoining(
+            self.options.asof(left, right), late, self.null_times, schemas, self.limit.memory(context)
+        )
 
     @property
     def identity(self) -> str:
-        return replace(self, limit=self.limit.lasting).describe()
+        return replace(self, limit=self.limit.lasting, null_times="error").describe()
 
     def describe(self) -> str:
-        return f"join_asof({self.options.describe()}{self.limit.describe()})"
+        return f"join_asof({self.options.describe()}{described(self.null_times)}{self.limit.describe()})"
 
 
 def _named(argument: str, keys: JoinKeys) -> list[str]:

@@ -17,6 +17,7 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.ranking.complete_groups import CompleteGroups, Grouped
 from arrowstream.operators.ranking.whole_groups import WholeGroups
 from arrowstream.operators.windows.panes import PANE
+from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 
@@ -34,6 +35,8 @@ class Over(Operator):
         The column of event time, whose value is part of the group; None if groups are complete at the end.
     limit
         The limit on the state.
+    null_times
+        What is done with rows without an event time.
 
     Raises
     ------
@@ -46,8 +49,10 @@ class Over(Operator):
     exprs: tuple[pl.Expr, ...]
     time: str | None = None
     limit: StateLimit = NO_LIMIT
+    null_times: NullTimes = "error"
 
     def __post_init__(self) -> None:
+        check_null_times(self.null_times, self.name)
         if not self.per:
             raise PlanError("over(per) names no column", expected="a name, or a list of names")
         if self.limit.on_full == "evict":
@@ -89,13 +94,14 @@ class Over(Operator):
                 found.with_columns(firsts.alias(PANE)).sort(PANE, maintain_order=True).select(output.names())
             )
 
-        return CompleteGroups(grouped, WholeGroups(schema, finish), self.limit.memory(context))
+        groups_of = WholeGroups(schema, finish)
+        return CompleteGroups(grouped, groups_of, self.limit.memory(context), self.null_times)
 
     @property
     def identity(self) -> str:
-        return replace(self, limit=self.limit.lasting).describe()
+        return replace(self, limit=self.limit.lasting, null_times="error").describe()
 
     def describe(self) -> str:
         emit = "at the end of the stream" if self.time is None else f"once the watermark passes {self.time}"
         exprs = ", ".join(map(expression_text, self.exprs))
-        return f"over([{columns_text(self.per)}], {exprs}, {emit}{self.limit.describe()})"
+        return f"over([{columns_text(self.per)}], {exprs}, {emit}{described(self.null_times)}{self.limit.describe()})"

@@ -16,6 +16,7 @@ from arrowstream.operators.ranking.complete_groups import CompleteGroups, Groupe
 from arrowstream.operators.ranking.order import RowOrder
 from arrowstream.operators.ranking.whole_groups import WholeGroups
 from arrowstream.operators.windows.panes import PANE
+from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 
@@ -33,6 +34,8 @@ class Sort(Operator):
         The column of event time, whose value is part of the group; None if groups are complete at the end.
     limit
         The limit on the state.
+    null_times
+        What is done with rows without an event time.
 
     Raises
     ------
@@ -45,8 +48,10 @@ class Sort(Operator):
     per: tuple[str, ...] = ()
     time: str | None = None
     limit: StateLimit = NO_LIMIT
+    null_times: NullTimes = "error"
 
     def __post_init__(self) -> None:
+        check_null_times(self.null_times, self.name)
         if self.limit.on_full == "evict":
             raise PlanError('sort(on_full="evict") would lose rows', expected="'error' or 'spill'")
 
@@ -62,14 +67,15 @@ class Sort(Operator):
         def finish(groups: pl.DataFrame) -> pl.DataFrame:
             return self.order.sorted(groups, [PANE, *grouped.within]).drop(PANE)
 
-        return CompleteGroups(grouped, WholeGroups(schema, finish), self.limit.memory(context))
+        groups_of = WholeGroups(schema, finish)
+        return CompleteGroups(grouped, groups_of, self.limit.memory(context), self.null_times)
 
     @property
     def identity(self) -> str:
-        return replace(self, limit=self.limit.lasting).describe()
+        return replace(self, limit=self.limit.lasting, null_times="error").describe()
 
     def describe(self) -> str:
         per = f", per=[{columns_text(self.per)}]" if self.per else ""
         emit = "at the end of the stream" if self.time is None else f"once the watermark passes {self.time}"
         nulls = f", nulls_last={list(self.order.nulls_last)}" if any(self.order.nulls_last) else ""
-        return f"sort({self.order.describe()}{nulls}{per}, {emit}{self.limit.describe()})"
+        return f"sort({self.order.describe()}{nulls}{per}, {emit}{described(self.null_times)}{self.limit.describe()})"

@@ -19,6 +19,7 @@ from arrowstream.operators.ranking.complete_groups import CompleteGroups, Groupe
 from arrowstream.operators.ranking.largest import Largest
 from arrowstream.operators.ranking.order import RowOrder
 from arrowstream.operators.ranking.running_largest import RunningLargest
+from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 TopEmit = Literal["final", "updates", "changes"]
@@ -42,6 +43,8 @@ class TopK(Operator):
         When rows come out.
     limit
         The limit on the state.
+    null_times
+        What is done with rows without an event time.
 
     Raises
     ------
@@ -56,8 +59,10 @@ class TopK(Operator):
     time: str | None = None
     emit: TopEmit = "final"
     limit: StateLimit = NO_LIMIT
+    null_times: NullTimes = "error"
 
     def __post_init__(self) -> None:
+        check_null_times(self.null_times, self.name)
         check_whole("top_k(k)", self.k)
         if self.emit not in get_args(TopEmit):
             raise PlanError(
@@ -82,16 +87,17 @@ class TopK(Operator):
         memory = self.limit.memory(context)
         if self.emit == "final":
             largest = Largest(self.k, self.order, schema, grouped.within)
-            return CompleteGroups(grouped, largest, memory)
-        return RunningLargest(grouped, self.k, self.order, self.emit == "changes", memory)
+            return CompleteGroups(grouped, largest, memory, self.null_times)
+        return RunningLargest(grouped, self.k, self.order, self.emit == "changes", self.null_times, memory)
 
     @property
     def identity(self) -> str:
-        return replace(self, limit=self.limit.lasting).describe()
+        return replace(self, limit=self.limit.lasting, null_times="error").describe()
 
     def describe(self) -> str:
         per = f", per=[{columns_text(self.per)}]" if self.per else ""
         emit = "at the end of the stream" if self.time is None else f"once the watermark passes {self.time}"
         if self.emit != "final":
             emit = f"emit={self.emit}"
-        return f"top_k({self.k}, by=[{self.order.describe()}]{per}, {emit}{self.limit.describe()})"
+        options = f"{described(self.null_times)}{self.limit.describe()}"
+        return f"top_k({self.k}, by=[{self.order.describe()}]{per}, {emit}{options})"

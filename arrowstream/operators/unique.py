@@ -17,6 +17,7 @@ from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.duplicates.whole_stream import FirstRows, LastRows
 from arrowstream.operators.duplicates.within_time import RowsWithin
 from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 Keep = Literal["first", "last"]
@@ -38,6 +39,8 @@ class Unique(Operator):
         The column of event time, with `within_us`.
     limit
         The limit on the state.
+    null_times
+        What is done with rows without an event time.
 
     Raises
     ------
@@ -51,8 +54,10 @@ class Unique(Operator):
     within_us: int | None = None
     time: str | None = None
     limit: StateLimit = NO_LIMIT
+    null_times: NullTimes = "error"
 
     def __post_init__(self) -> None:
+        check_null_times(self.null_times, self.name)
         if self.keep not in get_args(Keep):
             raise PlanError(
                 "unique(keep=...) is unknown",
@@ -83,19 +88,21 @@ class Unique(Operator):
         if self.within_us is not None:
             assert self.time is not None
             time = EventTime.of("unique()", self.time, schema)
-            return RowsWithin(schema, keys, time, self.within_us, self.keep == "last", memory)
+            return RowsWithin(
+                schema, keys, time, self.within_us, self.keep == "last", self.null_times, memory
+            )
         return FirstRows(keys, memory) if self.keep == "first" else LastRows(keys, memory)
 
     @property
     def identity(self) -> str:
-        return replace(self, limit=self.limit.lasting).describe()
+        return replace(self, limit=self.limit.lasting, null_times="error").describe()
 
     def describe(self) -> str:
         by = "all columns" if self.by is None else f"by=[{columns_text(self.by)}]"
         within = ""
         if self.within_us is not None:
             within = f", within={seconds_text(self.within_us)} s of {self.time}"
-        return f"unique({by}, keep={self.keep}{within}{self.limit.describe()})"
+        return f"unique({by}, keep={self.keep}{within}{described(self.null_times)}{self.limit.describe()})"
 
     def _names(self, schema: pl.Schema) -> tuple[str, ...]:
         return tuple(schema) if self.by is None else self.by

@@ -8,8 +8,6 @@ import polars as pl
 
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
-from arrowstream.operators.windows.session_window import SessionWindow
-from arrowstream.operators.windows.time_window import TimeWindow
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.graph import Graph, Step
 from arrowstream.plan.guarantee import guarantees
@@ -90,8 +88,8 @@ def never_late(stage: SegmentStage | OperatorStage | InputsStage, marked: bool) 
 
 def _takes_timeless(stage: Stage) -> bool:
     """Return whether rows without an event time are late rows of a stage, whatever the watermark."""
-    operator = stage.operator if isinstance(stage, OperatorStage) else None
-    return isinstance(operator, TimeWindow | SessionWindow) and operator.null_times == "late"
+    operator = stage.operator if isinstance(stage, OperatorStage | InputsStage) else None
+    return getattr(operator, "null_times", None) == "late"
 
 
 def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:

@@ -16,7 +16,7 @@ from checkpoints.killed_sinks import SINKS, Place, differences, pipeline
 
 pytestmark = [pytest.mark.once, pytest.mark.untraced]
 
-CANCELS = int(os.environ.get("CANCELS", "3"))
+CANCELS = int(os.environ.get("CANCELS", "2"))
 SEED = os.environ.get("SEED") or f"{random.randrange(1 << 32)}"
 SECONDS = 60
 """Time after which a run that was cancelled hangs."""

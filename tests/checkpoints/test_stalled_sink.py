@@ -81,6 +81,7 @@ async def still(count: Callable[[], int]) -> int:
     return before
 
 
+@pytest.mark.untraced
 def test_a_sink_that_stalls_for_a_minute_under_load(tmp_path: Path) -> None:
     frames = [pl.DataFrame({"x": range(n * ROWS, (n + 1) * ROWS)}) for n in range(BATCHES)]
     source, sink, clock = CountedSource(frames), StallingFiles(tmp_path / "out"), ManualClock()

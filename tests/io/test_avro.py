@@ -158,6 +158,7 @@ def test_what_is_written_is_read_by_fastavro_and_polars(codec, tmp_path):
     assert_frame_equal(read(path), frame.clear())
 
 
+@pytest.mark.once
 def test_small_parts_and_further_runs(tmp_path):
     frame = pl.DataFrame({"x": range(300), "k": [number % 150 for number in range(300)]})
 
@@ -364,6 +365,7 @@ def test_damage_names_block_and_offset(tmp_path):
         assert found in error.value.found and start <= int(error.value.position.split()[-1]) < start + 10
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("columns", [["x"], ["flag"]])
 @pytest.mark.parametrize("name", ["int", "long", "float", "double", "bytes", "string", "enum"])
 def test_a_row_count_that_is_too_small_loses_no_rows_silently(name, columns, tmp_path):

@@ -218,6 +218,8 @@ def test_an_error_after_a_restart_names_the_row_of_the_file(
 BAD = ["1,a", "?,b", "3,c", "4,d", "!,e", "6,f", "7,g", "oops,h", "9,i"]
 
 
+@pytest.mark.untraced
+@pytest.mark.once
 @pytest.mark.parametrize("files", [1, 4])
 def test_a_bad_row_is_reported_once(files: int, tmp_path: Path, tiny_pieces: None) -> None:
     for number in range(files):

@@ -21,6 +21,8 @@ from arrowstream.io.files.output.streaming_sink import StreamingSink
 from arrowstream.io.files.sink import FileSink
 from arrowstream.testing import ManualClock, TestSink
 
+pytestmark = pytest.mark.once
+
 ROWS = pl.DataFrame({"x": range(24_000)}).with_columns(k=pl.col("x") % 3)
 FIRST = [1, 2, 3, 4, 5, 8, 12, 20, 40, 10_000]
 """The calls that fail first; the last number is more than there are."""
@@ -132,7 +134,7 @@ def test_whichever_call_fails_a_retry_goes_on_where_it_was(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("times", [4, 25])
+@pytest.mark.parametrize("times", [pytest.param(4, marks=pytest.mark.untraced), 25])
 def test_rows_are_in_the_file_or_put_aside(target: str, times: int) -> None:
     got_through = put_aside = 0
     for first in (*FIRST[::2], FIRST[-1]):

@@ -120,6 +120,7 @@ class Disk:
         monkeypatch.setattr(owner, name, maybe)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("path", "options"), TARGETS)
 def test_whatever_call_fails_everything_is_as_before(path, options, place):
     """The disk fills up at the first call, at the second, ... until the run gets through."""
@@ -289,6 +290,7 @@ def test_a_limit_on_the_size_of_files(name, tmp_path):
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 def test_thousands_of_partitions_with_few_open_files(tmp_path):
     limit = "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
@@ -561,6 +563,7 @@ def test_overwriting_data_of_another_format_is_refused(tmp_path):
     assert set(tree(tmp_path)) == {"mine.csv", "part-00000.parquet"}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("options", [{"max_rows_per_file": 1}, {"partition_by": ["k"]}])
 def test_overwriting_never_leaves_less_than_one_of_both_sets(options, tmp_path):
     """Whatever call fails, all old rows or all new ones can be read."""

@@ -372,6 +372,7 @@ def test_rows_flow_into_a_pipe_while_the_run_goes_on(format, parts):
     assert found == parts
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 def test_standard_output_is_written_through_also_where_it_is_a_file(tmp_path):
     """As in ``{ echo first; arrowstream run job.toml; } > out.txt``."""

@@ -131,7 +131,7 @@ def tiny_pieces(monkeypatch):
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("suffix", [*SUFFIXES, *PACKED])
-@pytest.mark.parametrize("tiny", [False, True])
+@pytest.mark.parametrize("tiny", [pytest.param(False, marks=pytest.mark.once), True])
 def test_every_format_and_compression_gives_the_rows_that_were_written(suffix, tiny, tmp_path, request):
     if tiny:
         request.getfixturevalue("tiny_pieces")

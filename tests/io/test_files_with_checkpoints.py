@@ -77,6 +77,7 @@ def left(place: Path) -> list[Path]:
     return [*hidden, *place.rglob("rows-*")]
 
 
+@pytest.mark.untraced
 def test_runs_that_are_stopped_and_continued_equal_a_run_in_one_go(
     expected: dict[str, list[tuple[Any, ...]]], tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_plain_blocks_are_read_as_polars_reads_them(how: str, monkeypatch: pytes
         assert by_loop(block) is None, block
 
 
+@pytest.mark.untraced
 def test_files_have_the_same_rows_losses_and_errors_without_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

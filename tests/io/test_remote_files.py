@@ -226,6 +226,7 @@ def test_broken_rows_have_their_place(store, bucket):
         read(f"s3://{bucket}/z.parquet", storage_options=store.options)
 
 
+@pytest.mark.once
 def test_an_object_that_is_replaced_while_it_is_read(store, bucket, monkeypatch, in_ranges):
     monkeypatch.setattr(objects, "AHEAD_BYTES", 100)
     for name, method in (("x.csv", "write_csv"), ("x.parquet", "write_parquet"), ("x.arrow", "write_ipc")):
@@ -358,6 +359,7 @@ def test_sinks_upload_after_all_have_prepared(store, bucket, monkeypatch, tmp_pa
     assert store.keys(bucket) == ["x.csv"] and list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 @pytest.mark.parametrize("part", ["partNumber=2", "uploads", "uploadId"])
 def test_an_upload_that_fails_shows_nothing(store, bucket, part, tmp_path, monkeypatch):

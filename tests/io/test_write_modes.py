@@ -85,6 +85,7 @@ FOLDERS = {
 LINES = ("out.csv", "out.ndjson", "out.csv.gz", "out.ndjson.zst", "out.tsv")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("target", [*FOLDERS, *LINES])
 def test_appended_rows_come_after_the_others_in_any_number_of_runs(target):
     options = FOLDERS.get(target, {"path": target})
@@ -463,6 +464,7 @@ def test_only_partitions_that_get_rows_are_overwritten():
     assert len(list(Path("out").rglob("*.parquet"))) == 3 and hidden() == []
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 @pytest.mark.parametrize("mode", ["append", "overwrite", "overwrite_partitions"])
 def test_the_work_for_a_partition_does_not_grow_with_their_number(mode):
@@ -668,6 +670,7 @@ def failing(sink):
     )
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 @pytest.mark.parametrize("path", ["bad/", "bad.csv", "bad.ndjson"])
 def test_dead_letters_of_all_days_are_kept(path):

@@ -21,7 +21,7 @@ from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import MultiInputProcess
 from arrowstream.operators.join import StreamJoin
-from arrowstream.operators.joins import timed_rows
+from arrowstream.operators.joins import pairs, timed_rows
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.within import Within
 from arrowstream.state.snapshot import shard_of
@@ -170,18 +170,20 @@ def test_the_rows_are_those_of_a_join_over_the_whole(
             assert (times >= reached).all(), "a row is late for the next step"
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers so small that a few rows reach them."""
+@pytest.fixture(params=["indexed", "joined", "either"])
+def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers so small that a few rows reach them; rows are found by the index, without it, or as it comes."""
+    if request.param != "either":
+        monkeypatch.setattr(timed_rows, "_JOINED", -1 if request.param == "indexed" else 1_000)
     for name, value in {
         "_CHUNK": 4,
         "_LEAST_DEAD": 3,
         "PAIRS_AT_A_TIME": 3,
-        "_STEPS": 1,
         "PIECE": 8,
         "RATIO": 1,
     }.items():
         monkeypatch.setattr(timed_rows, name, value)
+    monkeypatch.setattr(pairs, "_STEPS", 1)
     monkeypatch.setattr(timed_rows, "_BUCKETS", 15)
     monkeypatch.setattr(timed_rows, "_HASH", np.uint64(3 << 62))
 
@@ -323,13 +325,20 @@ def test_rows_beyond_the_limit_are_spilled_or_refused() -> None:
         ({"within": "1s", "refresh": "1s"}, r"join\(refresh=...\) is for a join with a table"),
         ({"within": "1s", "validate": "m:1"}, r"join\(validate=...\) is for a join with a table"),
         ({"max_bytes": 1}, r"join\(max_bytes=...\) is for a join with a stream"),
-        ({"within": "1s", "time": "at"}, "column that is not there"),
-        ({"within": "1s", "time": ("ts", "eur")}, "cannot read event times"),
+        ({"within": "1s", "time": "at"}, "not the event time of this stream"),
+        ({"within": "1s", "time": ("ts", "eur")}, "not the event time of the other stream"),
     ],
 )
 def test_wrong_arguments_say_what_is_wrong(named: dict[str, Any], message: str) -> None:
     with pytest.raises((PlanError, SchemaError), match=message):
         stream(ORDERS).join(stream(PAID), on="k", **named).explain()
+
+
+def test_event_times_are_columns_of_time() -> None:
+    orders, paid = (Pipeline.builder().source(Source.from_frame(rows)) for rows in (ORDERS, PAID))
+    for times, message in {("at", "ts"): "not there", ("ts", "eur"): "cannot read event times"}.items():
+        with pytest.raises(SchemaError, match=message):
+            orders.join(paid, on="k", within="1s", time=times).explain()
 
 
 def test_intervals_that_differ_by_a_second_in_a_month_are_told_apart() -> None:
@@ -452,6 +461,24 @@ def test_many_rows_whose_hashes_and_times_are_close() -> None:
     )
 
 
+@pytest.mark.parametrize("many", [3, 300])
+def test_a_key_that_half_of_the_rows_have(many: int) -> None:
+    """Rows of one key at other times are not paired: with many of them, the index tells them apart."""
+    keys = [0] * many + list(range(1, many + 1))
+    frames = [
+        pl.DataFrame({"ts": pl.Series(range(2 * many)) * 2 * SECOND, "k": keys, name: range(2 * many)})
+        for name in ("a", "b")
+    ]
+    within = Within(SECOND, SECOND)
+    join = StreamJoin(JoinKeys(("k",), ("k",)), ("ts", "ts"), within)
+    process = join.start([frame.schema for frame in frames], context())
+    parts = [(0, frames[0]), (1, frames[1][:-2]), *((1, frames[1][row:][:1]) for row in (-2, -1))]
+    out = [element for port, part in parts for element in process.process(Batch(part), port)]
+    assert by_text(rows_of(out)) == by_text(
+        expected(*frames, ["k"], within, "inner", nulls_equal=False).rows()
+    )
+
+
 @pytest.mark.parametrize("order", [1, -1], ids=["from the first shard", "from the last shard"])
 def test_rows_of_both_sides_are_saved_in_the_shards_of_their_keys(order: int) -> None:
     numbers = pl.int_range(400, eager=True)
@@ -505,10 +532,15 @@ def test_an_input_that_was_idle_at_a_stop_is_waited_for_again() -> None:
     assert len(rows_of(list(again.process(Batch(PAID), 1)))) == 1 and again.take_late() is None
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("within", [0, 1, 40])
 @pytest.mark.parametrize("step", [1, 1_000, 1_000_000])
-def test_times_far_beyond_the_first_buckets(within: int, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ahead", [1_000, 200])
+def test_times_far_beyond_the_first_buckets(
+    within: int, step: int, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Few buckets, many of them passed; rows that left are dropped while others wait in an order of their own."""
+    monkeypatch.setattr(timed_rows, "_JOINED", -1)
     monkeypatch.setattr(timed_rows, "_BUCKETS", 255)
     monkeypatch.setattr(timed_rows, "_HASH", np.uint64(2**64 - 256))
     monkeypatch.setattr(timed_rows, "_LEAST_DEAD", 50)
@@ -524,10 +556,10 @@ def test_times_far_beyond_the_first_buckets(within: int, step: int, monkeypatch:
     pairs = 0
     # The left comes in large batches that are shuffled, so that it is far ahead of the right, and not in order.
     for at in range(0, 2_000, 100):
-        if at % 1_000 == 0:
-            part = frames[0][at : at + 1_000].sample(fraction=1, shuffle=True, seed=at)
+        if at % ahead == 0:
+            part = frames[0][at : at + ahead].sample(fraction=1, shuffle=True, seed=at)
             pairs += len(rows_of(list(process.process(Batch(part), 0))))
-            list(process.on_watermark(int(frames[0]["ts"][min(at + 1_000, 1_999)]), 0))
+            list(process.on_watermark(int(frames[0]["ts"][min(at + ahead, 1_999)]), 0))
         part = frames[1][at : at + 100]
         pairs += len(rows_of(list(process.process(Batch(part), 1))))
         list(process.on_watermark(int(part["ts"][-1]), 1))

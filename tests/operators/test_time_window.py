@@ -213,7 +213,7 @@ def test_many_rows_of_many_keys_and_windows(spread: int) -> None:
 @pytest.mark.untraced
 @pytest.mark.parametrize("spread", [1, 1_000_003])
 def test_windows_that_slide_over_keys_close_together_and_far_apart(spread: int) -> None:
-    count = 12_000
+    count = 6_000
     rows = pl.DataFrame({"ts": range(count), "k": range(count), "x": range(count)}).with_columns(
         pl.col("k") * 7919 % 300 * spread, pl.col("ts") * 10_000 // 7 * 7
     )

@@ -354,6 +354,8 @@ WAYS = ("{here}/in", "~/in", "./in/")
 """One folder as it may be written, besides ``in``."""
 
 
+@pytest.mark.untraced
+@pytest.mark.once
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("pattern", ["/", "/*.csv"])
 def test_paths_may_be_written_in_another_way(

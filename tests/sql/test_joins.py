@@ -244,6 +244,7 @@ def test_a_stream_without_end_is_looked_up_from() -> None:
     assert "source: tcp" in builder.explain().split("stage")[0]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("bound", ["<", "<=", "=", ">", ">="])
 @pytest.mark.parametrize("micros", [-2000, -1500, -500, 0, 500, 1000, 1500])
 @pytest.mark.parametrize("swapped", [False, True])

@@ -11,6 +11,8 @@ import pytest
 from arrowstream import Pipeline, Source, channel
 from arrowstream.errors import MissingExtra, PlanError, QueryError
 
+pytestmark = pytest.mark.once
+
 T = pl.DataFrame(
     {
         "k": [1],

@@ -9,11 +9,13 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Watermark
+from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.base import Process
 from arrowstream.operators.duplicates.groups import Groups, groups_of
 from arrowstream.operators.duplicates.slot_times import NEVER, SlotTimes
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
+from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import PIECE, StateMemory
@@ -41,13 +43,15 @@ class RowsWithin(Process):
         The length of a group, in microseconds.
     last
         Whether the latest row of a group comes out, once it is complete, and not the first one, at once.
+    null_times
+        What is done with rows without an event time.
     memory
         The memory that holds keys, times and rows.
     """
 
     __slots__ = (
         *("_began", "_index", "_keys", "_late", "_length", "_memory", "_most", "_reached_us"),
-        *("_rows", "_schema", "_time"),
+        *("_rows", "_schema", "_time", "_timeless"),
     )
 
     def __init__(
@@ -57,6 +61,7 @@ class RowsWithin(Process):
         time: EventTime,
         within_us: int,
         last: bool,
+        null_times: NullTimes,
         memory: StateMemory,
     ) -> None:
         self._schema = schema
@@ -65,6 +70,7 @@ class RowsWithin(Process):
         self._length = time.whole_ticks(within_us)
         self._memory = memory
         self._late = LateRows(schema)
+        self._timeless = TimelessRows(null_times, time, self._late, "unique()")
         self._reached_us: int | None = None
         self._rows: SlotStore | None = None
         """The latest row of the open group of each slot, where that is the one that comes out."""
@@ -77,10 +83,13 @@ class RowsWithin(Process):
         self._rows = SlotStore(self._memory) if last else None
         self._most = _FORGOTTEN
 
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._timeless.notes
+
     def process(self, batch: Batch) -> Iterator[Element]:
         self._memory.check()
-        self._time.check(batch, "unique()")
-        rows = batch.polars()
+        rows = self._timeless.sift(batch)
         if self._reached_us is not None:
             rows = self._late.sift(rows, self._time.expression() < self._time.first_tick(self._reached_us))
         if not rows.height:

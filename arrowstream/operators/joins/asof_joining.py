@@ -9,13 +9,16 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.base import MultiInputProcess
 from arrowstream.operators.joins.asof import END, Asof
 from arrowstream.operators.joins.pending_rows import PendingRows
 from arrowstream.operators.joins.port_times import PortTimes
 from arrowstream.operators.joins.side_rows import SideRows
 from arrowstream.operators.joins.stream_columns import StreamColumns
+from arrowstream.operators.joins.timely_rows import TimelyRows
 from arrowstream.operators.joins.versions import Versions
+from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.snapshot import SnapshotFormat
@@ -39,6 +42,8 @@ class AsofJoining(MultiInputProcess):
         How versions are chosen.
     late
         The columns of late rows of either side.
+    null_times
+        What is done with rows without a time.
     schemas
         The schema of rows and of versions.
     memory
@@ -49,22 +54,24 @@ class AsofJoining(MultiInputProcess):
         *(
             "_asof",
             "_final",
-            "_late",
-            "_late_columns",
             "_memory",
             "_most",
             "_passed_us",
             "_pending",
             "_ports",
         ),
-        *("_saved_form", "_schemas", "_versions", "_waiting"),
+        *("_saved_form", "_schemas", "_timely", "_versions", "_waiting"),
     )
 
     def __init__(
-        self, asof: Asof, late: StreamColumns, schemas: Sequence[pl.Schema], memory: StateMemory
+        self,
+        asof: Asof,
+        late: StreamColumns,
+        null_times: NullTimes,
+        schemas: Sequence[pl.Schema],
+        memory: StateMemory,
     ) -> None:
         self._asof = asof
-        self._late_columns = late
         self._schemas = schemas
         self._memory = memory
         self._ports = PortTimes(2)
@@ -77,12 +84,16 @@ class AsofJoining(MultiInputProcess):
         self._most = _LEAST_OLD
         """The number of versions at which those that no row needs any more go."""
         self._passed_us: int | None = None
-        self._late: list[pl.DataFrame] = []
+        self._timely = TimelyRows("join_asof()", asof.times, late, null_times, (asof.tolerance or 0) + 1)
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._timely.notes
 
     def process(self, batch: Batch, port: int = 0) -> Iterator[Element]:
         self._memory.check()
         self._ports.wake(port)
-        rows, times = self._timely(batch, port)
+        rows, times = self._timely.sift(batch, port, self._first_tick(port))
         if not rows.height:
             return
         if port == _VERSIONS:
@@ -120,10 +131,7 @@ class AsofJoining(MultiInputProcess):
         yield from self._decide()
 
     def take_late(self) -> Batch | None:
-        if not self._late:
-            return None
-        late, self._late = self._late, []
-        return Batch(pl.concat(late))
+        return self._timely.take_late()
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
@@ -155,22 +163,13 @@ class AsofJoining(MultiInputProcess):
         ((port, rows, _),) = self._saved_form.apart(saved)
         return self._asof.keys_of(port, rows)
 
-    def _timely(self, batch: Batch, port: int) -> tuple[pl.DataFrame, Array]:
-        """Return the rows that are not late and their times in ticks; keep the late ones."""
-        time, rows = self._asof.times[port], batch.polars()
-        time.check(batch, "join_asof()")
-        ticks = self._asof.ticks(port, rows)
-        if rows.height:
-            room = (self._asof.tolerance or 0) + 1
-            time.check_room(int(ticks.min()), int(ticks.max()), room, "join_asof()")
-        reached = None if self._ports.time_us is None else time.first_tick(self._ports.time_us)
+    def _first_tick(self, port: int) -> int | None:
+        """Return the tick before which a row of a side is late; None if none is."""
         if port == _VERSIONS:
             # A row of before this may have come out without it.
-            reached = self._final
-        if reached is None or not (late := ticks < reached).any():
-            return rows, ticks
-        self._late.append(self._late_columns.alone(port, rows.filter(pl.Series(late))))
-        return rows.filter(pl.Series(~late)), ticks[~late]
+            return self._final
+        reached = self._ports.time_us
+        return None if reached is None else self._asof.times[port].first_tick(reached)
 
     def _advance(self, time_us: int | None, versions_us: int | None) -> Iterator[Element]:
         """Let rows go whose versions are known; forget versions, and pass on how far all rows before have gone."""

@@ -91,7 +91,7 @@ class JoinKeys:
 
     def of_left(self, rows: pl.DataFrame, types: pl.Schema) -> pl.DataFrame:
         """Return the keys of rows of the stream in their common types."""
-        return _as(rows.select(self.left), types)
+        return _as(pl.DataFrame([rows[name] for name in self.left]), types)
 
     def of_right(self, rows: pl.DataFrame, types: pl.Schema) -> pl.DataFrame:
         """Return the keys of rows of the other side, in the same columns as those of the stream."""

@@ -57,10 +57,8 @@ class StreamColumns:
 
     def paired(self, left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
         """Return pairs of rows: row i of the left next to row i of the right."""
-        added = (
-            right.select(**{new: pl.col(name) for name, new in self.added.items()}) if self.added else None
-        )
-        return self._typed(left if added is None else left.hstack(added))
+        added = [right[name].alias(new) for name, new in self.added.items()]
+        return self._typed(left.hstack(added) if added else left)
 
     def alone(self, port: int, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows of the left (port 0) or of the right (1) without a partner."""

@@ -10,13 +10,16 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.base import MultiInputProcess
 from arrowstream.operators.joins.keys import JoinKeys, null_keys
 from arrowstream.operators.joins.port_times import PortTimes
 from arrowstream.operators.joins.side_rows import SideRows
 from arrowstream.operators.joins.stream_columns import StreamColumns
 from arrowstream.operators.joins.timed_rows import TimedRows
+from arrowstream.operators.joins.timely_rows import TimelyRows, ticks_of
 from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import rows_equal
 from arrowstream.state.memory import StateMemory
@@ -48,6 +51,8 @@ class Sides:
         The columns that come out.
     late
         The columns of late rows of either side.
+    null_times
+        What is done with rows without an event time.
     """
 
     keys: JoinKeys
@@ -56,6 +61,7 @@ class Sides:
     reach: tuple[int, int]
     columns: StreamColumns
     late: StreamColumns
+    null_times: NullTimes
 
     def keys_of(self, port: int, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the keys of rows of a side, in the same columns for both sides."""
@@ -84,7 +90,7 @@ class StreamJoining(MultiInputProcess):
         The memory that holds the rows.
     """
 
-    __slots__ = ("_held", "_late", "_memory", "_ports", "_saved_form", "_sides")
+    __slots__ = ("_held", "_memory", "_ports", "_saved_form", "_sides", "_timely")
 
     def __init__(self, sides: Sides, schemas: Sequence[pl.Schema], memory: StateMemory) -> None:
         self._sides = sides
@@ -92,12 +98,18 @@ class StreamJoining(MultiInputProcess):
         self._memory = memory
         self._held = tuple(TimedRows(schema, sum(sides.reach), memory) for schema in schemas)
         self._ports = PortTimes(len(schemas))
-        self._late: list[pl.DataFrame] = []
+        self._timely = TimelyRows("join()", sides.times, sides.late, sides.null_times, max(sides.reach))
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._timely.notes
 
     def process(self, batch: Batch, port: int = 0) -> Iterator[Element]:
         self._memory.check()
         self._ports.wake(port)
-        rows, times = self._timely(batch, port)
+        reached = self._ports.time_us
+        first = None if reached is None else self._sides.times[port].first_tick(reached)
+        rows, times = self._timely.sift(batch, port, first)
         keys = self._sides.keys_of(port, rows)
         nulls = None if self._sides.keys.nulls_equal else null_keys(keys)
         if nulls is not None:
@@ -109,11 +121,10 @@ class StreamJoining(MultiInputProcess):
             return
         hashes = keys.hash_rows().to_numpy()
         matched = np.zeros(rows.height, np.bool_)
-        order = self._held[port].order(hashes, times)
-        for asked, found, partners in self._partners(port, keys, times, hashes, order):
+        for asked, found, partners in self._partners(port, keys, times, hashes):
             yield from self._paired(port, rows, asked, found, partners, matched)
             matched[asked] = True
-        yield from self._hold(port, rows, times, hashes, matched, order)
+        yield from self._hold(port, rows, times, hashes, matched)
 
     def on_watermark(self, time_us: int, port: int = 0) -> Iterator[Element]:
         return self._advance(self._ports.reach(port, time_us))
@@ -136,10 +147,7 @@ class StreamJoining(MultiInputProcess):
             yield from self._leave(port, _END)
 
     def take_late(self) -> Batch | None:
-        if not self._late:
-            return None
-        late, self._late = self._late, []
-        return Batch(pl.concat(late))
+        return self._timely.take_late()
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
@@ -152,8 +160,7 @@ class StreamJoining(MultiInputProcess):
             for port, rows, own in self._saved_form.apart(batch.polars()):
                 held = self._held[port]
                 hashes = self._sides.keys_of(port, rows).hash_rows().to_numpy()
-                times = self._ticks(port, rows)
-                held.append(rows, times, hashes, own[_MATCHED].to_numpy(), held.order(hashes, times))
+                held.append(rows, ticks_of(self._sides.times[port], rows), hashes, own[_MATCHED].to_numpy())
 
     def _saved(self) -> Iterator[Batch]:
         """Yield the rows held, and whether each has had a partner."""
@@ -166,32 +173,13 @@ class StreamJoining(MultiInputProcess):
         ((port, rows, _),) = self._saved_form.apart(saved)
         return self._sides.keys_of(port, rows)
 
-    def _timely(self, batch: Batch, port: int) -> tuple[pl.DataFrame, Array]:
-        """Return the rows that are not late and their times in ticks; keep the late ones."""
-        time = self._sides.times[port]
-        rows = batch.polars()
-        time.check(batch, "join()")
-        ticks = self._ticks(port, rows)
-        if rows.height:
-            time.check_room(int(ticks.min()), int(ticks.max()), max(self._sides.reach), "join()")
-        if self._ports.time_us is None:
-            return rows, ticks
-        late = ticks < time.first_tick(self._ports.time_us)
-        if not late.any():
-            return rows, ticks
-        self._late.append(self._sides.late.alone(port, rows.filter(pl.Series(late))))
-        return rows.filter(pl.Series(~late)), ticks[~late]
-
-    def _ticks(self, port: int, rows: pl.DataFrame) -> Array:
-        return rows.select(self._sides.times[port].expression()).to_series().to_numpy()
-
     def _partners(
-        self, port: int, keys: pl.DataFrame, times: Array, hashes: Array, order: Array
+        self, port: int, keys: pl.DataFrame, times: Array, hashes: Array
     ) -> Iterator[tuple[Array, Array, pl.DataFrame]]:
         """Yield pairs: rows of the batch, numbers of their partners (pairs,), int64, and the partners themselves."""
         before, after = self._sides.interval(port)
         other = self._held[1 - port]
-        for asked, found in other.find(hashes, times - before, times + after, order):
+        for asked, found in other.find(hashes, times - before, times + after):
             if not len(asked):
                 continue
             partners = other.rows(found)
@@ -229,7 +217,7 @@ class StreamJoining(MultiInputProcess):
         yield Batch(self._sides.columns.paired(left, right))
 
     def _hold(
-        self, port: int, rows: pl.DataFrame, times: Array, hashes: Array, matched: Array, order: Array
+        self, port: int, rows: pl.DataFrame, times: Array, hashes: Array, matched: Array
     ) -> Iterator[Batch]:
         """Keep rows for partners that may come; those that need none go."""
         if self._ports.has_ended(1 - port):
@@ -237,11 +225,9 @@ class StreamJoining(MultiInputProcess):
                 yield Batch(self._sides.columns.alone(port, rows.filter(pl.Series(~matched))))
         elif port == _LEFT and self._sides.columns.how in ("semi", "anti"):
             rest = ~matched
-            times, hashes = times[rest], hashes[rest]
-            order = self._held[port].order(hashes, times)
-            self._held[port].append(rows.filter(pl.Series(rest)), times, hashes, matched[rest], order)
+            self._held[port].append(rows.filter(pl.Series(rest)), times[rest], hashes[rest], matched[rest])
         else:
-            self._held[port].append(rows, times, hashes, matched, order)
+            self._held[port].append(rows, times, hashes, matched)
 
     def _advance(self, time_us: int | None) -> Iterator[Element]:
         """Let rows go that can have no further partner, then pass a new time on, less what held rows may be older."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.joins.pairs import cut
+from arrowstream.operators.joins.hash_pairs import hash_pairs
+from arrowstream.operators.joins.pairs import cut, ends_of, expanded
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import RATIO, FrameLog
 from arrowstream.state.memory import PIECE, StateMemory
@@ -21,11 +22,15 @@ _HASH = np.uint64(2**64 - 1 - _BUCKETS)
 _WIDTHS = 32
 """Time buckets in the length of an interval."""
 
-_STEPS = 4
-"""Codes that are looked at one after the other before the end of a stretch is searched."""
-
 _CHUNK = 8_192
 """Rows whose earliest time is kept, so that a watermark looks only at rows that may leave."""
+
+_SCANNED, _JOINED, _PAIRS_OF_A_ROW = 32, 4, 4
+"""Rows are joined with questions without an index if there are at most this many for a question, this many of its
+time, and if at most this many pairs are looked at for a question and a row."""
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""Spreads times over 64 bits (Knuth's multiplicative hashing)."""
 
 _LEAST_DEAD = 262_144
 """Rows that have left before the others are numbered anew, which costs a copy of them."""
@@ -36,10 +41,12 @@ _NEVER = np.iinfo(np.int64).max
 class TimedRows:
     """Rows with a time and the hash of a key, numbered in the order in which they came.
 
-    A row's code has the first 40 bits of its hash, then its time in buckets of 1/32 of an interval, in 24 bits. Codes
-    are kept in sorted runs, which are merged as in a log-structured merge tree (O'Neil et al., 1996), so that the
-    rows of a key within an interval are a stretch of each of a few runs. Rows of another key with the same 40 bits
-    are found, too: the caller compares the keys.
+    A few rows, next to those that ask for partners, are joined with them by their hashes in one go. Where they are
+    many, or many have one key, they are found in an index, which then takes up the rows that have come since it was
+    last asked: a row's code has the first 40 bits of its hash, then its time in buckets of 1/32 of an interval, in 24
+    bits. Codes are kept in sorted runs, which are merged as in a log-structured merge tree (O'Neil et al., 1996), so
+    that the rows of a key within an interval are a stretch of each of a few runs. Rows of another key with the same
+    hash, or the same 40 bits, are found, too: the caller compares the keys.
 
     Parameters
     ----------
@@ -54,6 +61,8 @@ class TimedRows:
     __slots__ = (
         "_dead",
         "_gone",
+        "_hashes",
+        "_indexed",
         "_least",
         "_least_bits",
         "_log",
@@ -64,24 +73,30 @@ class TimedRows:
         "_schema",
         "_tick_bits",
         "_times",
+        "_width",
     )
 
     def __init__(self, schema: pl.Schema, width: int, memory: StateMemory) -> None:
         self._schema = schema
         self._memory = memory
+        self._width = width
         self._least_bits = self._tick_bits = max((width // _WIDTHS).bit_length() - 1, 0)
         """A bucket is 2 to the power of `_tick_bits` ticks long."""
         self._origin: int | None = None
-        """The number of the first bucket since 1970."""
-        self._begin()
-
-    def _begin(self) -> None:
-        self._log = FrameLog(self._schema, self._memory)
+        """The number of the first bucket since 1970; None without an index."""
+        self._log = FrameLog(schema, memory)
         self._runs: list[tuple[Array, Array]] = []
         """The codes of a run (rows,), uint64, sorted, and the numbers of its rows (rows,), int64."""
-        self._times = self._memory.array((0,), np.int64)
-        self._gone = self._memory.array((0,), np.bool_)
-        self._matched = self._memory.array((0,), np.bool_)
+        self._indexed = 0
+        """The number of the first row that is not in the index."""
+        self._begin(0)
+
+    def _begin(self, rows: int) -> None:
+        """Make arrays for this number of rows, the first ones."""
+        self._times = self._memory.longer(self._memory.array((0,), np.int64), rows)
+        self._hashes = self._memory.longer(self._memory.array((0,), np.uint64), rows)
+        self._gone = self._memory.longer(self._memory.array((0,), np.bool_), rows)
+        self._matched = self._memory.longer(self._memory.array((0,), np.bool_), rows)
         self._least = self._memory.array((0,), np.int64)
         """The earliest time among the rows of each chunk that have not left."""
         self._dead = 0
@@ -90,14 +105,7 @@ class TimedRows:
         """Return the number of rows that have not left."""
         return self._log.stop - self._dead
 
-    def order(self, hashes: Array, times: Array) -> Array:
-        """Return the order of rows by hash and time (rows,), int64, in which they are found fastest, and added."""
-        if not len(times):
-            return np.arange(0)
-        self._reach(int(times.min()), int(times.max()))
-        return np.argsort(self._codes(hashes, times))
-
-    def append(self, rows: pl.DataFrame, times: Array, hashes: Array, matched: Array, order: Array) -> None:
+    def append(self, rows: pl.DataFrame, times: Array, hashes: Array, matched: Array) -> None:
         """Add rows.
 
         Parameters
@@ -110,49 +118,80 @@ class TimedRows:
             The hashes of their keys (rows,), uint64.
         matched
             Whether each has a partner already (rows,), bool.
-        order
-            Their `order`, asked for since rows were added or left.
         """
         if not rows.height:
             return
         start, stop = self._log.stop, self._log.stop + rows.height
         self._log.append(rows)
         self._times = self._memory.longer(self._times, stop)
+        self._hashes = self._memory.longer(self._hashes, stop)
         self._gone = self._memory.longer(self._gone, stop)
         self._matched = self._memory.longer(self._matched, stop)
-        self._times[start:stop], self._matched[start:stop] = times, matched
+        self._times[start:stop], self._hashes[start:stop], self._matched[start:stop] = times, hashes, matched
         self._note_least(start, stop)
-        self._push(self._codes(hashes[order], times[order]), start + order)
 
-    def find(self, hashes: Array, first: Array, last: Array, order: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield pairs of a question and a row with the same hash, as far as it is kept, and a time in its interval.
+    def find(self, hashes: Array, first: Array, last: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield pairs of a question and a row with the same hash, or 40 bits of it, and a time in its interval.
 
         Parameters
         ----------
         hashes
-            The hash of each question (questions,), uint64.
+            The hash of each question (questions,), uint64, at least one.
         first, last
             The first and the last time of its interval (questions,), int64.
-        order
-            The order in which questions are looked up; that of their hashes is fast.
 
         Yields
         ------
         tuple
             Indices of questions and numbers of rows (pairs,), int64, some `PAIRS_AT_A_TIME` at a time.
         """
+        found = self._joined(hashes, first, last)
+        return self._looked_up(hashes, first, last) if found is None else found
+
+    def _joined(self, hashes: Array, first: Array, last: Array) -> Iterator[tuple[Array, Array]] | None:
+        """Return the pairs by a join of questions and rows; None if the index finds them faster."""
+        stop, count = self._log.stop, len(hashes)
+        if stop > _SCANNED * count:
+            return None
+        times = self._times[:stop]
+        there = np.flatnonzero((times >= first.min()) & (times <= last.max()) & ~self._gone[:stop])
+        if len(there) > _JOINED * count:
+            return None
+        theirs = self._hashes[there]
+        if not self._width:
+            hashes, theirs = _with_time(hashes, first), _with_time(theirs, times[there])
+        pairs = hash_pairs(hashes, theirs, _PAIRS_OF_A_ROW * (count + len(there)))
+        return None if pairs is None else self._pairs(*pairs, there, first, last)
+
+    def _pairs(
+        self, asked: Array, places: Array, there: Array, first: Array, last: Array
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield some pairs at a time, as far as times are close."""
+        for start in range(0, len(asked), PAIRS_AT_A_TIME):
+            some = slice(start, start + PAIRS_AT_A_TIME)
+            yield self._within(asked[some], there[places[some]], first, last)
+
+    def _looked_up(self, hashes: Array, first: Array, last: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield the pairs that the index finds."""
+        self._index()
         if not self._runs:
             return
+        # Neighbours in a run are looked up one after the other; their exact order does not matter.
+        order = np.argsort((hashes >> np.uint64(48)).astype(np.uint16), kind="stable")
         hashes = hashes[order]
         low, high = self._codes(hashes, first[order]), self._codes(hashes, last[order])
         for codes, numbers in self._runs:
             begins = np.searchsorted(codes, low, "left")
-            counts = _ends(codes, begins, high) - begins
+            counts = ends_of(codes, begins, high) - begins
             for some in cut(counts, PAIRS_AT_A_TIME):
-                asked, found = _expanded(order[some], begins[some], counts[some], numbers)
-                times = self._times[found]
-                within = (times >= first[asked]) & (times <= last[asked])
-                yield (asked, found) if within.all() else (asked[within], found[within])
+                asked, places = expanded(begins[some], counts[some])
+                yield self._within(order[some][asked], numbers[places], first, last)
+
+    def _within(self, asked: Array, found: Array, first: Array, last: Array) -> tuple[Array, Array]:
+        """Return the pairs whose row has a time in the interval of its question."""
+        times = self._times[found]
+        within = (times >= first[asked]) & (times <= last[asked])
+        return (asked, found) if within.all() else (asked[within], found[within])
 
     def rows(self, numbers: Array) -> pl.DataFrame:
         """Return the rows of these numbers (rows,), int64."""
@@ -205,17 +244,46 @@ class TimedRows:
         codes: Array = (hashes & _HASH) | np.clip(buckets, 0, _BUCKETS).view(np.uint64)
         return codes
 
-    def _reach(self, first: int, last: int) -> None:
+    def _index(self) -> None:
+        """Take rows into the index that have come since the last time."""
+        numbers = self._indexed + np.flatnonzero(~self._gone[self._indexed : self._log.stop])
+        if len(numbers):
+            times = self._times[numbers]
+            first, last = int(times.min()), int(times.max())
+            if not self._reaches(first, last):
+                self._lay_again(first, last)
+                numbers = np.arange(self._indexed, self._log.stop)
+                times = self._times[numbers]
+            codes = self._codes(self._hashes[numbers], times)
+            order = np.argsort(codes)
+            self._push(codes[order], numbers[order])
+        self._indexed = self._log.stop
+
+    def _reaches(self, first: int, last: int) -> bool:
+        """Return whether rows of these times have buckets of their own times."""
+        if self._origin is None:
+            return False
+        low, high = (first >> self._tick_bits) - self._origin, (last >> self._tick_bits) - self._origin
+        return low >= 0 and high <= _BUCKETS
+
+    def _lay_again(self, first: int, last: int) -> None:
         """Lay the buckets so that every row held, and rows of these times, have buckets of their own times.
 
         A quarter of the buckets is for those times, and another one for earlier rows. So each code is made again at
         most once while as many rows come as are held, unless times are far apart.
         """
-        if self._origin is not None:
-            low, high = (first >> self._tick_bits) - self._origin, (last >> self._tick_bits) - self._origin
-            if low >= 0 and high <= _BUCKETS:
-                return
-        self._compact(first, last)
+        self._compact()
+        held = self._times[: self._log.stop]
+        self._lay_buckets(min(first, int(held.min())), max(last, int(held.max())))
+        runs, self._runs = self._runs, []
+        for run in runs:
+            for array in run:
+                self._memory.let_go(array)
+            numbers = run[1]
+            codes = self._codes(self._hashes[numbers], self._times[numbers])
+            # Other buckets are other orders of rows that had one bucket.
+            order = np.argsort(codes)
+            self._push(codes[order], numbers[order])
 
     def _lay_buckets(self, first: int, last: int) -> None:
         self._tick_bits = self._least_bits
@@ -247,62 +315,34 @@ class TimedRows:
         self._memory.reserve(codes.nbytes + numbers.nbytes)
         self._runs.append((codes, numbers))
 
-    def _compact(self, *coming: int) -> None:
-        """Drop rows that have left, number the others again, and lay the buckets for them and for times to come."""
+    def _compact(self) -> None:
+        """Drop rows that have left, and number the others again."""
         old = self._log.stop
         kept = np.flatnonzero(~self._gone[:old])
-        for array in (self._gone, self._least, *(array for run in self._runs for array in run)):
+        times, hashes, matched, gone = self._times, self._hashes, self._matched, self._gone
+        for array in (times, hashes, matched, gone, self._least):
             self._memory.let_go(array)
-        times, matched, runs, gone = self._times, self._matched, self._runs, self._gone
-        numbering = np.cumsum(~gone[:old]) - 1
         self._log.keep(kept[start : start + PIECE] for start in range(0, len(kept), PIECE))
-        log = self._log
-        self._begin()
-        self._log = log
-        self._times = self._memory.longer(self._times, len(kept))
+        self._begin(len(kept))
         self._times[: len(kept)] = times[kept]
-        self._matched = self._memory.longer(self._matched, len(kept))
+        self._hashes[: len(kept)] = hashes[kept]
         self._matched[: len(kept)] = matched[kept]
-        self._gone = self._memory.longer(self._gone, len(kept))
-        for array in (times, matched):
-            self._memory.let_go(array)
-        held = self._times[: len(kept)]
-        ends = [*coming, *([int(held.min()), int(held.max())] if len(held) else [])]
-        if not ends:
-            self._origin = None
-            return
         if len(kept):
             self._note_least(0, len(kept))
-        self._lay_buckets(min(ends), max(ends))
-        for codes, numbers in runs:
-            stay = ~gone[numbers]
-            numbers = numbering[numbers[stay]]
-            if len(numbers):
-                codes = self._codes(codes[stay], self._times[numbers])
-                # Other buckets are other orders of rows that had one bucket.
-                order = np.argsort(codes)
-                self._push(codes[order], numbers[order])
+        self._indexed = int(np.searchsorted(kept, self._indexed))
+        runs, self._runs = self._runs, []
+        if not runs:
+            return
+        numbering = np.cumsum(~gone[:old]) - 1
+        for run in runs:
+            for array in run:
+                self._memory.let_go(array)
+            stay = ~gone[run[1]]
+            if stay.any():
+                self._push(run[0][stay], numbering[run[1][stay]])
 
 
-def _ends(codes: Array, begins: Array, high: Array) -> Array:
-    """Return the end of each stretch of codes that begins at `begins` and goes up to `high` (questions,), int64.
-
-    Most stretches have no code or a few, which are found by looking at the next ones.
-    """
-    ends = begins.copy()
-    going = np.arange(len(ends))
-    for _ in range(_STEPS):
-        at = ends[going]
-        going = going[(at < len(codes)) & (codes.take(at, mode="clip") <= high[going])]
-        if not len(going):
-            return ends
-        ends[going] += 1
-    ends[going] = np.searchsorted(codes, high[going], "right")
-    return ends
-
-
-def _expanded(asked: Array, begins: Array, counts: Array, numbers: Array) -> tuple[Array, Array]:
-    """Return the question and the row of each pair (pairs,), int64."""
-    before = np.cumsum(counts) - counts
-    places = np.arange(int(counts.sum())) + np.repeat(begins - before, counts)
-    return np.repeat(asked, counts), numbers[places]
+def _with_time(hashes: Array, times: Array) -> Array:
+    """Return hashes of keys together with times (rows,), uint64."""
+    mixed: Array = hashes ^ (times.view(np.uint64) * _ODD)
+    return mixed

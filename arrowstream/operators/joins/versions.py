@@ -107,13 +107,15 @@ class Versions:
 
     def before(self, slots: Array, times: Array) -> Array:
         """Return the last row of each slot at or before a time (rows,), int64; -1 for none."""
+        order = _by_slot(slots)
+        slots = slots[order]
         best = np.full(len(slots), _NONE)
         for run in self._runs:
-            ends = slots * run.width + np.searchsorted(run.times, times, "right")
+            ends = slots * run.width + np.searchsorted(run.times, times, "right")[order]
             places = np.searchsorted(run.codes, ends) - 1
             there = (places >= 0) & (run.codes.take(places, mode="clip") >= slots * run.width) & (slots >= 0)
             self._better(best, np.where(there, run.numbers.take(places, mode="clip"), _NONE), later=True)
-        return best
+        return _back(best, order)
 
     def after(self, slots: Array, times: Array, *, last: bool) -> Array:
         """Return the first row of each slot at or after a time (rows,), int64; -1 for none.
@@ -125,9 +127,11 @@ class Versions:
         last
             Whether, of several rows of that time, the last one is returned, and not the first.
         """
+        order = _by_slot(slots)
+        slots = slots[order]
         best = np.full(len(slots), _NONE)
         for run in self._runs:
-            begins = slots * run.width + np.searchsorted(run.times, times)
+            begins = slots * run.width + np.searchsorted(run.times, times)[order]
             places = np.searchsorted(run.codes, begins)
             found = run.codes.take(places, mode="clip")
             there = (places < len(run.codes)) & (found < (slots + 1) * run.width) & (slots >= 0)
@@ -135,7 +139,7 @@ class Versions:
                 places = np.where(there, np.searchsorted(run.codes, found, "right") - 1, places)
             numbers = np.where(there, run.numbers.take(places, mode="clip"), _NONE)
             self._better(best, numbers, later=False, last=last)
-        return best
+        return _back(best, order)
 
     def sorted(self) -> tuple[Array, Array, Array]:
         """Return slots, times and numbers of all rows, at least one, sorted by them (rows,), int64 each."""
@@ -212,3 +216,19 @@ class Versions:
         run = _Run(codes[order], times, numbers[order])
         self._memory.reserve(run.nbytes)
         self._runs.append(run)
+
+
+def _by_slot(slots: Array) -> Array:
+    """Return an order of questions by the upper 16 bits of their slots (rows,), int64.
+
+    Neighbours in a run are then looked up one after the other.
+    """
+    shift = max(int(slots.max(initial=0)).bit_length() - 16, 0)
+    return np.argsort((slots >> shift).astype(np.uint16), kind="stable")
+
+
+def _back(found: Array, order: Array) -> Array:
+    """Return what was found in an order, in the order of the questions (rows,), int64."""
+    back = np.empty_like(found)
+    back[order] = found
+    return back

@@ -11,12 +11,14 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Process
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.pane_store import Grouping, PaneStore
 from arrowstream.operators.windows.panes import PANE, Rows
+from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import owned
@@ -75,6 +77,10 @@ class Grouped:
         found = EventTime.of(f"{step}()", time, schema)
         return cls(schema, pl.Schema({time: schema[time], **keys}), found, f"{step}()")
 
+    def timeless(self, null_times: NullTimes, late: LateRows) -> TimelessRows | None:
+        """Return what sifts rows without an event time; None if groups are complete at the end."""
+        return None if self.time is None else TimelessRows(null_times, self.time, late, self.step)
+
     @property
     def within(self) -> list[str]:
         """The keys of a group among those of its pane: a pane is a time, or else a group."""
@@ -95,15 +101,20 @@ class CompleteGroups(Process):
         What groups keep, and what comes out.
     memory
         The memory that holds the rows.
+    null_times
+        What is done with rows without an event time, where groups have one.
     """
 
-    __slots__ = ("_grouped", "_groups", "_index", "_late", "_memory", "_reached_us", "_store")
+    __slots__ = ("_grouped", "_groups", "_index", "_late", "_memory", "_reached_us", "_store", "_timeless")
 
-    def __init__(self, grouped: Grouped, groups: RowGroups, memory: StateMemory) -> None:
+    def __init__(
+        self, grouped: Grouped, groups: RowGroups, memory: StateMemory, null_times: NullTimes = "error"
+    ) -> None:
         self._grouped = grouped
         self._groups = groups
         self._memory = memory
         self._late = LateRows(grouped.schema)
+        self._timeless = grouped.timeless(null_times, self._late)
         self._reached_us: int | None = None
         self._index: KeyIndex | None = None
         pane = pl.col(_SLOT)
@@ -113,14 +124,18 @@ class CompleteGroups(Process):
             self._index = KeyIndex(grouped.keys, memory=memory)
         self._store = PaneStore(grouped.within, groups, pane, memory)
 
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return () if self._timeless is None else self._timeless.notes
+
     def process(self, batch: Batch) -> Iterator[Element]:
         rows = batch.polars()
         if not rows.height:
             return iter(())
         self._memory.check()
         if self._grouped.time is not None:
-            self._grouped.time.check(batch, self._grouped.step)
-            rows = self._timely(rows, self._grouped.time)
+            assert self._timeless is not None
+            rows = self._timely(self._timeless.sift(batch), self._grouped.time)
             if rows.height:
                 self._store.add(rows, *self._grouped.time.span(rows))
         elif self._index is None:

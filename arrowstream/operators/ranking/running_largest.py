@@ -9,11 +9,13 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.rows.changes import CHANGE, CHANGE_TYPE, DELETE, INSERT
 from arrowstream.operators.base import Process
 from arrowstream.operators.ranking.complete_groups import Grouped
 from arrowstream.operators.ranking.order import RowOrder, places_in_groups
 from arrowstream.operators.windows.late_rows import LateRows
+from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import PIECE, StateMemory
@@ -39,22 +41,33 @@ class RunningLargest(Process):
         The order of rows.
     changes
         Whether rows that enter and leave come out, and not all rows of groups that have changed.
+    null_times
+        What is done with rows without an event time, where groups have one.
     memory
         The memory that holds groups and rows.
     """
 
     __slots__ = (
         *("_changes", "_grouped", "_index", "_k", "_late", "_memory", "_most", "_order"),
-        *("_reached_us", "_store", "_touched"),
+        *("_reached_us", "_store", "_timeless", "_touched"),
     )
 
-    def __init__(self, grouped: Grouped, k: int, order: RowOrder, changes: bool, memory: StateMemory) -> None:
+    def __init__(
+        self,
+        grouped: Grouped,
+        k: int,
+        order: RowOrder,
+        changes: bool,
+        null_times: NullTimes,
+        memory: StateMemory,
+    ) -> None:
         self._grouped = grouped
         self._k = k
         self._order = order
         self._changes = changes
         self._memory = memory
         self._late = LateRows(grouped.schema)
+        self._timeless = grouped.timeless(null_times, self._late)
         self._reached_us: int | None = None
         self._begin()
 
@@ -64,12 +77,17 @@ class RunningLargest(Process):
         self._touched = Touched(self._memory)
         self._most = _FORGOTTEN
 
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return () if self._timeless is None else self._timeless.notes
+
     def process(self, batch: Batch) -> Iterator[Element]:
         self._memory.check()
         rows = batch.polars()
         time = self._grouped.time
         if time is not None:
-            time.check(batch, self._grouped.step)
+            assert self._timeless is not None
+            rows = self._timeless.sift(batch)
             if self._reached_us is not None:
                 rows = self._late.sift(rows, time.expression() < time.first_tick(self._reached_us))
             if self._index is not None and len(self._index) > self._most:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import polars as pl
 
@@ -11,7 +11,6 @@ from arrowstream.core.hints import did_you_mean
 from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import PlanError
 from arrowstream.operators.windows.event_time import EventTime
-from arrowstream.operators.windows.late_rows import LateRows
 
 NullTimes = Literal["error", "drop", "late"]
 _POLICIES = ("error", "drop", "late")
@@ -23,19 +22,31 @@ _HINT = (
 LEFT_OUT = "rows without an event time left out"
 
 
-def check_null_times(value: str) -> None:
-    """Raise PlanError for an unknown value of ``null_times``."""
+def check_null_times(value: str, step: str = "window") -> None:
+    """Raise PlanError for an unknown value of ``null_times``, an argument of `step`."""
     if value not in _POLICIES:
         raise PlanError(
-            "unknown null_times of window(...)",
+            f"unknown null_times of {step}(...)",
             expected="'error', 'drop' or 'late'",
             found=repr(value),
             hint=did_you_mean(str(value), _POLICIES),
         )
 
 
+def described(null_times: NullTimes) -> str:
+    """Return the argument for `explain()`, with a comma before it; nothing for the default."""
+    return f", null_times={null_times}" if null_times != "error" else ""
+
+
+class KeepsLate(Protocol):
+    """The interface of late rows that this module needs."""
+
+    def sift(self, rows: pl.DataFrame, is_late: pl.Expr) -> pl.DataFrame:
+        """Return the rows that are in time, and keep those for which `is_late` holds."""
+
+
 class TimelessRows:
-    """The rows of a window's input that have no event time.
+    """The rows of a step's input that have no event time.
 
     Parameters
     ----------
@@ -44,15 +55,18 @@ class TimelessRows:
     time
         The event-time column.
     late
-        The late rows of the window.
+        The late rows of the step.
+    step
+        Name of the operator, for errors.
     """
 
-    __slots__ = ("_count", "_first", "_late", "_policy", "_rows", "_time")
+    __slots__ = ("_count", "_first", "_late", "_policy", "_rows", "_step", "_time")
 
-    def __init__(self, policy: NullTimes, time: EventTime, late: LateRows) -> None:
+    def __init__(self, policy: NullTimes, time: EventTime, late: KeepsLate, step: str = "window") -> None:
         self._policy = policy
         self._time = time
         self._late = late
+        self._step = step
         self._rows = 0
         self._count = 0
         self._first = ""
@@ -72,7 +86,7 @@ class TimelessRows:
         """
         frame = batch.polars()
         if self._policy == "error":
-            self._time.check(batch, "window", _HINT)
+            self._time.check(batch, self._step, _HINT)
         elif frame[self._time.column].null_count():
             missing = pl.col(self._time.column).is_null()
             if self._policy == "late":

@@ -41,6 +41,7 @@ def test_the_rows_of_a_query(database: Database) -> None:
     assert read(source).equals(ROWS.select("price", "id", "name")[:0:-1])
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 def test_many_rows_come_in_batches_with_their_places(database: Database) -> None:
     frame = pl.DataFrame({"id": pl.int_range(150_000, eager=True)})
@@ -71,6 +72,7 @@ def test_declared_types_replace_those_of_the_database(database: Database) -> Non
         read(database.source("SELECT id * 100 AS id, name FROM t", schema={"id": pl.Int8}))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("count", [1, 3, 20])
 def test_ranges_have_every_row_once(database: Database, count: int) -> None:
     days = [date(2026, 1, 1), None, date(2025, 12, 30), date(2026, 3, 1)]
@@ -81,6 +83,7 @@ def test_ranges_have_every_row_once(database: Database, count: int) -> None:
         assert found.sort("x").equals(frame)
 
 
+@pytest.mark.once
 def test_ranges_of_no_rows(database: Database) -> None:
     fill(database, pl.DataFrame({"id": pl.Series([None, None], dtype=pl.Int64)}))
     assert read(database.source(partition_on="id")).height == 2
@@ -88,6 +91,7 @@ def test_ranges_of_no_rows(database: Database) -> None:
     assert read(empty).equals(pl.DataFrame(schema={"id": pl.Int64}))
 
 
+@pytest.mark.once
 def test_ranges_that_were_not_read_are_closed(database: Database) -> None:
     fill(database, batch(*range(100)).polars())
     for reads in (0, 1):
@@ -98,6 +102,7 @@ def test_ranges_that_were_not_read_are_closed(database: Database) -> None:
         reader.close()
 
 
+@pytest.mark.once
 def test_ranges_of_a_query_that_fails(postgres: Database) -> None:
     fill(postgres, ROWS)
     with pytest.raises(SourceError, match="division by zero") as raised:
@@ -105,6 +110,7 @@ def test_ranges_of_a_query_that_fails(postgres: Database) -> None:
     assert "cannot be read" in raised.value.what
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 def test_ranges_of_postgresql_are_one_state(postgres: Database) -> None:
     fill(postgres, batch(*range(10)).polars())
@@ -131,6 +137,7 @@ def test_the_columns_of_a_choice_must_fit(database: Database) -> None:
         assert raised.value.found == "price: Float64"
 
 
+@pytest.mark.once
 def test_a_query_that_is_wrong(database: Database) -> None:
     fill(database, ROWS)
     for sql in ("SELECT nothing FROM t", "SELECT * FROM nowhere", "SELEC", "DELETE FROM t"):
@@ -144,6 +151,7 @@ def test_a_query_that_is_wrong(database: Database) -> None:
             read(database.source("SELECT id, id FROM t"))
 
 
+@pytest.mark.once
 def test_a_source_writes_nothing(database: Database) -> None:
     fill(database, ROWS)
     sql = "WITH gone AS (DELETE FROM t RETURNING id) SELECT * FROM gone"
@@ -152,6 +160,7 @@ def test_a_source_writes_nothing(database: Database) -> None:
     assert len(database.rows("SELECT * FROM t")) == 3
 
 
+@pytest.mark.once
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
     for kind in ("sqlite", "duckdb"):
         with pytest.raises(SourceError, match=f"the database {kind} .*x.db cannot be opened"):
@@ -288,6 +297,7 @@ def test_types_of_duckdb(duck: Database) -> None:
         read(duck.source("SELECT INTERVAL 1 DAY AS x"))
 
 
+@pytest.mark.once
 def test_a_source_that_waits_for_a_lock(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arrowstream.io.database.systems.sqlite.BUSY_MS", 1)
     fill(sqlite, ROWS)
@@ -310,6 +320,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("options", "message"), ARGUMENTS, ids=[message for _, message in ARGUMENTS])
 def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=message):
@@ -324,6 +335,7 @@ LABELS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("options", "label"), LABELS)
 def test_a_label_says_how_rows_are_read(options: dict[str, Any], label: str) -> None:
     source = Source.from_database("sqlite:///x.db", "SELECT 1", **options)

@@ -88,6 +88,7 @@ def test_a_version_and_the_newest_one(tmp_path: Path) -> None:
     assert source.identity == f"delta {tmp_path}, version 1" and source.resumable
 
 
+@pytest.mark.once
 def test_every_position_continues_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From any batch on, of the first version or of later ones; row groups that are done are not read again."""
     monkeypatch.setattr(file_rows, "BATCH_ROWS", 3)
@@ -174,6 +175,7 @@ CHANGES: list[tuple[Callable[[Path], Any], str]] = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("change", "what"), CHANGES, ids=["delete", "update", "overwrite", "columns"])
 def test_a_version_that_does_not_only_add_rows(
     change: Callable[[Path], Any], what: str, tmp_path: Path

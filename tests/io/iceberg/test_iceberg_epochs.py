@@ -189,6 +189,7 @@ def test_jobs_into_one_table_do_not_see_each_other(tmp_path: Path) -> None:
     assert table_of(lake).properties["arrowstream.epoch.two/sink"] == "2"
 
 
+@pytest.mark.untraced
 def test_jobs_that_write_one_table_at_once(tmp_path: Path) -> None:
     """Each of their commits is tried again until no other one comes in between."""
 

@@ -254,6 +254,7 @@ def test_partitions_that_are_not_written(tmp_path: Path, monkeypatch: pytest.Mon
         write(to(tmp_path, "shop.three"), rows)
 
 
+@pytest.mark.untraced
 def test_folders_and_columns_of_any_name(tmp_path: Path) -> None:
     rows = pl.DataFrame({"a b": [1], "ü.é": [2], "s": [{"é": 3}], "1": [[{"x y": 4}]]})
     for name in ("a b", "ü=é", "[x]*", "{}"):

@@ -15,6 +15,8 @@ from arrowstream import ErrorHandler, Pipeline, Source
 from arrowstream.connectors.messages import ProtobufOptions, SchemaRegistry
 from arrowstream.testing import TestSink
 
+pytestmark = pytest.mark.once
+
 FILLED = ALL(
     double=-0.0,
     float=1.5,

@@ -170,6 +170,7 @@ def test_rows_of_every_column_type_come_back_and_fastavro_reads_them() -> None:
         assert [row["category"] for row in rows] == frame["category"].to_list()
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(
     ("kind", "content", "found"),
@@ -511,6 +512,7 @@ MUTATED = (
 )
 
 
+@pytest.mark.once
 def test_mutated_messages_are_read_as_fastavro_reads_them_or_named() -> None:
     schema = record(*MUTATED)
     outcomes = []

@@ -212,6 +212,7 @@ def test_unusual_messages_are_read_as_the_library_reads_them(content: bytes) -> 
     ]
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(
     ("content", "found"),
@@ -408,6 +409,7 @@ def test_a_file_that_imports_others_is_not_registered() -> None:
         encoder("protobuf", ProtobufOptions(row, registry=SchemaRegistry("http://r")))
 
 
+@pytest.mark.once
 @settings(max_examples=examples(20))
 @given(st.data())
 def test_the_cuts_of_a_stream_change_nothing(data: st.DataObject) -> None:
@@ -455,6 +457,7 @@ def mutated(number: int) -> Iterator[bytes]:
         yield bytes(bad)
 
 
+@pytest.mark.once
 @pytest.mark.untraced
 def test_mutated_messages_are_read_as_the_library_reads_them_or_named() -> None:
     good = FULL.SerializeToString()

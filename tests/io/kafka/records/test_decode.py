@@ -86,6 +86,7 @@ def without_instruction(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "has_instruction", lambda: False)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("codec", Codec)
 def test_what_java_writes_comes_back(codec: Codec, both: None) -> None:
     data = java(codec)
@@ -293,6 +294,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("data, expected", DAMAGES.values(), ids=DAMAGES)
 def test_damage_to_a_batch_names_its_offset(data: bytes, expected: str, both: None) -> None:
     with pytest.raises(SourceError, match=r"the record batch at offset -?\d+ is ") as failed:
@@ -347,6 +349,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("records, found", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("headers", [False, True])
 def test_damage_to_a_record_is_found(records: bytes, found: str, headers: bool, both: None) -> None:

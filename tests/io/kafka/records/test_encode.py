@@ -67,6 +67,7 @@ def read_by_aiokafka(data: bytes) -> list[Row]:
     return [Row(row.offset, row.timestamp, row.key, row.value, tuple(row.headers)) for row in batch]
 
 
+@pytest.mark.once
 def test_the_bytes_of_a_batch(both: None) -> None:
     rows = [
         Row(0, TIME, b"k1", b"v1", (("h", b"x"),)),
