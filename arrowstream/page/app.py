@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from collections.abc import Callable
@@ -27,8 +28,6 @@ _HEADERS: Final = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
 }
-
-_COOKIE: Final = "arrowstream_token"
 
 _MOST_ROWS: Final = 1_000
 """Largest number of last rows that are sent."""
@@ -152,11 +151,13 @@ class _Token:
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
         self._token = token
+        # Browsers send cookies to every port of a host: another page there must have another name.
+        self._cookie = f"arrowstream_{hashlib.sha256(token.encode()).hexdigest()[:16]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         given = request.query_params.get("token")
-        known = given if given is not None else request.cookies.get(_COOKIE, "")
+        known = given if given is not None else request.cookies.get(self._cookie, "")
         if not hmac.compare_digest(known.encode(), self._token.encode()):
             answer: ASGIApp = PlainTextResponse(
                 "open the address with its token, as it was printed", status_code=403
@@ -165,7 +166,7 @@ class _Token:
             # The token leaves the address bar, the history and what is copied from them.
             answer = Response(status_code=303, headers={"location": request.url.path})
             # Not "strict": a click on the address in a notebook or mail would then come without the cookie.
-            answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="lax")
+            answer.set_cookie(self._cookie, self._token, httponly=True, samesite="lax")
         else:
             answer = self._app
         await answer(scope, receive, send)

@@ -269,6 +269,19 @@ def test_a_token_is_asked_for_once() -> None:
         assert client.ask("/state", headers={"Cookie": cookie.partition(";")[0]})[0] == 200
 
 
+def test_two_pages_of_one_host_keep_their_cookies_apart() -> None:
+    """A browser sends the cookies of one port to all others, too."""
+    with quick().serve(port=0, token="one") as first, quick().serve(port=0, token="other") as second:
+        asked = [Client(first).ask("/?token=one")[1], Client(second).ask("/?token=other")[1]]
+        cookies = dict(headers["set-cookie"].partition(";")[0].split("=") for headers in asked)
+        both = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+        assert (
+            Client(first).ask("/state", headers=both)[0]
+            == Client(second).ask("/state", headers=both)[0]
+            == 200
+        )
+
+
 def test_an_address_that_others_reach_gets_a_token() -> None:
     with quick().serve(port=0, host="0.0.0.0") as served:
         assert len(served.url.partition("?token=")[2]) >= 32
