@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,8 @@ from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
 from arrowstream.runtime.signals import SignalHandling, check_main_thread, ended_by_signals
 
+_log = logging.getLogger(__name__)
+
 ShowProgress = bool | Callable[[Progress], None]
 
 
@@ -46,6 +49,8 @@ class Runs(ServesMetrics):
         self._settings = settings
         self.checkpoint: CheckpointOptions | None = None
         """The checkpoints of runs that do not ask for others, as a job file has them."""
+        self.hide: Callable[[str], str] = str
+        """Masks secrets in what the live page shows, as a job knows them."""
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
         self._latest: weakref.ref[Watched] | None = None
@@ -219,7 +224,8 @@ class Runs(ServesMetrics):
         """Run in the background, on a thread with an event loop of its own; return once the run has begun.
 
         What steps, sources and sinks call runs on that thread and its worker threads. Several runs may go on at the
-        same time. Signals are the program's own; ``running.stop()`` ends a run gently.
+        same time; a warning is logged if they write to the same file. Signals are the program's own;
+        ``running.stop()`` ends a run gently.
 
         Parameters
         ----------
@@ -253,8 +259,13 @@ class Runs(ServesMetrics):
                 self._show(running)
                 return await self._execute_run(run, False)
 
+        self._warn_of_runs()
         running = Running(self.name, run, execute, self.outline, self._passing)
-        return running.begin()
+        try:
+            return running.begin()
+        except BaseException:  # it may not have come to leave what is around it
+            around.close()
+            raise
 
     def stop(self) -> None:
         """Stop every run of this pipeline gently, from any thread: batches in flight are delivered.
@@ -275,17 +286,28 @@ class Runs(ServesMetrics):
     def viewer(self) -> Iterator[LatestRun]:
         """Yield what shows the latest run of this pipeline, and each one that begins inside of the block."""
         watched = None if self._latest is None else self._latest()
-        viewer = LatestRun(self.name, self.outline, watched)
+        viewer = LatestRun(self.name, self.outline, watched, self.hide)
         self._viewers.append(viewer)
         try:
             yield viewer
         finally:
             self._viewers.remove(viewer)
 
+    def _warn_of_runs(self) -> None:
+        """Warn of runs that go on and write to the same places, as after a cell that was executed twice."""
+        places = [sink.label for sink in self._graph.sinks if sink.place is not None]
+        if self._runs and places:
+            _log.warning(
+                "pipeline %s is started while another run of it goes on, and both write %s: of a file that is "
+                "replaced, the rows of the run that ends last stay; running.stop() ends a run",
+                self.name,
+                " and ".join(dict.fromkeys(places)),
+            )
+
     def _show(self, watched: Watched) -> None:
         """Show a run that begins to all who look."""
         self._latest = weakref.ref(watched)
-        for viewer in self._viewers:
+        for viewer in tuple(self._viewers):
             viewer.see(watched)
 
     async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:

@@ -28,6 +28,7 @@ function duration(s) {
   if (s === null || s === undefined) return "–";
   if (s < 60) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
   const [hours, minutes] = [Math.floor(s / 3600), Math.floor((s % 3600) / 60)];
+  if (hours >= 48) return `${number.format(Math.floor(hours / 24))} d ${hours % 24} h`;
   return hours ? `${hours} h ${minutes} min` : `${minutes} min ${Math.floor(s % 60)} s`;
 }
 
@@ -80,6 +81,7 @@ class View {
     this.selected = null;
     this.outline = null;
     this.ended = false;
+    this.asking = new Set(); // what is being asked for
     this.build();
   }
 
@@ -92,14 +94,14 @@ class View {
     this.graph = make("div", { class: "as-scroll as-drawing" });
     const headings = [["stage", "A source, a step or a sink; choose one for its details"], ["last minutes", "Rows a second"], ...COLUMNS];
     this.body = make("tbody");
-    const table = make("table", { class: "as-table", "aria-label": "stages" },
+    const table = make("table", { class: "as-table as-stages", "aria-label": "stages" },
       make("thead", {}, make("tr", {}, ...headings.map(([name, tip, , right]) => make("th", { scope: "col", title: tip, class: right ? "as-number" : null }, name)))), this.body);
     this.detail = make("section", { class: "as-detail", "aria-label": "details of a stage", tabindex: "-1" }, make("p", { class: "as-said" }, "Choose a stage to see its columns, expressions and last rows."));
     this.root.replaceChildren(
       make("header", { class: "as-top" }, this.title, this.status, this.stop), this.figures, this.said,
+      make("section", { "aria-label": "stages" }, make("h2", {}, "Stages"), make("div", { class: "as-scroll" }, table)),
       make("div", { class: "as-columns-2" },
-        make("section", { "aria-label": "graph" }, make("h2", {}, "Graph"), this.graph),
-        make("section", { "aria-label": "stages" }, make("h2", {}, "Stages"), make("div", { class: "as-scroll" }, table), this.detail)));
+        make("section", { "aria-label": "graph" }, make("h2", {}, "Graph"), this.graph), this.detail));
   }
 
   // Draws the graph anew; a pipeline that learns its columns from the first batch has another one after it.
@@ -118,6 +120,7 @@ class View {
       });
     }
     this.mark();
+    if (this.selected !== null) this.describe(); // its columns may be known only now
   }
 
   async begin() {
@@ -134,7 +137,7 @@ class View {
       this.rates.clear();
       this.tail = null;
     }
-    if (again || state.planned !== this.outline.planned) await this.draw();
+    if (again || state.planned !== this.outline.planned) this.askFor(() => this.draw(), "graph");
     this.title.textContent = state.name;
     document.title = `${state.name} · ${state.state}`;
     this.status.textContent = state.state;
@@ -145,8 +148,17 @@ class View {
     for (const stage of state.stages) this.showStage(stage, going);
     for (const [id, row] of this.rows) if (!state.stages.some((stage) => stage.id === id)) { row.line.remove(); this.rows.delete(id); }
     this.state = state;
-    if (this.selected !== null) await this.refresh();
-    this.ended = !going;
+    const before = this.ended;
+    this.ended = !going; // whatever the last rows do: the server may be gone before they are asked for
+    if (this.selected !== null) this.askFor(() => this.refresh(before), "rows");
+  }
+
+  // Asks for something besides the figures, which go on meanwhile: in a notebook the answer may have to wait for a
+  // cell. What is still being asked for is not asked for again.
+  askFor(what, name) {
+    if (this.asking.has(name)) return;
+    this.asking.add(name);
+    what().catch((error) => this.lose(error)).finally(() => this.asking.delete(name));
   }
 
   showFigures(state) {
@@ -159,7 +171,7 @@ class View {
   }
 
   showNotes(state) {
-    const notes = state.losses === null ? [] : [make("p", { class: "as-lost" }, state.losses)];
+    const notes = state.losses === null ? [] : [make("p", { class: state.losses.startsWith("lost") ? "as-lost" : "as-said" }, state.losses)];
     if (state.stopped !== null) notes.push(make("p", { class: "as-said" }, `stopped: ${state.stopped}`));
     if (state.error !== null) notes.push(make("pre", { class: "as-error", role: "alert" }, state.error));
     this.said.replaceChildren(...notes);
@@ -183,14 +195,14 @@ class View {
     row.line.classList.toggle("as-failing", stage.errors > 0);
   }
 
-  async select(id) {
+  select(id) {
     this.selected = id;
     this.tail = null;
     this.mark();
     this.describe();
     this.detail.focus({ preventScroll: true });
     this.detail.scrollIntoView({ block: "nearest" });
-    await this.refresh();
+    this.askFor(() => this.refresh(), `rows of ${id}`);
   }
 
   mark() {
@@ -222,9 +234,9 @@ class View {
   }
 
   // Asks for what changes about the chosen stage.
-  async refresh() {
+  async refresh(ended = this.ended) {
     const id = this.selected;
-    const answer = this.ended && this.tail !== null ? this.tail : await this.ask.tail(id, ROWS);
+    const answer = ended && this.tail !== null ? this.tail : await this.ask.tail(id, ROWS);
     if (id !== this.selected) return;
     this.tail = answer;
     const [names, types] = [answer.columns.map(([name]) => name), answer.columns.map(([, type]) => type)];
@@ -235,9 +247,19 @@ class View {
     replace(this.errors, ...failed.map((text) => make("pre", { class: "as-error" }, text)));
   }
 
-  async askToStop() {
+  // Says that nothing answers. The server of a page ends with its run: then the last figures stay as they are.
+  lose(error) {
+    if (this.ended) return;
+    this.status.textContent = "no answer";
+    this.status.dataset.status = "lost";
     this.stop.disabled = true;
-    await this.ask.stop();
+    const at = this.state === undefined ? "" : ` The figures are those of ${new Date(1000 * this.state.unix_seconds).toLocaleTimeString()}.`;
+    replace(this.said, make("p", { class: "as-lost" }, `The program has ended, or cannot be reached (${error.message}).${at}`));
+  }
+
+  askToStop() {
+    this.stop.disabled = true;
+    this.askFor(() => this.ask.stop(), "stop");
   }
 }
 
@@ -249,10 +271,12 @@ function replace(element, ...children) {
   if (next.innerHTML !== element.innerHTML) element.replaceChildren(...next.childNodes);
 }
 
+// Returns a table of values; those of numeric types, which are its tips, are aligned to the right.
 function dataTable(headings, rows, tips = []) {
+  const face = (place) => (/^(U?Int|Float|Decimal)/.test(tips[place] ?? "") ? "as-number" : null);
   return make("div", { class: "as-scroll" }, make("table", { class: "as-table" },
-    make("thead", {}, make("tr", {}, ...headings.map((name, place) => make("th", { scope: "col", title: tips[place] ?? null }, name)))),
-    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((value) => make("td", {}, value === null ? make("i", {}, "null") : value)))))));
+    make("thead", {}, make("tr", {}, ...headings.map((name, place) => make("th", { scope: "col", title: tips[place] ?? null, class: face(place) }, name)))),
+    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((value, place) => make("td", { class: face(place) }, value === null ? make("i", {}, "null") : value)))))));
 }
 
 // Draws into `root` until the run has ended; returns a function that ends the drawing sooner. A page that nobody sees
@@ -269,8 +293,7 @@ export function show(root, ask, every = 1000) {
         await view.update();
       }
     } catch (error) {
-      view.status.textContent = `no answer: ${error.message}`;
-      view.status.dataset.status = "lost";
+      view.lose(error);
     }
     if (!over) setTimeout(turn, every);
   }
