@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar
 
 import polars as pl
 
-from arrowstream.core.hints import unfinished
+from arrowstream.core.hints import unfinished, unfinished_text
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expression
@@ -27,6 +27,9 @@ class HasGraph(Protocol):
 
 
 B = TypeVar("B", bound=HasGraph)
+
+_UNFINISHED: Final = ("split(...)", ".merge()", ".split(...).branch(...).merge()")
+"""The step, the call that must come next, and a complete call."""
 
 
 @explain_calls
@@ -117,10 +120,14 @@ class Splitting(Generic[B]):
         graph = self.before.graph.with_step(Split(self.selector, self.branches, self.rest))
         return type(self.before)(graph)
 
+    def __repr__(self) -> str:
+        return unfinished_text(*_UNFINISHED)
+
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
         def __getattr__(self, name: str) -> Any:
-            raise unfinished("split(...)", name, ".merge()", ".split(...).branch(...).merge()")
+            step, missing, example = _UNFINISHED
+            raise unfinished(step, name, missing, example)
 
     def _child(self, name: str, steps: Callable[[B], B]) -> Child:
         inner = type(self.before)(Graph(name, inner=True))

@@ -129,6 +129,22 @@ def cast_hint(error: BaseException) -> str | None:
     return None
 
 
+def unfinished_text(step: str, missing: str, example: str) -> str:
+    """Return what a step shows of itself before `missing` is called, in a console and in a notebook.
+
+    Parameters
+    ----------
+    step, missing, example
+        As for `unfinished`.
+
+    Examples
+    --------
+    >>> unfinished_text("window(...)", ".agg(...)", ".window(...).agg(n=pl.len())")
+    '<window(...), not finished: .agg(...) comes next, as in .window(...).agg(n=pl.len())>'
+    """
+    return f"<{step}, not finished: {missing} comes next, as in {example}>"
+
+
 def unfinished(step: str, name: str, missing: str, example: str) -> Exception:
     """Return the error for using the attribute `name` where `missing` must be called first.
 

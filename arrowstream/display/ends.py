@@ -48,9 +48,14 @@ def sink_html(sink: AnySink) -> str:
     if isinstance(sink, Fanout):
         parts.append(head("Sink", f"fan-out to {counted(len(sink.sinks), 'sinks')}"))
     for end in bound(sink):
-        parts.append(head("Sink", end.sink.label))
+        try:
+            label, guarantee = end.sink.label, end.sink.guarantee
+        except ArrowstreamError as error:
+            parts += [head("Sink", "refused"), error_box(error)]
+            continue
+        parts.append(head("Sink", label))
         if end.best_effort_capacity is None:
-            parts.append(said(f"guarantee: {end.sink.guarantee}"))
+            parts.append(said(f"guarantee: {guarantee}"))
         else:
             waits = counted(end.best_effort_capacity, "batches")
             parts.append(said(f"guarantee: best effort: misses batches while {waits} wait"))
@@ -72,7 +77,10 @@ def sink_text(sink: AnySink) -> str:
         first = f"Sink: fan-out to {counted(len(sink.sinks), 'sinks')}"
         return "\n".join([first, *(f"  {sink_text(each)}" for each in sink.sinks)])
     if isinstance(sink, SinkSpec):
-        return f"Sink: {sink.label}; {sink.guarantee}"
+        try:
+            return f"Sink: {sink.label}; {sink.guarantee}"
+        except ArrowstreamError:
+            return f"Sink: {sink.brief}"
     best_effort = "" if sink.best_effort_capacity is None else ", best effort"
     handlers = ", then ".join(handler.describe() for handler in sink.handlers)
-    return f"Sink: {sink.sink.label}{best_effort}{f', on error: {handlers}' if handlers else ''}"
+    return f"Sink: {sink.sink.brief}{best_effort}{f', on error: {handlers}' if handlers else ''}"

@@ -17,6 +17,7 @@ from arrowstream.display.scene import ends
 from arrowstream.display.style import shown
 from arrowstream.display.tables import columns_table, error_box, folded, head, said, table
 from arrowstream.display.unread import unread_graph, unread_plan
+from arrowstream.errors import ArrowstreamError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.checks.at_hand import not_at_hand
@@ -62,7 +63,10 @@ def builder_html(builder: GraphBuilder) -> str:
             wrong = error
         if plan is None and wrong is None:
             unknown = "columns: learnt from the first batch, then checked"
-    drawn = outline(unread_graph(graph), plan)
+    try:
+        drawn = outline(unread_graph(graph), plan)
+    except ArrowstreamError as error:  # a sink that is refused cannot be drawn
+        return shown(head("Builder", graph.name, "not run by being shown"), error_box(error))
     if graph.has_output:  # a sink that is not there yet decides what a run guarantees
         drawn = replace(drawn, guarantees=())
     parts = [

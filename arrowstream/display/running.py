@@ -5,7 +5,7 @@ from __future__ import annotations
 from arrowstream.display.graph import svg
 from arrowstream.display.report import stages_table
 from arrowstream.display.style import shown
-from arrowstream.display.tables import folded, head, said
+from arrowstream.display.tables import folded, head, message_box, said
 from arrowstream.runtime.background.running import Running
 
 
@@ -15,9 +15,10 @@ def running_html(running: Running) -> str:
     totals = str(metrics).removeprefix(f"{metrics.name}: ")
     parts = [head("Run of", now.name, f"{now.state}: {totals}"), stages_table(metrics.stages.values())]
     if now.losses is not None:
-        parts.append(said(now.losses, "as-lost"))
+        parts.append(said(now.losses, "as-lost" if now.losses.startswith("lost") else "as-said"))
     if now.error is not None:
-        parts.append(f'<div class="as-error" role="alert">{said(now.error)}</div>')
+        title, _, message = now.error.partition(": ")
+        parts.append(message_box(title, message))
     parts.append(folded("graph", f'<div class="as-scroll">{svg(now.outline)}</div>'))
     return shown(*parts)
 

@@ -23,7 +23,7 @@ def sentence(graph: Graph) -> str:
     source = "no source yet" if graph.source is None else graph.source.brief
     ids = graph.ids
     steps = [] if not ids else [", ".join(ids) if len(ids) <= _NAMED else counted(len(ids), "steps")]
-    sinks = [] if graph.sink is None else [end.sink.label for end in bound(graph.sink)]
+    sinks = [] if graph.sink is None else [end.sink.brief for end in bound(graph.sink)]
     if graph.has_output:
         sinks = ["no sink yet"]
     return f"{graph.name!r}: {' -> '.join([source, *steps, *([', '.join(sinks)] if sinks else [])])}"

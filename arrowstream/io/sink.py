@@ -17,7 +17,7 @@ from arrowstream.core.checks import check_whole
 from arrowstream.core.mistakes.explain import explain_call, explain_calls, explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
-from arrowstream.errors import PlanError
+from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.writer import BlockingWriter, Writer
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
 from arrowstream.shown import Shown
@@ -32,6 +32,14 @@ class SinkSpec(Shown, ABC):
     @abstractmethod
     def label(self) -> str:
         """One line for `explain()` and errors, such as ``file out.parquet (parquet)``."""
+
+    @property
+    def brief(self) -> str:
+        """The label; of a sink that `build` refuses, the reason."""
+        try:
+            return self.label
+        except ArrowstreamError as error:
+            return f"a sink that is refused: {error.what}"
 
     @property
     @abstractmethod

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, get_args
 
 import polars as pl
 
 from arrowstream.core.duration import Duration
-from arrowstream.core.hints import did_you_mean, unfinished
+from arrowstream.core.hints import did_you_mean, unfinished, unfinished_text
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expressions, parse_keys
@@ -26,6 +26,9 @@ from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 Built = TypeVar("Built")
 WindowFull = Literal["error", "spill"]
+
+_UNFINISHED: Final = ("window(...)", ".agg(...)", ".window(...).agg(n=pl.len())")
+"""The step, the call that must come next, and a complete call."""
 
 
 @explain_calls
@@ -88,10 +91,14 @@ class Windows(Generic[Built]):
         """
         return self._then(self._of_rows())
 
+    def __repr__(self) -> str:
+        return unfinished_text(*_UNFINISHED)
+
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
         def __getattr__(self, name: str) -> Any:
-            raise unfinished("window(...)", name, ".agg(...)", ".window(...).agg(n=pl.len())")
+            step, missing, example = _UNFINISHED
+            raise unfinished(step, name, missing, example)
 
 
 _OPTIONS = (

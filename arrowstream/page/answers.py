@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import polars as pl
@@ -12,6 +13,9 @@ from arrowstream.runtime.background.snapshot import Snapshot
 
 _SAMPLES: Final = 300
 """Largest number of samples of each stage that a page gets when it is opened."""
+
+LOOKS: Final = 2.5
+"""Seconds after its last question for the state for which a page counts as looked at."""
 
 _LONGEST: Final = 300
 """Longest text of a value, in characters."""
@@ -44,12 +48,20 @@ class Answers:
 
     def __init__(self, viewed: Viewed) -> None:
         self._viewed = viewed
+        self._asked = float("-inf")
+        self._told = ""
 
     def state(self) -> dict[str, Any]:
         """Return the figures of this moment; of the graph only whether it is that of the stages that run."""
         now = self._viewed.snapshot()
+        self._asked, self._told = monotonic(), now.state
         shown = {each.name: getattr(now, each.name) for each in fields(now) if each.name != "outline"}
         return {**shown, "planned": now.outline.planned}
+
+    @property
+    def told(self) -> bool:
+        """Whether everybody who looks, which is to ask for the state each second, knows the state of now."""
+        return monotonic() - self._asked > LOOKS or self._told == self._viewed.snapshot().state
 
     def graph(self) -> dict[str, Any]:
         """Return the graph, as nodes and edges and as a drawing."""

@@ -7,15 +7,19 @@ import secrets
 import socket
 import threading
 from contextlib import AbstractContextManager, ExitStack
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from arrowstream.core.checks import check_whole
 from arrowstream.errors import MissingExtra, PlanError
-from arrowstream.page.answers import Answers, Viewed
+from arrowstream.page.answers import LOOKS, Answers, Viewed
 
 if TYPE_CHECKING:
     import uvicorn
+
+_EVERY: Final = 0.05
+"""Seconds between two looks whether an open page knows that the run has ended."""
 
 _LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -24,9 +28,15 @@ class PageServer:
     """A running page, made by `Pipeline.serve`. `close` it, or use it in a ``with`` statement."""
 
     def __init__(
-        self, server: uvicorn.Server, listening: socket.socket, token: str | None, around: ExitStack
+        self,
+        server: uvicorn.Server,
+        listening: socket.socket,
+        token: str | None,
+        around: ExitStack,
+        answers: Answers,
     ) -> None:
         self._server = server
+        self._answers = answers
         self._around = around
         self._host, self._port = str(listening.getsockname()[0]), int(listening.getsockname()[1])
         self._token = token
@@ -47,7 +57,13 @@ class PageServer:
         return f"http://{host}:{self._port}/" + ("" if self._token is None else f"?token={self._token}")
 
     def close(self) -> None:
-        """Stop listening and end the thread. Idempotent."""
+        """Stop listening and end the thread. Idempotent.
+
+        If the run has just ended, a page that is open is first told so, which takes up to a second or two.
+        """
+        latest = monotonic() + LOOKS
+        while self._thread.is_alive() and not self._answers.told and monotonic() < latest:
+            self._thread.join(_EVERY)
         self._server.should_exit = True
         self._thread.join()
         self._around.close()
@@ -112,7 +128,7 @@ def serve_page(viewed: AbstractContextManager[Viewed], port: int, host: str, tok
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    return PageServer(uvicorn.Server(config), listening, token, around)
+    return PageServer(uvicorn.Server(config), listening, token, around, answers)
 
 
 def _is_local(host: str) -> bool:

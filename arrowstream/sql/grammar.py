@@ -66,6 +66,7 @@ def parse(text: str) -> tuple[QueryText, exp.Expr]:
             # sqlglot counts up to the end of the word that it did not expect.
             column=max(first["col"] - len(first["highlight"]) + 1, 1),
             found=first["highlight"] or None,
+            hint=None if _begins(found) else f"a query begins with SELECT or WITH, not with {found[0].text}",
         ) from None
     if len(statements) != 1:
         raise QueryError(
@@ -79,6 +80,11 @@ def parse(text: str) -> tuple[QueryText, exp.Expr]:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+def _begins(found: Sequence[Token]) -> bool:
+    """Return whether the first word is one that a query begins with."""
+    return not found or found[0].text.upper() in ("SELECT", "WITH", "(")
 
 
 def _plain(found: Sequence[Token]) -> list[Token]:

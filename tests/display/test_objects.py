@@ -172,3 +172,25 @@ def test_errors_say_the_same_as_in_a_terminal(kind: Any) -> None:
     assert text_of(error._repr_html_()).replace("\n", "").replace(" ", "") == (
         f"{kind.__name__}{error}".replace("\n", "").replace(" ", "")
     )
+
+
+def test_a_sink_that_is_refused(tmp_path: Path) -> None:
+    sink = Sink.to_file(tmp_path / "x.pdf")
+    reason = "does not tell a file format"
+    assert plain(sink).startswith("Sink: a sink that is refused: the name ") and plain(sink).endswith(reason)
+    assert "PlanError" in said(sink) and reason in said(sink) and "hint: rename the file" in said(sink)
+    both = Sink.fanout([sink.on_error(ErrorHandler.skip()), Sink.to_file(tmp_path / "x.csv")])
+    assert reason in said(both) and "x.csv (csv)" in said(both)
+    assert reason in plain(both) and "on error: skip" in plain(both)
+    builder = Pipeline.builder("p").source(Source.from_frame(FRAME)).sink(sink)
+    assert reason in repr(builder)
+    assert "Builder" in said(builder) and reason in said(builder) and "hint: rename the file" in said(builder)
+
+
+def test_steps_that_are_not_finished_say_what_comes_next() -> None:
+    builder = Pipeline.builder().source(Source.from_frame(FRAME))
+    assert repr(builder.group_by("k")) == (
+        "<group_by(...), not finished: .agg(...) comes next, as in .group_by(...).agg(n=pl.len())>"
+    )
+    assert ".agg(...) comes next" in repr(builder.window(rows=2))
+    assert ".merge() comes next" in repr(builder.split("k").branch("a"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,22 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'&</script><script>alert(2)</script>"
 
 SHOTS = Path(os.environ.get("SCREENSHOTS", "build/screenshots"))
 
+
+AWAY_AT_THE_END = """
+    const ask = window.fetch;
+    let over = false;
+    let missed = 0;
+    window.fetch = async (...what) => {
+      if (over) {
+        document.documentElement.dataset.missed = missed += 1;
+        throw new Error("away");
+      }
+      const answer = await ask(...what);
+      over = (await answer.clone().text()).includes('"state":"done"');
+      return answer;
+    };
+"""
+"""After the answer that the run has ended nothing answers any more, without a word on the browser's console."""
 
 expect.set_options(timeout=60_000)
 
@@ -64,6 +81,44 @@ def test_a_run_is_seen_from_its_beginning_to_the_stop_of_the_page(page: Page) ->
         expect(page.get_by_role("status")).to_have_text("done")
         expect(page.get_by_role("button", name="Stop")).to_be_disabled()
         expect(detail.get_by_role("table").first).to_contain_text("12")
+
+
+def test_the_end_is_seen_although_the_server_ends_with_the_run(page: Page) -> None:
+    fed = Fed()
+    page.add_init_script(AWAY_AT_THE_END)
+    served = fed.pipeline.serve(port=0)
+    with fed.pipeline.start():
+        page.goto(served.url)
+        expect(page.get_by_role("status")).to_have_text("running")
+    aside(served.close)
+    expect(page.locator("html")).to_have_attribute("data-missed", re.compile(r"^[2-9]|^\d\d"))
+    expect(page.get_by_role("status")).to_have_text("done")
+
+
+def test_a_server_that_goes_during_a_run_is_missed(page: Page) -> None:
+    fed = Fed()
+    with fed.pipeline.serve(port=0) as served, fed.pipeline.start():
+        page.goto(served.url)
+        expect(page.get_by_role("status")).to_have_text("running")
+        page.evaluate("() => { window.fetch = async () => { throw new Error('away'); }; }")
+        expect(page.get_by_role("status")).to_have_text("no answer")
+        expect(
+            page.get_by_text("The program has ended, or cannot be reached (away). The figures are those of")
+        ).to_be_visible()
+        expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+
+
+def test_all_figures_of_the_stages_are_in_sight_and_numbers_are_aligned(page: Page) -> None:
+    fed = Fed()
+    with fed.pipeline.serve(port=0) as served, fed.pipeline.start():
+        page.goto(served.url)
+        page.get_by_role("row").get_by_role("button", name="filter", exact=True).click()
+        detail = page.get_by_role("region", name="details of a stage")
+        expect(detail).to_contain_text("no rows have passed since")
+        aside(fed.send, 2, 400)
+        expect(detail.get_by_role("cell", name="400")).to_have_class("as-number")
+        last = page.get_by_role("columnheader", name="errors").bounding_box()
+        assert last is not None and last["x"] + last["width"] <= 1300
 
 
 def test_a_stage_is_chosen_by_keyboard_and_has_a_name(page: Page) -> None:

@@ -1,15 +1,17 @@
 """A run in a cell of a notebook: the live widget, the HTML next to it, and what a real kernel gets."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import nbformat
+import polars as pl
 import pytest
 from background_runs import Fed, failing, until
 from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 
-from arrowstream import ErrorHandler, Sink
+from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.page import cell
 from arrowstream.page.widget import live_widget
 
@@ -80,7 +82,31 @@ def test_a_failed_run_shows_its_error_and_its_losses(monkeypatch: pytest.MonkeyP
     fed.send(2)
     until(lambda: running.done)
     cell.show_in_cell(running)
-    assert "no room" in shell.shown[0]["text/html"] and 'role="alert"' in shell.shown[0]["text/html"]
+    assert '<div class="as-error" role="alert"><b>SinkError</b> ' in shell.shown[0]["text/html"]
+    assert "no room" in shell.shown[0]["text/html"]
+
+
+def test_the_lines_of_an_error_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Shell(monkeypatch)
+    source = Source.from_frame(pl.DataFrame({"x": [1]}))
+    failed = Pipeline.builder().source(source).map(failing, schema={"x": int}).sink(Sink.to_fn(len))
+    running = failed.build().start()
+    until(lambda: running.done)
+    cell.show_in_cell(running)
+    _, _, box = shell.shown[0]["text/html"].partition('role="alert">')
+    assert box.startswith("<b>StageError</b> ValueError: no room (stage map)<pre>")
+    assert "hint: after the step, .on_error(" in box and "\\n" not in box
+
+
+def test_what_is_noted_without_a_loss_is_not_red(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shell = Shell(monkeypatch)
+    pl.DataFrame({"x": [1]}).write_csv(tmp_path / "a.csv")
+    source = Source.from_file(tmp_path / "*.csv", watch="10ms")
+    with Pipeline.builder().source(source).sink(Sink.to_fn(len)).build().start() as running:
+        until(lambda: running.metrics().rows_out == 1)
+    cell.show_in_cell(running)
+    html = shell.shown[0]["text/html"]
+    assert '<p class="as-said">noted: 1 file read' in html and '<p class="as-lost">' not in html
 
 
 class Front:

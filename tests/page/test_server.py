@@ -266,3 +266,45 @@ def test_without_its_libraries_the_extra_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(__import__("sys").modules, "uvicorn", None)
     with pytest.raises(MissingExtra, match="notebook"):
         quick().serve(port=0)
+
+
+def test_a_page_that_is_looked_at_is_told_the_end_before_the_server_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("arrowstream.page.answers.LOOKS", 600.0)
+    monkeypatch.setattr("arrowstream.page.server.LOOKS", 600.0)
+    fed = Fed()
+    served = fed.pipeline.serve(port=0)
+    client = Client(served)
+    with fed.pipeline.start():
+        until(lambda: client.json("/state")["state"] == "running")
+    closing = threading.Thread(target=served.close)
+    closing.start()
+    closing.join(0.5)
+    assert closing.is_alive()
+    assert client.json("/state")["state"] == "done"
+    closing.join(60)
+    assert not closing.is_alive()
+
+
+def test_a_page_that_is_closed_during_a_run_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arrowstream.page.server._EVERY", 600.0)
+    fed = Fed()
+    with fed.pipeline.start(), fed.pipeline.serve(port=0) as served:
+        until(lambda: Client(served).json("/state")["state"] == "running")
+
+
+def test_nobody_who_looks_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arrowstream.page.answers.LOOKS", -1.0)
+    monkeypatch.setattr("arrowstream.page.server._EVERY", 600.0)
+    fed = Fed()
+    with fed.pipeline.serve(port=0) as served, fed.pipeline.start():
+        until(lambda: Client(served).json("/state")["state"] == "running")
+
+
+def test_a_page_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arrowstream.page.answers.LOOKS", 600.0)
+    monkeypatch.setattr("arrowstream.page.server.LOOKS", 0.0)
+    fed = Fed()
+    with fed.pipeline.serve(port=0) as served, fed.pipeline.start():
+        until(lambda: Client(served).json("/state")["state"] == "running")

@@ -39,6 +39,7 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     # The text.
     ("SELECT k\nFROM t WHERE (k", (2, 15), "the query is not SQL"),
     ("SELECT 'x", (1, 1), "the query is not SQL"),
+    ("SELEC k FROM t", (1, 9), "a query begins with SELECT or WITH, not with SELEC"),
     ("", (1, 1), "a query is one SELECT"),
     ("SELECT k FROM TUMBLE(TABLE t", (1, 28), "the query is not SQL"),
     ("SELECT k FROM t; SELECT k FROM t", (1, 1), "2 statements"),
@@ -133,6 +134,13 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("SELECT k FROM t WHERE EXISTS (SELECT k FROM u)", (1, 23), "write SEMI JOIN"),
     ("SELECT (SELECT k FROM u) AS n FROM t", (1, 16), "a subquery stands in FROM"),
     ("SELECT SUM(k) OVER (ORDER BY ts) AS n FROM t", (1, 8), "OVER looks at other rows"),
+    ("SELECT k, COUNT(*) OVER (PARTITION BY k) AS n FROM t", (1, 11), "OVER looks at other rows"),
+    (
+        "SELECT k, SUM(k) FILTER (WHERE k > 1) OVER (PARTITION BY k) FROM t",
+        (1, 11),
+        "OVER looks at other rows",
+    ),
+    ("SELECT k, SUM(SUM(k)) OVER (ORDER BY k) AS n FROM t GROUP BY k", (1, 11), "OVER looks at other rows"),
     ("SELECT k & 1 AS n FROM t", (1, 8), "is not part of the SQL of pipelines"),
     # Groups.
     ("SELECT k, s FROM t GROUP BY k", (1, 11), "s is neither grouped by nor inside"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,8 @@ from arrowstream.runtime.report import Progress, RunReport
 from arrowstream.runtime.run import Run
 from arrowstream.runtime.run_blocking import run_blocking
 from arrowstream.runtime.signals import SignalHandling, check_main_thread, ended_by_signals
+
+_log = logging.getLogger(__name__)
 
 ShowProgress = bool | Callable[[Progress], None]
 
@@ -219,7 +222,8 @@ class Runs(ServesMetrics):
         """Run in the background, on a thread with an event loop of its own; return once the run has begun.
 
         What steps, sources and sinks call runs on that thread and its worker threads. Several runs may go on at the
-        same time. Signals are the program's own; ``running.stop()`` ends a run gently.
+        same time; a warning is logged if they write to the same file. Signals are the program's own;
+        ``running.stop()`` ends a run gently.
 
         Parameters
         ----------
@@ -253,6 +257,7 @@ class Runs(ServesMetrics):
                 self._show(running)
                 return await self._execute_run(run, False)
 
+        self._warn_of_runs()
         running = Running(self.name, run, execute, self.outline, self._passing)
         return running.begin()
 
@@ -281,6 +286,17 @@ class Runs(ServesMetrics):
             yield viewer
         finally:
             self._viewers.remove(viewer)
+
+    def _warn_of_runs(self) -> None:
+        """Warn of runs that go on and write to the same places, as after a cell that was executed twice."""
+        places = [sink.label for sink in self._graph.sinks if sink.place is not None]
+        if self._runs and places:
+            _log.warning(
+                "pipeline %s is started while another run of it goes on, and both write %s: of a file that is "
+                "replaced, the rows of the run that ends last stay; running.stop() ends a run",
+                self.name,
+                " and ".join(dict.fromkeys(places)),
+            )
 
     def _show(self, watched: Watched) -> None:
         """Show a run that begins to all who look."""

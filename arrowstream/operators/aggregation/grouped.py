@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import polars as pl
 
-from arrowstream.core.hints import unfinished
+from arrowstream.core.hints import unfinished, unfinished_text
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import flatten, parse_expressions, parse_keys
@@ -16,6 +16,9 @@ from arrowstream.operators.reduce import OPTIONS, Emit, Reduce
 from arrowstream.state.limit import OnFull, StateLimit
 
 Built = TypeVar("Built")
+
+_UNFINISHED: Final = ("group_by(...)", ".agg(...)", ".group_by(...).agg(n=pl.len())")
+"""The step, the call that must come next, and a complete call."""
 
 
 @explain_calls
@@ -47,10 +50,14 @@ class Grouped(Generic[Built]):
         """
         return self._then(self._make(parse_expressions("group_by(...).agg", exprs, named, OPTIONS)))
 
+    def __repr__(self) -> str:
+        return unfinished_text(*_UNFINISHED)
+
     if not TYPE_CHECKING:  # a type checker finds the mistake itself
 
         def __getattr__(self, name: str) -> Any:
-            raise unfinished("group_by(...)", name, ".agg(...)", ".group_by(...).agg(n=pl.len())")
+            step, missing, example = _UNFINISHED
+            raise unfinished(step, name, missing, example)
 
 
 def grouped(

@@ -28,6 +28,7 @@ function duration(s) {
   if (s === null || s === undefined) return "–";
   if (s < 60) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
   const [hours, minutes] = [Math.floor(s / 3600), Math.floor((s % 3600) / 60)];
+  if (hours >= 48) return `${number.format(Math.floor(hours / 24))} d ${hours % 24} h`;
   return hours ? `${hours} h ${minutes} min` : `${minutes} min ${Math.floor(s % 60)} s`;
 }
 
@@ -92,14 +93,14 @@ class View {
     this.graph = make("div", { class: "as-scroll as-drawing" });
     const headings = [["stage", "A source, a step or a sink; choose one for its details"], ["last minutes", "Rows a second"], ...COLUMNS];
     this.body = make("tbody");
-    const table = make("table", { class: "as-table", "aria-label": "stages" },
+    const table = make("table", { class: "as-table as-stages", "aria-label": "stages" },
       make("thead", {}, make("tr", {}, ...headings.map(([name, tip, , right]) => make("th", { scope: "col", title: tip, class: right ? "as-number" : null }, name)))), this.body);
     this.detail = make("section", { class: "as-detail", "aria-label": "details of a stage", tabindex: "-1" }, make("p", { class: "as-said" }, "Choose a stage to see its columns, expressions and last rows."));
     this.root.replaceChildren(
       make("header", { class: "as-top" }, this.title, this.status, this.stop), this.figures, this.said,
+      make("section", { "aria-label": "stages" }, make("h2", {}, "Stages"), make("div", { class: "as-scroll" }, table)),
       make("div", { class: "as-columns-2" },
-        make("section", { "aria-label": "graph" }, make("h2", {}, "Graph"), this.graph),
-        make("section", { "aria-label": "stages" }, make("h2", {}, "Stages"), make("div", { class: "as-scroll" }, table), this.detail)));
+        make("section", { "aria-label": "graph" }, make("h2", {}, "Graph"), this.graph), this.detail));
   }
 
   // Draws the graph anew; a pipeline that learns its columns from the first batch has another one after it.
@@ -145,8 +146,9 @@ class View {
     for (const stage of state.stages) this.showStage(stage, going);
     for (const [id, row] of this.rows) if (!state.stages.some((stage) => stage.id === id)) { row.line.remove(); this.rows.delete(id); }
     this.state = state;
-    if (this.selected !== null) await this.refresh();
-    this.ended = !going;
+    const before = this.ended;
+    this.ended = !going; // whatever the last rows do: the server may be gone before they are asked for
+    if (this.selected !== null) await this.refresh(before);
   }
 
   showFigures(state) {
@@ -159,7 +161,7 @@ class View {
   }
 
   showNotes(state) {
-    const notes = state.losses === null ? [] : [make("p", { class: "as-lost" }, state.losses)];
+    const notes = state.losses === null ? [] : [make("p", { class: state.losses.startsWith("lost") ? "as-lost" : "as-said" }, state.losses)];
     if (state.stopped !== null) notes.push(make("p", { class: "as-said" }, `stopped: ${state.stopped}`));
     if (state.error !== null) notes.push(make("pre", { class: "as-error", role: "alert" }, state.error));
     this.said.replaceChildren(...notes);
@@ -222,9 +224,9 @@ class View {
   }
 
   // Asks for what changes about the chosen stage.
-  async refresh() {
+  async refresh(ended = this.ended) {
     const id = this.selected;
-    const answer = this.ended && this.tail !== null ? this.tail : await this.ask.tail(id, ROWS);
+    const answer = ended && this.tail !== null ? this.tail : await this.ask.tail(id, ROWS);
     if (id !== this.selected) return;
     this.tail = answer;
     const [names, types] = [answer.columns.map(([name]) => name), answer.columns.map(([, type]) => type)];
@@ -233,6 +235,16 @@ class View {
       `${cost.backend}: ${cost.fixed_us.toFixed(0)} µs a batch + ${cost.row_ns.toFixed(1)} ns a row, from ${number.format(cost.batches)} batches`)));
     const failed = this.state?.stages.find((each) => each.id === id)?.latest_errors ?? [];
     replace(this.errors, ...failed.map((text) => make("pre", { class: "as-error" }, text)));
+  }
+
+  // Says that nothing answers. The server of a page ends with its run: then the last figures stay as they are.
+  lose(error) {
+    if (this.ended) return;
+    this.status.textContent = "no answer";
+    this.status.dataset.status = "lost";
+    this.stop.disabled = true;
+    const at = this.state === undefined ? "" : ` The figures are those of ${new Date(1000 * this.state.unix_seconds).toLocaleTimeString()}.`;
+    replace(this.said, make("p", { class: "as-lost" }, `The program has ended, or cannot be reached (${error.message}).${at}`));
   }
 
   async askToStop() {
@@ -249,10 +261,12 @@ function replace(element, ...children) {
   if (next.innerHTML !== element.innerHTML) element.replaceChildren(...next.childNodes);
 }
 
+// Returns a table of values; those of numeric types, which are its tips, are aligned to the right.
 function dataTable(headings, rows, tips = []) {
+  const face = (place) => (/^(U?Int|Float|Decimal)/.test(tips[place] ?? "") ? "as-number" : null);
   return make("div", { class: "as-scroll" }, make("table", { class: "as-table" },
-    make("thead", {}, make("tr", {}, ...headings.map((name, place) => make("th", { scope: "col", title: tips[place] ?? null }, name)))),
-    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((value) => make("td", {}, value === null ? make("i", {}, "null") : value)))))));
+    make("thead", {}, make("tr", {}, ...headings.map((name, place) => make("th", { scope: "col", title: tips[place] ?? null, class: face(place) }, name)))),
+    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((value, place) => make("td", { class: face(place) }, value === null ? make("i", {}, "null") : value)))))));
 }
 
 // Draws into `root` until the run has ended; returns a function that ends the drawing sooner. A page that nobody sees
@@ -269,8 +283,7 @@ export function show(root, ask, every = 1000) {
         await view.update();
       }
     } catch (error) {
-      view.status.textContent = `no answer: ${error.message}`;
-      view.status.dataset.status = "lost";
+      view.lose(error);
     }
     if (!over) setTimeout(turn, every);
   }

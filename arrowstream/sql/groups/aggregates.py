@@ -41,7 +41,7 @@ class Aggregate:
 
 def is_aggregate(node: exp.Expr) -> bool:
     """Return whether a part of a query is a function of many rows, perhaps with FILTER."""
-    call = node.this if isinstance(node, exp.Filter) else node
+    call = _call(node)
     return isinstance(call, exp.Anonymous) and call.name.upper() in AGGREGATES
 
 
@@ -49,7 +49,17 @@ def aggregates_in(node: exp.Expr) -> list[exp.Expr]:
     """Return the functions of many rows in an expression, the outermost ones."""
     if is_aggregate(node):
         return [node]
-    return [found for child in node.iter_expressions() for found in aggregates_in(child)]
+    children = list(node.iter_expressions())
+    if isinstance(node, exp.Window) and is_aggregate(node.this):  # SUM(x) OVER (...) makes no groups
+        inside = _call(node.this).iter_expressions()
+        children = [*inside, *(child for child in children if child is not node.this)]
+    return [found for child in children for found in aggregates_in(child)]
+
+
+def _call(node: exp.Expr) -> exp.Expr:
+    """Return the call of a function, without its FILTER."""
+    found: exp.Expr = node.this if isinstance(node, exp.Filter) else node
+    return found
 
 
 def aggregate(expressions: Expressions, node: exp.Expr) -> Aggregate:

@@ -337,3 +337,28 @@ def test_a_run_that_raises_no_ordinary_exception_is_kept_too(caplog: pytest.LogC
     with pytest.raises(SystemExit):
         running.wait()
     assert running.state == "failed"
+
+
+def watching(folder: Path, sink: Any) -> Pipeline:
+    """A pipeline that goes on, and that can run more than once at a time."""
+    pl.DataFrame({"x": [1]}).write_csv(folder / "in.csv")
+    return Pipeline.builder().source(Source.from_file(folder / "in*.csv", watch="10ms")).sink(sink).build()
+
+
+def test_a_second_run_that_writes_the_same_file_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = watching(tmp_path, Sink.to_file(tmp_path / "out.csv"))
+    with pipeline.start():
+        assert "another run" not in caplog.text
+        with pipeline.start():
+            assert "started while another run of it goes on, and both write file" in caplog.text
+            assert "out.csv" in caplog.text
+
+
+def test_several_runs_that_share_no_file_are_as_they_should_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = watching(tmp_path, Sink.to_fn(len))
+    with pipeline.start(), pipeline.start():
+        assert "another run" not in caplog.text
