@@ -161,6 +161,8 @@ class _Stages:
         from rich.table import Table
 
         now = self._metrics()
+        if now.seconds < self._before.seconds:  # these were the figures of an earlier run of the pipeline
+            self._older = self._before = Metrics.of("")
         if now.seconds - self._before.seconds >= 1.0:
             self._older, self._before = self._before, now
         table = Table(box=None, pad_edge=False)

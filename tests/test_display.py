@@ -120,6 +120,22 @@ def test_figures_of_the_stages_are_below_the_bar_with_the_rates_of_the_last_seco
             assert shown[-1] == ["filter[x]", rows, rows, rate, "-", busy, "-", "0", "0"]
 
 
+def test_rates_do_not_begin_at_the_end_of_an_earlier_run() -> None:
+    """Until a run has begun, the metrics of its pipeline are those of the run before."""
+    console = terminal()
+    moments = [
+        Metrics.of("late", seconds=seconds, between=[counted_stage("filter", rows, 0.0)])
+        for seconds, rows in ((10.0, 1_000_000), (0.5, 50), (11.5, 1150))
+    ]
+    now = [moments[0]]
+    with progress_bar("late", metrics=lambda: now[0], console=console) as show:
+        for moment in moments[1:]:
+            now[0] = moment
+            show(Progress(moment.rows_in, 0, moment.seconds))
+            shown = [line.split() for line in text(console).splitlines() if line.startswith("filter ")]
+            assert shown[-1][3] == "100"
+
+
 def test_the_report_is_a_line_of_totals_and_a_table_of_stages() -> None:
     console = terminal()
     print_report(REPORT, console=console)

@@ -25,6 +25,7 @@ PYTHON_ONLY = (
         "io/sink.py",
         "core/mistakes/",
         "core/hints.py",
+        "runtime/background/",
     ),
     *("core/channel.py", "core/rows/", "plan/graph.py", "plan/compile.py"),
     *("plan/checks/split_schema.py", "plan/source_steps.py"),

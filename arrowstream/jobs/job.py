@@ -184,6 +184,8 @@ class Job:
         try:
             pipeline = self.complete.build(settings=settings)
             pipeline.checkpoint = self.checkpoint
+            if self.file.secrets:
+                pipeline.hide = self.hide
             return pipeline
         except ArrowstreamError as error:
             without_secrets(error, self.file.secrets)

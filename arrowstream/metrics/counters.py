@@ -190,8 +190,8 @@ class StageCounters:
             self._gap = min(4 * self._gap + 3, SAMPLE - 1)
             self._measured_bytes += batch.nbytes
             self._measured_rows += rows
-        if self.tap is not None:
-            self.tap(batch)
+        if (tap := self.tap) is not None:  # read once: another thread may take it off
+            tap(batch)
 
     @property
     def latency(self) -> Histogram:

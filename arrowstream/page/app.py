@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,8 +28,6 @@ _HEADERS: Final = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
 }
-
-_COOKIE: Final = "arrowstream_token"
 
 _MOST_ROWS: Final = 1_000
 """Largest number of last rows that are sent."""
@@ -84,16 +84,33 @@ def _text(make: Callable[[], str], kind: str) -> Answer:
 
 def _json(make: Callable[[], Any]) -> Answer:
     def answer(request: Request) -> Response:
-        return Response(msgspec.json.encode(make()), media_type="application/json")
+        return Response(_encoded(make()), media_type="application/json")
 
     return answer
+
+
+def _encoded(value: Any) -> bytes:
+    """Return a value as JSON, half characters as escapes: names of files have them, and so errors may."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_whole(msgspec.to_builtins(value)))
+
+
+def _whole(value: Any) -> Any:
+    """Return plain values whose texts have no half characters."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_whole(key): _whole(each) for key, each in value.items()}
+    return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _tail(answers: Answers) -> Answer:
     def answer(request: Request) -> Response:
         stage = request.query_params.get("stage", "")
         rows = request.query_params.get("rows", "20")
-        if not (rows.isascii() and rows.isdecimal()) or not 1 <= int(rows) <= _MOST_ROWS:
+        if not re.fullmatch("[0-9]{1,4}", rows) or not 1 <= int(rows) <= _MOST_ROWS:
             return PlainTextResponse(f"rows must be from 1 to {_MOST_ROWS:,}", status_code=400)
         if not answers.has_stage(stage):
             return PlainTextResponse("the run has no stage of this name", status_code=404)
@@ -134,11 +151,13 @@ class _Token:
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
         self._token = token
+        # Browsers send cookies to every port of a host: another page there must have another name.
+        self._cookie = f"arrowstream_{hashlib.sha256(token.encode()).hexdigest()[:16]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         given = request.query_params.get("token")
-        known = given if given is not None else request.cookies.get(_COOKIE, "")
+        known = given if given is not None else request.cookies.get(self._cookie, "")
         if not hmac.compare_digest(known.encode(), self._token.encode()):
             answer: ASGIApp = PlainTextResponse(
                 "open the address with its token, as it was printed", status_code=403
@@ -146,7 +165,8 @@ class _Token:
         elif given is not None:
             # The token leaves the address bar, the history and what is copied from them.
             answer = Response(status_code=303, headers={"location": request.url.path})
-            answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
+            # Not "strict": a click on the address in a notebook or mail would then come without the cookie.
+            answer.set_cookie(self._cookie, self._token, httponly=True, samesite="lax")
         else:
             answer = self._app
         await answer(scope, receive, send)

@@ -26,13 +26,14 @@ def show_in_cell(running: Running) -> None:
     """
     from IPython.display import display
 
-    widget = _widget_of(running)
+    prints = _only_prints()
+    widget = {} if prints else _widget_of(running)
 
     def bundle() -> dict[str, Any]:
         return {"text/plain": running_text(running), "text/html": running_html(running), **widget}
 
     handle = display(bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
-    if handle is None or running.done:  # no notebook is there, or nothing will change
+    if handle is None or running.done or prints:  # no notebook is there, or nothing will change
         return
 
     def follow() -> None:
@@ -41,6 +42,15 @@ def show_in_cell(running: Running) -> None:
         handle.update(bundle(), raw=True)
 
     threading.Thread(target=follow, name="arrowstream-cell", daemon=True).start()
+
+
+def _only_prints() -> bool:
+    """Return True in IPython on a terminal, which would print each new state below the one before."""
+    from IPython.core.displaypub import DisplayPublisher
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    return shell is not None and type(shell.display_pub) is DisplayPublisher
 
 
 def _widget_of(running: Running) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def serve_page(viewed: AbstractContextManager[Viewed], port: int, host: str, tok
         answers = Answers(stack.enter_context(viewed))
         around = stack.pop_all()
     config = uvicorn.Config(
-        application(answers, _LOCAL if local else None, token),
+        application(answers, (*_LOCAL, host) if local else None, token),
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -198,3 +198,19 @@ def test_names_that_no_stage_has() -> None:
         builder.sample("split/mug/nothing")
     with pytest.raises(PlanError, match="no stage"):
         Pipeline.builder().sample("source")
+
+
+def test_the_rows_that_a_table_adds_to_come_from_those_that_have_its_key() -> None:
+    """Also where as many rows come out as came in."""
+    table = pl.DataFrame({"item": ["mug", "mug"], "size": [1, 2]})
+    joined = bids().join(table, on="item").trace(2)
+    assert joined.steps[1].rows == (1, 1) and joined.steps[1].dropped == (0,)
+    assert joined.cells() == (("item=tea, price=4.0", "dropped"), ("item=mug, price=12.5", "size=1 | size=2"))
+    left = bids().join(table, on="item", how="left").trace(3)
+    assert left.steps[1].rows == (0, 1, 1, 2) and left.steps[1].dropped == ()
+    sizes = pl.DataFrame({"cents": [0, 1000], "size": ["small", "large"]})
+    cents = bids().select("item", cents=(pl.col("price") * 100).cast(pl.Int64))
+    assert [cells[2] for cells in cents.join_asof(sizes, on="cents").trace(2).cells()] == [
+        "size=small",
+        "size=large",
+    ]

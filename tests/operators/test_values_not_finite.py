@@ -101,3 +101,32 @@ def test_rolling_statistics(by: str | None, cut: str) -> None:
     over = {name: expr if by is None else expr.over(by) for name, expr in exprs.items()}
     whole = FRAME.with_columns(**over)
     assert found.select(*exprs).equals(whole.select(*exprs))
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
+@pytest.mark.parametrize("rows", [1, 2, 9])
+@pytest.mark.parametrize("values", [[2.0, NAN, None, 1.0], [NAN, 1.0, 2.0, None], [None, NAN, NAN, None]])
+def test_the_largest_is_nan_only_where_all_are(
+    values: list[float | None], rows: int, dtype: pl.DataType
+) -> None:
+    frame = pl.DataFrame({"x": pl.Series(values, dtype=dtype), "row": range(4), "k": 0, "t": range(4)})
+    stream = Pipeline.builder().source(
+        Source.from_frame([frame[start : start + rows] for start in range(0, 4, rows)])
+    )
+    of_largest = pl.col("row").filter(X.max() == X)
+    expected = [NAN] if values[0] is None else [2.0]
+    for by in ([], ["k"]):
+        found = (
+            stream.reduce(x=X.max(), by=by).collect_sync(),
+            stream.window("9us", on="t", by=by).agg(x=X.max()).collect_sync(),
+            stream.window("4us", every="2us", on="t", by=by).agg(x=X.max()).collect_sync()[1:2],
+        )
+        for each in found:
+            assert each["x"].equals(pl.Series("x", expected, dtype=dtype)), each
+        for each in (
+            stream.reduce(row=of_largest, by=by).collect_sync(),
+            stream.window("9us", on="t", by=by).agg(row=of_largest).collect_sync(),
+        ):
+            assert each["row"].to_list() == [
+                [row for row, x in enumerate(values) if repr(x) == repr(expected[0])]
+            ]

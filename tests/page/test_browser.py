@@ -7,12 +7,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
-from background_runs import Fed
+from background_runs import Fed, until
 from playwright.sync_api import Page, expect
 
 from arrowstream import ErrorHandler, Pipeline, Sender, Sink, Source, channel
+from arrowstream.page.answers import Answers
+from arrowstream.page.files import asset
 
 pytestmark = [pytest.mark.once, pytest.mark.untraced]
 
@@ -169,6 +172,53 @@ def test_markup_in_names_values_and_errors_is_text(page: Page) -> None:
         expect(detail.locator("pre.as-error")).to_contain_text(HOSTILE)
         assert page.evaluate("document.querySelectorAll('img, main script, iframe').length") == 0
         shot(page, "live-page-markup")
+
+
+MODEL = """
+window.asked = [];
+const model = {
+  get: () => (FIRST),
+  on: (name, act) => { window.tell = act; },
+  off: () => {},
+  send: (message) => { window.asked.push(message); },
+};
+render({ model, el: document.body });
+"""
+
+
+NOTE_STATUS = """() => {
+  window.said = [];
+  const status = document.querySelector("[role=status]");
+  new MutationObserver(() => said.push(status.textContent)).observe(status, { childList: true });
+}"""
+
+
+def test_in_a_notebook_figures_go_on_while_the_kernel_cannot_answer(page: Page) -> None:
+    """A cell that waits for the run keeps the kernel from answers about rows; figures are sent all the same."""
+    fed = Fed()
+    with fed.start() as running:
+        aside(fed.send, 1, 2)
+        aside(until, lambda: running.metrics().rows_in == 2)
+        answers = Answers(running)
+        first = {"state": answers.state(), "graph": answers.graph(), "history": answers.history()}
+        first = json.loads(msgspec.json.encode(first))
+    script = asset("page.js") + asset("widget.js") + MODEL.replace("FIRST", json.dumps(first))
+    page.set_content(f"<body></body><script type=module>{script}</script>")
+    page.get_by_role("row").get_by_role("button", name="filter", exact=True).click()
+    page.wait_for_function("asked.some((each) => each.what === 'tail')")
+    figures = page.locator(".as-figures")
+    tell = "(rows) => tell({ state: { ...STATE, rows_in: rows } })".replace(
+        "STATE", json.dumps(first["state"])
+    )
+    page.evaluate(tell, 4_242)
+    expect(figures).to_contain_text("4,242")
+    page.wait_for_function("asked.some((each) => each.what === 'state')")  # nothing was sent for some seconds
+    page.evaluate(tell, 5_353)
+    expect(figures).to_contain_text("5,353")
+    page.evaluate(NOTE_STATUS)  # the next figures replace what it says, perhaps at once
+    page.evaluate("tell({ number: asked.find((each) => each.what === 'tail').number, error: 'it is gone' })")
+    page.wait_for_function("said.includes('no answer')")
+    expect(page.get_by_role("status")).to_have_text("running")
 
 
 def test_pictures_in_the_dark_and_on_a_telephone(page: Page) -> None:

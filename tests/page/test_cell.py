@@ -1,6 +1,7 @@
 """A run in a cell of a notebook: the live widget, the HTML next to it, and what a real kernel gets."""
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,25 @@ def test_outside_of_notebooks_ipython_prints_the_text(capsys: pytest.CaptureFixt
         running.wait(60)
         shell.display_formatter.format(running)  # type: ignore[union-attr]
         assert capsys.readouterr().out.startswith("<Running done: fed: 0 rows in")
+    finally:
+        InteractiveShell.clear_instance()
+
+
+def test_on_a_terminal_ipython_prints_a_run_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It cannot replace what it has printed, and would write a line a second into what its user types."""
+    monkeypatch.setattr(cell, "_EVERY", 0.001)
+    shell = InteractiveShell.instance()
+    try:
+        fed = Fed()
+        with fed.pipeline.start() as running:
+            before = set(threading.enumerate())
+            shell.display_formatter.format(running)  # type: ignore[union-attr]
+            assert {each.name for each in set(threading.enumerate()) - before} <= {
+                "IPythonHistorySavingThread"
+            }
+        assert capsys.readouterr().out.count("<Running ") == 1
     finally:
         InteractiveShell.clear_instance()
 

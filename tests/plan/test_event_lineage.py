@@ -23,6 +23,34 @@ TIMED: dict[str, tuple[Callable[[Builder], Builder], str]] = {
     "chosen with others": (lambda rows: rows.select(pl.all()), "ts"),
     "chosen by a selector": (lambda rows: rows.select(pl.selectors.by_name("ts"), "k"), "ts"),
     "with a suffix": (lambda rows: rows.select("k", pl.col("ts").name.suffix("_at")), "ts_at"),
+    "with a name by a function": (
+        lambda rows: rows.select("k", pl.col("ts").name.map(lambda name: name + "_at")),
+        "ts_at",
+    ),
+    "all with a suffix": (lambda rows: rows.select(pl.all().name.suffix("_at"), k="k"), "ts_at"),
+    "some with a prefix": (
+        lambda rows: rows.with_columns(pl.selectors.integer().name.prefix("at_")),
+        "at_ts",
+    ),
+    "all with names by a function": (
+        lambda rows: rows.select(pl.all().name.map(lambda name: name + "_at"), k="k"),
+        "ts_at",
+    ),
+    "chosen by its place": (lambda rows: rows.select("k", pl.first().alias("at")), "at"),
+    "chosen by its name's form": (lambda rows: rows.with_columns(pl.col("^t.$").alias("at")), "at"),
+    "known to be sorted": (lambda rows: rows.with_columns(pl.col("ts").set_sorted()), "ts"),
+    "as a number": (
+        lambda rows: rows.with_columns(pl.col("ts").cast(pl.Datetime("us")).to_physical()),
+        "ts",
+    ),
+    "in a struct and out of it": (
+        lambda rows: rows.select("k", pl.struct("ts", "sent").alias("both")).unnest("both"),
+        "ts",
+    ),
+    "in a list and out of it": (
+        lambda rows: rows.select("k", pl.concat_list("ts", "ts").alias("at")).explode("at"),
+        "at",
+    ),
     "copied": (lambda rows: rows.with_columns(at="ts"), "at"),
     "under its own name": (lambda rows: rows.with_columns(pl.col("ts").alias("x").name.keep()), "ts"),
     "as a time": (lambda rows: rows.with_columns(at=pl.col("ts").cast(pl.Datetime("us"))), "at"),
@@ -89,6 +117,17 @@ OTHERS: dict[str, tuple[Callable[[Builder], Builder], str, str]] = {
     "what was its name": (lambda rows: rows.rename({"ts": "at", "sent": "ts"}), "ts", "at"),
     "earlier": (lambda rows: rows.with_columns(pl.col("ts") - 10), "ts", "no column is any more"),
     "a constant": (lambda rows: rows.with_columns(ts=pl.lit(1)), "ts", "no column is any more"),
+    "another one of several": (lambda rows: rows.select(pl.all()), "sent", "ts"),
+    "of several that are computed": (
+        lambda rows: rows.select("k", (pl.col("ts", "sent") - 1).name.suffix("_at")),
+        "sent_at",
+        "ts",
+    ),
+    "truncated": (
+        lambda rows: rows.with_columns(pl.col("ts").cast(pl.Datetime("us")).dt.truncate("1s")),
+        "ts",
+        "no column is any more",
+    ),
     "by a function": (
         lambda rows: rows.with_columns(pl.col("ts").map_elements(lambda x: x, return_dtype=pl.Int64)),
         "ts",

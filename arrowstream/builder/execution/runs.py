@@ -49,6 +49,8 @@ class Runs(ServesMetrics):
         self._settings = settings
         self.checkpoint: CheckpointOptions | None = None
         """The checkpoints of runs that do not ask for others, as a job file has them."""
+        self.hide: Callable[[str], str] = str
+        """Masks secrets in what the live page shows, as a job knows them."""
         self._runs: dict[Run, asyncio.AbstractEventLoop] = {}
         self._metrics = Metrics.of(graph.name)
         self._latest: weakref.ref[Watched] | None = None
@@ -259,7 +261,11 @@ class Runs(ServesMetrics):
 
         self._warn_of_runs()
         running = Running(self.name, run, execute, self.outline, self._passing)
-        return running.begin()
+        try:
+            return running.begin()
+        except BaseException:  # it may not have come to leave what is around it
+            around.close()
+            raise
 
     def stop(self) -> None:
         """Stop every run of this pipeline gently, from any thread: batches in flight are delivered.
@@ -280,7 +286,7 @@ class Runs(ServesMetrics):
     def viewer(self) -> Iterator[LatestRun]:
         """Yield what shows the latest run of this pipeline, and each one that begins inside of the block."""
         watched = None if self._latest is None else self._latest()
-        viewer = LatestRun(self.name, self.outline, watched)
+        viewer = LatestRun(self.name, self.outline, watched, self.hide)
         self._viewers.append(viewer)
         try:
             yield viewer
@@ -301,7 +307,7 @@ class Runs(ServesMetrics):
     def _show(self, watched: Watched) -> None:
         """Show a run that begins to all who look."""
         self._latest = weakref.ref(watched)
-        for viewer in self._viewers:
+        for viewer in tuple(self._viewers):
             viewer.see(watched)
 
     async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:

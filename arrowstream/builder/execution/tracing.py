@@ -11,6 +11,8 @@ from arrowstream.builder.execution.trace import Trace, TraceStep
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.memory.frame_source import FrameSource
 from arrowstream.operators.base import Expressions
+from arrowstream.operators.join import TableJoin
+from arrowstream.operators.join_asof import TableAsofJoin
 from arrowstream.operators.messages.decode import Decode
 from arrowstream.plan.graph import Composite, Graph, Step
 from arrowstream.plan.part_of import beginning, writing_nothing
@@ -55,15 +57,20 @@ async def trace_of(graph: Graph, rows: int, collect: Collect) -> Trace:
         except ArrowstreamError as error:
             traced.append(TraceStep(id, text, came.clear(), None, error=str(error)))
             break
-        numbers = _passed_on(step, before, out)
+        numbers = await _passed_on(step, before, out, replace(again, steps=(step,)), collect)
         dropped = () if numbers is None else tuple(sorted(set(before.rows or ()) - set(numbers)))
         before = TraceStep(id, text, out, numbers, dropped)
         traced.append(before)
     return Trace(graph.name, tuple(traced))
 
 
-def _passed_on(step: Step, before: TraceStep, out: pl.DataFrame) -> tuple[int, ...] | None:
-    """Return the source row of each row that has come out of a step; None if they are the step's own."""
+async def _passed_on(
+    step: Step, before: TraceStep, out: pl.DataFrame, alone: Graph, collect: Collect
+) -> tuple[int, ...] | None:
+    """Return the source row of each row that has come out of a step; None if they are the step's own.
+
+    `alone` is a graph of this step, which `collect` runs over rows with their numbers if it keeps all columns.
+    """
     if before.rows is None:
         return None
     operator = step.operator
@@ -73,17 +80,24 @@ def _passed_on(step: Step, before: TraceStep, out: pl.DataFrame) -> tuple[int, .
             return numbers
     elif isinstance(operator, Composite) or not (operator.passes_rows_on or operator.name in _KEEP_ROWS):
         return None
+    elif isinstance(operator, TableJoin | TableAsofJoin):  # none, one or several rows for each that comes in
+        joined = await collect(beginning(replace(alone, source=FrameSource.of(_numbered(before))), 1), None)
+        return tuple(joined[_ROW].to_list()) if joined.height == out.height else None
     # A step of other columns, or a function: with as many rows as came in, they are the same ones in their order.
     return before.rows if out.height == before.frame.height else None
 
 
 def _with_numbers(operator: Expressions, before: TraceStep, out: pl.DataFrame) -> tuple[int, ...] | None:
     """Run a step of expressions over rows with their numbers; None if it does not pass these on."""
-    numbered = before.frame.with_columns(pl.Series(_ROW, before.rows, dtype=pl.Int64))
     try:
-        passed = operator.apply(numbered)
+        passed = operator.apply(_numbered(before))
     except pl.exceptions.PolarsError:  # its handler has left out rows, or the name of a column is taken
         return None
     if _ROW not in passed.columns or passed.height != out.height:
         return None
     return tuple(passed[_ROW].to_list())
+
+
+def _numbered(step: TraceStep) -> pl.DataFrame:
+    """Return the rows of a step with the numbers of their source rows."""
+    return step.frame.with_columns(pl.Series(_ROW, step.rows, dtype=pl.Int64))

@@ -7,13 +7,14 @@ price than another one of its group never counts, whatever rows come later.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
 
 from arrowstream.core.rows.number_types import NUMBERS, TIMES
 from arrowstream.expressions.tree import DEEPEST, is_row_wise, levels, tree_of
+from arrowstream.operators.aggregation.mergeable import unsorted_floats
 
 _ORDERED = NUMBERS | TIMES | {pl.String}
 """Types of which the extreme of a part of the rows, taken again, is that of all rows."""
@@ -29,10 +30,13 @@ class ExtremeRows:
         The column.
     extreme
         The largest value, or the smallest one. That of floats is NaN only where all values are.
+    floats
+        Whether the values are floats.
     """
 
     column: str
     extreme: Literal["max", "min"]
+    floats: bool = False
 
     @classmethod
     def of(cls, exprs: Sequence[pl.Expr], schema: pl.Schema) -> ExtremeRows | None:
@@ -44,17 +48,20 @@ class ExtremeRows:
         >>> from arrowstream.operators.aggregation.extreme_rows import ExtremeRows
         >>> price, schema = pl.col("price"), pl.Schema({"price": pl.Int64, "bidder": pl.Int64})
         >>> ExtremeRows.of([pl.col("bidder").filter(price == price.max()).first()], schema)
-        ExtremeRows(column='price', extreme='max')
+        ExtremeRows(column='price', extreme='max', floats=False)
         >>> ExtremeRows.of([pl.col("bidder").filter(price == price.max()), pl.col("bidder")], schema) is None
         True
         """
         found = {_read_by(expr) for expr in exprs}
         rows = found.pop() if len(found) == 1 else None
-        return rows if rows is not None and schema[rows.column].base_type() in _ORDERED else None
+        if rows is None or schema[rows.column].base_type() not in _ORDERED:
+            return None
+        return replace(rows, floats=schema[rows.column].is_float())
 
     def among(self, values: pl.Expr) -> pl.Expr:
         """Return the predicate of these rows, given the column's values; all rows of a group without a value."""
-        return values.eq_missing(getattr(values, self.extreme)())
+        compared = unsorted_floats(values) if self.floats and self.extreme == "max" else values
+        return values.eq_missing(getattr(compared, self.extreme)())
 
 
 def _read_by(expr: pl.Expr) -> ExtremeRows | None:

@@ -258,18 +258,32 @@ def _variance(ddof: int, root: bool) -> _Make:
     return make
 
 
+def unsorted_floats(values: pl.Expr) -> pl.Expr:
+    """Return the same floats, of which Polars does not know that they are sorted.
+
+    Of sorted floats of a group, Polars 1 takes the last one, or the first one, for the largest, even if it is NaN.
+    Floats are known to be sorted once two batches of one row are joined.
+    """
+    return values * 1
+
+
 def _extreme(method: str) -> _Make:
     update: tuple[Fold, ...] = ("min",) if method in ("min", "nan_min") else ("max",)
 
     def make(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.String, pl.Boolean)):
             return None
-        init: pl.Expr = getattr(expr, method)()
+
+        def extreme(values: pl.Expr) -> pl.Expr:
+            compared = unsorted_floats(values) if method == "max" and dtype.is_float() else values
+            found: pl.Expr = getattr(compared, method)()
+            return found
+
         # Of 0.0 and -0.0, the order decides which one is kept.
         any_order = not dtype.is_float()
         return Mergeable(
-            (init,),
-            lambda name: (getattr(pl.col(name), method)(),),
+            (extreme(expr),),
+            lambda name: (extreme(pl.col(name)),),
             pl.col,
             (expr,),
             any_order,

@@ -81,6 +81,7 @@ class View {
     this.selected = null;
     this.outline = null;
     this.ended = false;
+    this.asking = new Set(); // what is being asked for
     this.build();
   }
 
@@ -119,6 +120,7 @@ class View {
       });
     }
     this.mark();
+    if (this.selected !== null) this.describe(); // its columns may be known only now
   }
 
   async begin() {
@@ -135,7 +137,7 @@ class View {
       this.rates.clear();
       this.tail = null;
     }
-    if (again || state.planned !== this.outline.planned) await this.draw();
+    if (again || state.planned !== this.outline.planned) this.askFor(() => this.draw(), "graph");
     this.title.textContent = state.name;
     document.title = `${state.name} · ${state.state}`;
     this.status.textContent = state.state;
@@ -148,7 +150,15 @@ class View {
     this.state = state;
     const before = this.ended;
     this.ended = !going; // whatever the last rows do: the server may be gone before they are asked for
-    if (this.selected !== null) await this.refresh(before);
+    if (this.selected !== null) this.askFor(() => this.refresh(before), "rows");
+  }
+
+  // Asks for something besides the figures, which go on meanwhile: in a notebook the answer may have to wait for a
+  // cell. What is still being asked for is not asked for again.
+  askFor(what, name) {
+    if (this.asking.has(name)) return;
+    this.asking.add(name);
+    what().catch((error) => this.lose(error)).finally(() => this.asking.delete(name));
   }
 
   showFigures(state) {
@@ -185,14 +195,14 @@ class View {
     row.line.classList.toggle("as-failing", stage.errors > 0);
   }
 
-  async select(id) {
+  select(id) {
     this.selected = id;
     this.tail = null;
     this.mark();
     this.describe();
     this.detail.focus({ preventScroll: true });
     this.detail.scrollIntoView({ block: "nearest" });
-    await this.refresh();
+    this.askFor(() => this.refresh(), `rows of ${id}`);
   }
 
   mark() {
@@ -247,9 +257,9 @@ class View {
     replace(this.said, make("p", { class: "as-lost" }, `The program has ended, or cannot be reached (${error.message}).${at}`));
   }
 
-  async askToStop() {
+  askToStop() {
     this.stop.disabled = true;
-    await this.ask.stop();
+    this.askFor(() => this.ask.stop(), "stop");
   }
 }
 

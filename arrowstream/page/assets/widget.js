@@ -7,10 +7,14 @@ function render({ model, el }) {
   const root = make("div", { class: "arrowstream as-live" });
   el.append(root);
   const open = new Map(); // number of a question -> what takes its answer
+  const waiting = []; // what takes the next figures
   const first = model.get("first");
   let [asked, sent, when] = [0, first.state, Date.now()];
   const receive = ({ number, answer, error, state }) => {
-    if (state !== undefined) [sent, when] = [state, Date.now()];
+    if (state !== undefined) {
+      [sent, when] = [state, Date.now()];
+      for (const resolve of waiting.splice(0)) resolve(state);
+    }
     const { resolve, reject } = open.get(number) ?? {};
     open.delete(number);
     if (error !== undefined) reject?.(new Error(error));
@@ -22,9 +26,14 @@ function render({ model, el }) {
     open.set(asked, { resolve, reject });
     model.send({ number: asked, what, ...values });
   });
+  // Asks for figures, and takes those that are sent before the kernel can answer.
+  const next = () => new Promise((resolve, reject) => {
+    waiting.push(resolve);
+    ask("state").then(resolve, reject);
+  });
   const over = () => sent.state !== "running" && sent.state !== "stopping";
   const end = show(root, {
-    state: async () => (Date.now() - when < FRESH || over() ? sent : ask("state")),
+    state: async () => (Date.now() - when < FRESH || over() ? sent : next()),
     graph: async () => (sent.planned === first.state.planned ? first.graph : ask("graph")),
     history: async () => first.history,
     tail: (stage, rows) => ask("tail", { stage, rows }),

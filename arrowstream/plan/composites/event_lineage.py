@@ -11,11 +11,13 @@ from arrowstream.errors import PlanError
 from arrowstream.expressions.tree import tree_of
 from arrowstream.operators.aggregation.reserved_names import END, START
 from arrowstream.operators.base import Expressions, Operator
+from arrowstream.operators.explode import Explode
 from arrowstream.operators.filter_map import FilterMapExpressions
 from arrowstream.operators.join import StreamJoin
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.rename import Rename
 from arrowstream.operators.select import Select
+from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.windows.count_window import CountWindow
 from arrowstream.operators.windows.row_windows import RowWindows
 from arrowstream.operators.windows.session_window import SessionWindow
@@ -29,11 +31,18 @@ from arrowstream.plan.graph import Composite, Graph
 
 Times = frozenset[str]
 
+_ANY = ""
+"""A column whose name only a schema tells."""
+
+_UNITS_AND_ZONES = {"CastTimeUnit", "ConvertTimeZone", "ReplaceTimeZone"}
+"""Functions that give the same time in another unit or zone."""
+
 
 def event_times(graph: Graph, coming: Times | None = None) -> Times | None:
-    """Return the columns that hold event time; None if no watermark can come, so that any column may be it.
+    """Return the columns that hold event time; None if any column may be it.
 
-    A step that cannot be looked into, such as a function, is taken to keep the names of columns of event time.
+    That is so if no watermark can come, and after columns of event time got names that only a schema tells. A step
+    that cannot be looked into, such as a function, is taken to keep the names of columns of event time.
 
     Parameters
     ----------
@@ -102,8 +111,11 @@ def _after(operator: Expressions | Operator | Composite, times: Times | None) ->
             return frozenset({START, END})
         case RowWindows():
             return times | {START, END}
-        case CountWindow() | Reduce(emit="end"):
+        case CountWindow() | Reduce(emit="end") | Unnest():
             return None
+        case Explode():
+            # Without one, an item of a list may be what event time was put into.
+            return times or None
         case _:
             return times
 
@@ -132,23 +144,36 @@ def _common(ways: Iterable[Times | None]) -> Times | None:
     return frozenset.intersection(*known) if known else None
 
 
-def _chosen(exprs: Sequence[pl.Expr], times: Times) -> Times:
+def _chosen(exprs: Sequence[pl.Expr], times: Times) -> Times | None:
     """Return which of these columns, the only ones, are event time."""
-    found: set[str] = set()
-    for expr in exprs:
-        name = _name(expr)
-        if name is None:
-            # Several columns, which are not known without a schema, under their names.
-            found |= times
-        elif _source(expr) in times:
-            found.add(name)
-    return frozenset(found)
+    if any(map(_renames_several, exprs)):
+        return None
+    # Several columns, which are not known without a schema, have their own names.
+    kept = times if any(_name(expr) is None for expr in exprs) else frozenset()
+    return kept | _copies(exprs, times)
 
 
-def _added(exprs: Sequence[pl.Expr], times: Times) -> Times:
+def _added(exprs: Sequence[pl.Expr], times: Times) -> Times | None:
     """Return which columns are event time once these are added, or take the place of others."""
-    new = [(name, _source(expr)) for expr in exprs if (name := _name(expr)) is not None]
-    return times.difference(name for name, _ in new) | {name for name, source in new if source in times}
+    if any(map(_renames_several, exprs)):
+        return None
+    return times.difference(filter(None, map(_name, exprs))) | _copies(exprs, times)
+
+
+def _copies(exprs: Iterable[pl.Expr], times: Times) -> Times:
+    """Return the names of single columns that copy one of `times`, or one that only a schema tells."""
+    found = ((_name(expr), _source(expr)) for expr in exprs)
+    return frozenset(name for name, source in found if name is not None and source in {*times, _ANY})
+
+
+def _renames_several(expr: pl.Expr) -> bool:
+    """Return whether an expression copies several columns under new names, which only a schema tells."""
+    if _name(expr) is not None or _source(expr) != _ANY:
+        return False
+    try:
+        return "RenameAlias" in tree_of(expr)
+    except pl.exceptions.PolarsError:
+        return True  # a Python function gives the names
 
 
 def _name(expr: pl.Expr) -> str | None:
@@ -160,9 +185,12 @@ def _name(expr: pl.Expr) -> str | None:
 
 
 def _source(expr: pl.Expr) -> str | None:
-    """Return the column that an expression copies, maybe as another type of time; None if it computes something."""
+    """Return the column that an expression copies, maybe as another type of time; None if it computes something.
+
+    A column that is chosen by its place or type, and each of several columns, is `_ANY`.
+    """
     try:
-        tree = tree_of(expr)
+        tree = tree_of(expr.meta.undo_aliases())
     except pl.exceptions.PolarsError:
         return None
     while (inner := _copied(tree)) is not None:
@@ -170,22 +198,20 @@ def _source(expr: pl.Expr) -> str | None:
     match tree:
         case {"Column": str(name)} | {"Selector": {"ByName": {"names": [str(name)]}}}:
             return name
+        case {"Selector": _}:
+            return _ANY
         case _:
             return None
 
 
 def _copied(node: Any) -> Any:
-    """Return what a node copies under another name or as another type; None for any other node."""
+    """Return what a node copies as another type; None for any other node."""
     match node:
-        case {"Alias": [inner, _]} | {"KeepName": inner} | {"RenameAlias": {"expr": inner}}:
-            return inner
         case {"Cast": {"expr": inner}}:
             return inner
-        case {"Function": {"input": [inner, *_], "function": {"TemporalExpr": {"CastTimeUnit": _}}}}:
+        case {"Function": {"input": [inner, *_], "function": "ToPhysical" | {"SetSortedFlag": _}}}:
             return inner
-        case {"Function": {"input": [inner, *_], "function": {"TemporalExpr": {"ConvertTimeZone": _}}}}:
-            return inner
-        case {"Function": {"input": [inner, *_], "function": {"TemporalExpr": {"ReplaceTimeZone": _}}}}:
-            return inner
+        case {"Function": {"input": [inner, *_], "function": {"TemporalExpr": {**named}}}}:
+            return inner if _UNITS_AND_ZONES.issuperset(named) else None
         case _:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -62,6 +63,16 @@ def _register(function: Callable[[], object]) -> None:
     # Worker threads take no more work once their own hooks have run, which come before those of atexit. A run can
     # clean up only before: hooks of threading are called from the newest to the oldest.
     getattr(threading, "_register_atexit", atexit.register)(function)
+
+
+def _forget() -> None:
+    """Forget the runs of the parent in a forked process, where their threads do not exist and never end."""
+    global _lock
+    _alive.clear()
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def end_all() -> None:

@@ -40,6 +40,7 @@ class Foreground(Watched):
         self._error: BaseException | None = None
         self._ended = threading.Event()
         self._sampled = 0.0
+        self._asking = threading.Lock()
 
     def end(self, error: BaseException | None) -> None:
         """Note how the run has ended; called once.
@@ -88,6 +89,7 @@ class Foreground(Watched):
         return super().history()
 
     def _sample_if_due(self) -> None:
-        if not self.done and self._run.seconds - self._sampled >= SAMPLE_SECONDS:
-            self._sampled = self._run.seconds
-            self._sample()
+        with self._asking:
+            if not self.done and self._run.seconds - self._sampled >= SAMPLE_SECONDS:
+                self._sampled = self._run.seconds
+                self._sample()

@@ -9,6 +9,7 @@ import polars as pl
 
 from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background.history import SCHEMA
+from arrowstream.runtime.background.masked import Hide, masked
 from arrowstream.runtime.background.snapshot import Snapshot
 from arrowstream.runtime.background.watched import Watched
 
@@ -24,12 +25,17 @@ class LatestRun:
         Returns the outline of the pipeline, which is all that is known before the first run.
     watched
         The run that goes on, if any.
+    hide
+        Masks secrets in texts.
     """
 
-    def __init__(self, name: str, outline: Callable[[], Outline], watched: Watched | None) -> None:
+    def __init__(
+        self, name: str, outline: Callable[[], Outline], watched: Watched | None, hide: Hide = str
+    ) -> None:
         self._name = name
         self._outline = outline
         self._watched = watched
+        self._hide = hide
 
     def see(self, watched: Watched) -> None:
         """Show this run from now on."""
@@ -49,7 +55,11 @@ class LatestRun:
         return pl.DataFrame(schema=SCHEMA) if self._watched is None else self._watched.history()
 
     def snapshot(self) -> Snapshot:
-        """Return what a viewer shows at this moment; before the first run only the graph."""
+        """Return what a viewer shows at this moment, without secrets; before the first run only the graph."""
+        shown = self._snapshot()
+        return shown if self._hide is str else masked(shown, self._hide)
+
+    def _snapshot(self) -> Snapshot:
         if self._watched is not None:
             return self._watched.snapshot()
         return Snapshot(

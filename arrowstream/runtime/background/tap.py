@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from math import inf
 from time import monotonic
+from typing import ClassVar
 
 import polars as pl
 
@@ -30,6 +31,9 @@ class Tap:
         The counters of the stage, which call the tap until `detach`.
     """
 
+    _placing: ClassVar = threading.Lock()
+    """Held while a tap is put on a stage or taken off it, so that none takes off its successor."""
+
     __slots__ = ("_asked", "_batches", "_changed", "_counters", "_ended", "_held", "_wanted")
 
     def __init__(self, counters: StageCounters) -> None:
@@ -40,7 +44,8 @@ class Tap:
         self._wanted = 0
         self._ended = False
         self._asked = monotonic()
-        counters.tap = self._take
+        with self._placing:
+            counters.tap = self._take
 
     def _take(self, batch: Batch) -> None:
         if not batch.num_rows:
@@ -52,7 +57,8 @@ class Tap:
         with self._changed:
             self._batches.append(batch)
             self._held += batch.num_rows
-            while self._held - self._batches[0].num_rows >= self._wanted:
+            # Nobody has said yet how many rows to keep if a batch comes between the making and the first question.
+            while self._held - self._batches[0].num_rows >= max(self._wanted, 1):
                 self._held -= self._batches.popleft().num_rows
             self._changed.notify_all()
 
@@ -87,7 +93,9 @@ class Tap:
 
     def detach(self) -> None:
         """Take the tap off its stage; it keeps what it has, and nobody waits for more."""
-        self._counters.tap = None
+        with self._placing:
+            if self._counters.tap == self._take:
+                self._counters.tap = None
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -102,14 +110,16 @@ class Taps:
 
     def has(self, name: str) -> bool:
         """Return whether a stage has a tap that is not forgotten."""
-        return name in self._taps and not self._taps[name].is_forgotten
+        tap = self._taps.get(name)
+        return tap is not None and not tap.is_forgotten
 
     def of(self, name: str, counters: StageCounters) -> Tap:
         """Return the tap of a stage, which gets one if it has none."""
         with self._lock:
-            if not self.has(name):
-                self._taps[name] = Tap(counters)
-            return self._taps[name]
+            tap = self._taps.get(name)
+            if tap is None or tap.is_forgotten:
+                tap = self._taps[name] = Tap(counters)
+            return tap
 
     def drop_forgotten(self) -> None:
         """Take off the taps that nobody has asked for a while."""

@@ -54,9 +54,15 @@ class Background(ABC):
         self._thread = threading.Thread(target=self._work, name=f"arrowstream-{name}", daemon=True)
 
     def begin(self) -> Self:
-        """Start the thread; return once the run has begun."""
-        self._thread.start()
-        self._begun.wait()
+        """Start the thread; return once the run has begun, and raise what has kept it from that."""
+        try:
+            self._thread.start()
+            self._begun.wait()
+        except BaseException:  # interrupted: nobody would have the run in hand
+            self.cancel()
+            raise
+        if self._task is None:
+            self._result()
         return self
 
     @abstractmethod
@@ -69,9 +75,13 @@ class Background(ABC):
 
     def _work(self) -> None:
         """Run to the end, on the thread."""
-        at_exit.on_begin(self)
         try:
-            asyncio.run(self._main())
+            at_exit.on_begin(self)
+            main = self._main()
+            try:
+                asyncio.run(main)
+            finally:
+                main.close()  # which a loop that could not be made has not begun
         except BaseException as error:
             self._error = self._error or error
         finally:
@@ -80,6 +90,9 @@ class Background(ABC):
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
+        assert self._task is not None
+        if self._is_cancelled:  # before it had begun
+            self._task.cancel()
         self._loop.call_soon(self._begun.set)  # once the pipeline knows of the run
         looking = asyncio.create_task(self._look_regularly(), name="history")
         try:
@@ -96,10 +109,11 @@ class Background(ABC):
         """Report the end to whoever waits, or to the log."""
         if self._is_cancelled and isinstance(self._error, asyncio.CancelledError):
             self._error = RunCancelled(f"pipeline {self.name} was ended at once: nothing more is committed")
-        if not self._waiting:
+        if not self._waiting and self._task is not None:
             self._log_end()
         at_exit.on_end(self)
         self._ended.set_result(None)
+        self._begun.set()  # also if there was no loop to begin on
 
     def _log_end(self) -> None:
         """Log what nobody is there to be told."""
@@ -155,14 +169,14 @@ class Background(ABC):
         A commit that has begun is completed, and the run has then ended well. It returns at once.
         """
         self._is_cancelled = True
-        assert self._task is not None
-        self._on_loop(self._task.cancel)
+        if self._task is not None:
+            self._on_loop(self._task.cancel)
 
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
         """Call a function on the loop of the run, unless it has ended."""
-        assert self._loop is not None
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(function, *arguments)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(function, *arguments)
 
     def join(self, seconds: float | None = None) -> bool:
         """Wait for the end of the run, however it ends; return whether it has ended.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,7 @@ class Watched(ABC):
         self._outline = outline
         self._passing = passing
         self._history = History()
+        self._sampling = threading.Lock()
         self._taps = Taps()
 
     @property
@@ -83,7 +85,8 @@ class Watched(ABC):
         """Raise if the caller is the run itself, which would wait for itself."""
 
     def _sample(self) -> None:
-        self._history.sample(self._run.counters, self._run.seconds)
+        with self._sampling:  # samples are differences: they are taken one after the other
+            self._history.sample(self._run.counters, self._run.seconds)
 
     def metrics(self) -> Metrics:
         """Return frozen metrics of the run, while it goes on and after it."""

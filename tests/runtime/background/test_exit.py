@@ -52,6 +52,41 @@ def test_a_program_ends_and_nothing_half_written_stays(tmp_path: Path, end: str)
     assert list(tmp_path.iterdir()) == []
 
 
+FORKS = """
+import os
+child = os.fork()
+if child == 0:
+    sys.exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), running.state)
+running.stop()
+running.wait()
+"""
+
+
+def test_a_forked_process_does_not_end_the_runs_of_its_parent(tmp_path: Path) -> None:
+    """Their threads are not in it: it would wait for them, and warn."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{PROGRAM}\n{FORKS}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "0 running\n"), done.stderr
+    assert "still running at the exit" not in done.stderr
+
+
+def test_what_a_fork_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_exit, "_alive", {Scripted("parents", 0)})
+    monkeypatch.setattr(at_exit, "_lock", at_exit._lock)
+    with at_exit._lock:  # as a thread of the parent may have it
+        at_exit._forget()
+        at_exit.end_all()
+    assert at_exit._alive == set()
+
+
 class Scripted:
     """A run that ends after a number of questions."""
 

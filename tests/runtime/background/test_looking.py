@@ -4,6 +4,7 @@ import json
 import threading
 from dataclasses import asdict
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -14,8 +15,11 @@ from arrowstream import ErrorHandler, Pipeline, Sink, Source, channel
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError
 from arrowstream.metrics.counters import StageCounters
+from arrowstream.metrics.histogram import Histogram
+from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background import history as history_module
 from arrowstream.runtime.background import tap as tap_module
+from arrowstream.runtime.background.foreground import Foreground
 from arrowstream.runtime.background.history import SCHEMA as COLUMNS
 from arrowstream.runtime.background.history import History
 from arrowstream.runtime.background.tap import Tap, Taps
@@ -139,6 +143,49 @@ def test_a_tap_holds_no_more_batches_than_it_needs() -> None:
     tap.detach()
     counters.record_output(batch(1))
     assert [part["x"].to_list() for part in tap.last(1)] == [[99]]
+
+
+def test_batches_that_come_before_the_first_question_do_no_harm() -> None:
+    """Between the making of a tap and its first question, the run goes on."""
+    counters = StageCounters("s")
+    tap = Tap(counters)
+    counters.record_output(batch(1))
+    counters.record_output(batch(2))
+    assert [part["x"].to_list() for part in tap.last(1)] == [[2]]
+
+
+def test_a_tap_takes_off_itself_and_not_its_successor() -> None:
+    counters = StageCounters("s")
+    old, new = Tap(counters), Tap(counters)
+    old.detach()
+    counters.record_output(batch(1))
+    assert [part["x"].to_list() for part in new.last(1)] == [[1]]
+
+
+def test_samples_that_are_asked_for_at_once_are_taken_one_after_the_other() -> None:
+    """Each sample is a difference to the one before: two threads of a page's server ask for one at the same time."""
+    threads: set[int] = set()
+    most = [0]
+
+    class Counters(StageCounters):
+        __slots__ = ()
+
+        @property
+        def latency(self) -> Histogram:
+            threads.add(threading.get_ident())
+            most[0] = max(most[0], len(threads))
+            threading.Event().wait(0.05)  # lets the other thread come in, if it can
+            threads.discard(threading.get_ident())
+            return super().latency
+
+    run: Any = SimpleNamespace(seconds=10.0, counters={"s": Counters("s")})
+    watched = Foreground("p", run, lambda: Outline("p", (), (), True), dict, lambda: None)
+    asking = [threading.Thread(target=watched._sample) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(LONG)
+    assert most == [1] and watched._history.frame().height == 2
 
 
 def test_a_tap_that_nobody_asks_about_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,11 @@ import pytest
 from background_runs import LONG, SCHEMA, Fed, failing, until
 
 from arrowstream import Pipeline, Running, Sink, Source
+from arrowstream.core.clock import MonotonicClock
 from arrowstream.errors import PlanError, RunCancelled, StageError
 from arrowstream.runtime.background.thread import Background
+from arrowstream.runtime.options import Options
+from arrowstream.runtime.run import Run
 from arrowstream.testing import TestSink, TestSource
 
 pytestmark = pytest.mark.once
@@ -337,6 +341,47 @@ def test_a_run_that_raises_no_ordinary_exception_is_kept_too(caplog: pytest.LogC
     with pytest.raises(SystemExit):
         running.wait()
     assert running.state == "failed"
+
+
+def test_a_run_without_a_loop_is_an_error_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with too many open files: the call would wait for ever for a run that cannot begin."""
+
+    def no_loop(*_: object, **__: object) -> None:
+        raise OSError("too many open files")
+
+    fed = Fed()
+    monkeypatch.setattr("arrowstream.runtime.background.thread.asyncio.run", no_loop)
+    with ThreadPoolExecutor(1) as threads, pytest.raises(OSError, match="too many open files"):
+        threads.submit(fed.pipeline.start).result(LONG)
+
+
+class Prepared(Running):
+    """A run that never ends by itself, and that the test begins."""
+
+    def __init__(self) -> None:
+        fed = Fed()
+        run = Run(MonotonicClock(), Options())
+        super().__init__("endless", run, asyncio.Event().wait, fed.pipeline.outline, dict)  # type: ignore[arg-type]
+
+
+def test_an_interrupted_start_ends_the_run() -> None:
+    running, begun = Prepared(), threading.Event()
+
+    def interrupted() -> None:
+        assert begun.wait(LONG)
+        raise KeyboardInterrupt
+
+    running._begun = SimpleNamespace(wait=interrupted, set=begun.set)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        running.begin()
+    assert running.join(LONG) and running.state == "cancelled"
+
+
+def test_a_run_that_is_cancelled_before_it_begins_ends() -> None:
+    running = Prepared()
+    running.stop()
+    running.cancel()
+    assert running.begin().join(LONG) and running.state == "cancelled"
 
 
 def watching(folder: Path, sink: Any) -> Pipeline:
