@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,8 +14,9 @@ from sql_oracle import by_duckdb, multiset
 
 from arrowstream import Builder, Pipeline, Source
 from arrowstream.io.memory.frame_source import FrameSource
+from benchmarks.machine import ROOT
 from benchmarks.nexmark import by_duckdb as duck
-from benchmarks.nexmark import queries, steps
+from benchmarks.nexmark import by_flink, queries, steps
 from benchmarks.nexmark.generator import LATENESS_S, Events
 
 pytestmark = pytest.mark.untraced
@@ -69,3 +73,18 @@ def test_as_sql(name: str, disorder: bool) -> None:
         for each, source in streams(disorder).items()
     }
     check(name, Pipeline.sql(queries.QUERIES[name], **sources, side_input=SIDE_INPUT))
+
+
+@pytest.mark.skipif("FLINK_PYTHON" not in os.environ, reason="FLINK_PYTHON names no interpreter with Flink")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", by_flink.QUERIES)
+def test_by_flink(name: str, tmp_path: Path) -> None:
+    made, target = events(True), tmp_path / "found.parquet"
+    for each in ("person", "auction", "bid"):
+        getattr(made, f"{each}s").write_parquet(tmp_path / f"{each}.parquet")
+    python = os.environ["FLINK_PYTHON"]
+    command = [python, "-m", "benchmarks.nexmark.by_flink", name, str(tmp_path), str(target)]
+    subprocess.run(command, cwd=ROOT, input="run\n", text=True, check=True)
+    found, wanted = pl.read_parquet(target), expected(name)
+    assert found.columns == wanted.columns
+    assert multiset(found) == multiset(wanted)

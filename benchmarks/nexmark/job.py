@@ -1,7 +1,8 @@
 """One query by one engine in a process of its own: ``python -m benchmarks.nexmark.job ENGINE QUERY FILES TARGET``.
 
 FILES is a folder with a Parquet file of each stream. A line of standard input starts a run, so that rivals can take
-turns; the answer is its seconds, imports left out, and the peak of the process's memory in bytes until then.
+turns; the answer is its seconds, imports left out, the peak of the process's memory in bytes until then, and the
+seconds of the imports, which are the start.
 """
 
 from __future__ import annotations
@@ -107,12 +108,14 @@ ENGINES: dict[str, Callable[[str, Path, Path], Callable[[], object]]] = {
 
 
 def serve(engine: str, name: str, files: Path, target: Path) -> None:
-    """Run a query once for each line of standard input; answer with its seconds and the peak of memory in bytes."""
+    """Run a query for each line of standard input; answer with seconds, peak of memory, and seconds of the start."""
+    begin = time.perf_counter()
     work = ENGINES[engine](name, files, target)
+    start = time.perf_counter() - begin
     for _ in sys.stdin:
         begin = time.perf_counter()
         work()
-        print(time.perf_counter() - begin, peak_bytes(), flush=True)
+        print(time.perf_counter() - begin, peak_bytes(), start, flush=True)
 
 
 if __name__ == "__main__":

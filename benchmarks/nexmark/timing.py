@@ -1,4 +1,4 @@
-"""Each query next to Polars, DuckDB and Bytewax, from the same Parquet files to a Parquet file.
+"""Each query next to Polars, DuckDB, Bytewax and Flink, from the same Parquet files to a Parquet file.
 
 Every rival has a process of its own for each query, for its peak of memory, in which the query runs some times; the
 rivals take turns. The first run, which is not timed, gives the peak. Rows of the results are counted, and numbers are
@@ -7,6 +7,7 @@ added up, and must agree; `tests/test_nexmark.py` compares every row. A query th
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 import subprocess
@@ -23,7 +24,7 @@ import polars.selectors as cs
 
 from benchmarks.harness import Figure, Scale, Section, checked_in_turn, ratio
 from benchmarks.machine import DATA, ROOT, made_once
-from benchmarks.nexmark import by_duckdb, by_polars, queries, steps
+from benchmarks.nexmark import by_duckdb, by_flink, by_polars, queries, steps
 from benchmarks.nexmark.generator import Events
 from benchmarks.nexmark.job import BYTEWAX_ROWS, STREAMS, TABLES
 
@@ -38,7 +39,13 @@ _SPEED = {"q5": 8.0, "q7": 10.0, "q8": 5.0}
 SIDE_INPUT = pl.DataFrame({"key": range(10_000), "value": [f"value {number}" for number in range(10_000)]})
 _BYTEWAX = ("q1", "q2", "q12")
 _WITHOUT_SQL = "q6 has no form in SQL: it needs rows in an order, which SQL of pipelines has not"
-_FLINK = "Flink is not among the rivals: apache-flink is not installed where these figures are measured"
+_FLINK = "FLINK_PYTHON"
+"""The variable that names an interpreter with apache-flink."""
+_NO_FLINK = f"Flink is not among the rivals: {_FLINK} is not set, see `benchmarks/nexmark/by_flink.py`"
+_WITH_FLINK = (
+    "Flink runs in streaming mode with two tasks of each operator; start is that of the JVM, the plan and the "
+    "cluster, which its rows/s leave out; its peaks are those of Python and the JVM"
+)
 _FORMS = "rows/s are those of the streams that a query reads; peaks of memory are of the whole process"
 
 
@@ -46,7 +53,7 @@ def run(scale: Scale) -> Section:
     """Rows in a second as steps and as SQL, ratios of time to the rivals, and peaks of memory."""
     files = _files(scale)
     figures = [figure for name in _QUERIES[scale] for figure in _figures(name, files, scale)]
-    notes = [_FORMS, _WITHOUT_SQL, _FLINK]
+    notes = [_FORMS, _WITHOUT_SQL, _WITH_FLINK if _FLINK in os.environ else _NO_FLINK]
     if find_spec("bytewax") is None:
         notes.append("bytewax is not installed: pip install 'arrowstream[bench]'")
     else:
@@ -95,6 +102,9 @@ def _figures(name: str, files: Path, scale: Scale) -> Iterable[Figure]:
         other = min(BYTEWAX_ROWS, rows) / statistics.median(seconds["bytewax"]) / 1e6
         note = f"{other:.2f} M rows/s, a row at a time"
         yield Figure(f"{name} against Bytewax", speeds["steps"] / other, "x", note=note)
+    if "flink" in seconds:
+        note = f"{speeds['flink']:.2f} M rows/s, start {rivals['flink'].start:.1f} s"
+        yield Figure(f"{name} against Flink", ratio(seconds["flink"], seconds["steps"]), "x", note=note)
 
 
 class _Rival:
@@ -116,8 +126,12 @@ class _Rival:
         self.target = folder / f"{engine}.parquet"
         self.peak = 0.0
         """Most memory in bytes that the first run has held."""
-        module = (sys.executable, "-m", "benchmarks.nexmark.job")
-        command = [*module, engine, name, str(files), str(self.target)]
+        self.start = 0.0
+        """Seconds from the beginning of the process to that of the first run."""
+        module = [sys.executable, "-m", "benchmarks.nexmark.job", engine]
+        if engine == "flink":
+            module = [os.environ[_FLINK], "-m", "benchmarks.nexmark.by_flink"]
+        command = [*module, name, str(files), str(self.target)]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -131,10 +145,10 @@ class _Rival:
         self._process.stdin.write("run\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline().split()
-        if len(answer) != 2:
+        if len(answer) != 3:
             raise RuntimeError(f"{self.target.stem} has failed: what it wrote to standard error says why")
-        seconds, peak = map(float, answer)
-        self.peak = self.peak or peak
+        seconds, peak, start = map(float, answer)
+        self.peak, self.start = self.peak or peak, self.start or start
         return seconds
 
     def __exit__(self, *_: object) -> None:
@@ -143,7 +157,8 @@ class _Rival:
 
 def _rivals(name: str) -> list[str]:
     rivals = ["steps", *(["sql"] if name in queries.QUERIES else []), "polars", "duckdb"]
-    return rivals + (["bytewax"] if name in _BYTEWAX and find_spec("bytewax") is not None else [])
+    rivals += ["bytewax"] if name in _BYTEWAX and find_spec("bytewax") is not None else []
+    return rivals + (["flink"] if name in by_flink.QUERIES and _FLINK in os.environ else [])
 
 
 def _read_by(name: str) -> list[str]:
