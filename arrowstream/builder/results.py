@@ -176,9 +176,9 @@ class Results(Steps, ABC):
         >>> builder = Pipeline.builder(name="p").source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
         >>> print(builder.filter(pl.col("x") > 1).with_columns(y=pl.col("x") * 2).trace())
         trace of p: 2 rows of frame
-        row  source  filter(x > 1)  with_columns(y = x * 2)
-        0    x=1     dropped
-        1    x=2     ·              y=4
+        row  frame  filter(x > 1)  with_columns(y = x * 2)
+        0    x=1    dropped
+        1    x=2    ·              y=4
         """
         check_whole("rows", rows, least=1)
         return run_blocking(lambda: trace_of(self.graph, rows, self._first))

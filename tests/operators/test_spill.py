@@ -673,6 +673,15 @@ def run_and_fail_at_the_end(steps: Any) -> None:
         steps(KEYED_STEPS).sink(Sink.to_fn(broken)).build().run_sync()
 
 
+def fail_in_the_background(steps: Any) -> None:
+    def broken(batch: pa.RecordBatch) -> None:
+        raise ValueError("at the end")
+
+    running = steps(KEYED_STEPS).sink(Sink.to_fn(broken)).build().start()
+    with pytest.raises(SinkError, match="at the end"):
+        running.wait(60)
+
+
 def run_and_cancel(steps: Any) -> None:
     before = open_files()
 
@@ -702,7 +711,13 @@ def run_to_the_end(steps: Any) -> None:
 
 
 KEYED_STEPS = Pipeline.builder().source(Source.from_frame(KEYED, batch_rows=600))
-ENDINGS = [run_to_the_end, run_and_fail_late, run_and_fail_at_the_end, run_and_cancel]
+ENDINGS = [
+    run_to_the_end,
+    run_and_fail_late,
+    run_and_fail_at_the_end,
+    fail_in_the_background,
+    run_and_cancel,
+]
 
 
 @pytest.mark.once

@@ -9,7 +9,7 @@ import polars as pl
 
 from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background.history import SAMPLE_SECONDS
-from arrowstream.runtime.background.snapshot import Snapshot, State
+from arrowstream.runtime.background.snapshot import Snapshot, State, error_text
 from arrowstream.runtime.background.watched import Watched
 from arrowstream.runtime.run import Run
 
@@ -37,7 +37,8 @@ class Foreground(Watched):
     ) -> None:
         super().__init__(name, run, outline, passing)
         self._stop_run = stop
-        self._error: BaseException | None = None
+        self._failure: str | None = None
+        self._is_failed = False
         self._ended = threading.Event()
         self._sampled = 0.0
         self._asking = threading.Lock()
@@ -50,7 +51,9 @@ class Foreground(Watched):
         error
             The error, or None if it has ended well.
         """
-        self._error = error
+        # Its text alone: its traceback would keep the run alive, and with it the files that its steps have open.
+        self._failure = error_text(error)
+        self._is_failed = isinstance(error, Exception)
         self._sample()
         self._taps.end()
         self._ended.set()
@@ -63,13 +66,13 @@ class Foreground(Watched):
     def state(self) -> State:
         if not self.done:
             return "running" if self._run.stop_reason is None else "stopping"
-        if self._error is None:
+        if self._failure is None:
             return "done"
-        return "failed" if isinstance(self._error, Exception) else "cancelled"
+        return "failed" if self._is_failed else "cancelled"
 
     @property
-    def error(self) -> BaseException | None:
-        return self._error
+    def failure(self) -> str | None:
+        return self._failure
 
     def join(self, seconds: float | None = None) -> bool:
         return self._ended.wait(seconds)

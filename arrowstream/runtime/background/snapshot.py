@@ -184,3 +184,8 @@ class Snapshot:
 
 def _known(milliseconds: float) -> float | None:
     return None if isnan(milliseconds) else milliseconds
+
+
+def error_text(error: BaseException | None) -> str | None:
+    """Return the type and the message of an error; None for none."""
+    return None if error is None else f"{type(error).__name__}: {error}"

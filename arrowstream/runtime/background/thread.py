@@ -9,14 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from traceback import clear_frames
 from types import TracebackType
 from typing import Any, Self
 
+from arrowstream.core.failures import causes
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.core.waiting import until_done
 from arrowstream.errors import PlanError, RunCancelled
 from arrowstream.runtime.background import at_exit
-from arrowstream.runtime.background.snapshot import State
+from arrowstream.runtime.background.snapshot import State, error_text
 from arrowstream.runtime.report import RunReport, log_losses
 from arrowstream.runtime.run import Run
 
@@ -96,11 +98,12 @@ class Background(ABC):
         self._loop.call_soon(self._begun.set)  # once the pipeline knows of the run
         looking = asyncio.create_task(self._look_regularly(), name="history")
         try:
-            self._report = await self._execute()
+            execute = self._execute
+            del self._execute  # it knows this object, and what it holds of the run
+            self._report = await execute()
         except BaseException as error:
-            self._error = (
-                error  # and not the task's: a loop that SystemExit has ended would complain about it
-            )
+            # It is not the task's: a loop that SystemExit has ended would complain about it.
+            self._error = error
         finally:
             looking.cancel()
             self._look_last()
@@ -111,6 +114,9 @@ class Background(ABC):
             self._error = RunCancelled(f"pipeline {self.name} was ended at once: nothing more is committed")
         if not self._waiting and self._task is not None:
             self._log_end()
+        for each in causes(self._error):
+            # What the frames of the failure hold, such as open files, goes now; their lines stay in the traceback.
+            clear_frames(each.__traceback__)
         at_exit.on_end(self)
         self._ended.set_result(None)
         self._begun.set()  # also if there was no loop to begin on
@@ -138,6 +144,11 @@ class Background(ABC):
     def error(self) -> BaseException | None:
         """The error with which the run has failed; None while it goes on, and if it has ended well."""
         return self._error if self.done else None
+
+    @property
+    def failure(self) -> str | None:
+        """The error with which the run has ended, as text; None while it goes on, and if it has ended well."""
+        return error_text(self.error)
 
     @property
     def state(self) -> State:

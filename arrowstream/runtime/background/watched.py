@@ -69,8 +69,8 @@ class Watched(ABC):
 
     @property
     @abstractmethod
-    def error(self) -> BaseException | None:
-        """The error with which the run has failed; None while it goes on, and if it has ended well."""
+    def failure(self) -> str | None:
+        """The error with which the run has ended, as text; None while it goes on, and if it has ended well."""
 
     @abstractmethod
     def join(self, seconds: float | None = None) -> bool:
@@ -192,7 +192,7 @@ class Watched(ABC):
             queue_depth=metrics.queue_depth,
             errors=metrics.errors,
             losses=self._run.losses(self.name),
-            error=None if self.error is None else f"{type(self.error).__name__}: {self.error}",
+            error=self.failure,
             outline=outline,
             stages=tuple(stages),
         )
