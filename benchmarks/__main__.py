@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME ...] [--quick]``: measure, print, and keep a complete run in results.md."""
+"""``python -m benchmarks [NAME ...] [--quick] [--keep]``: measure, print, and keep a complete run in results.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmarks import (
     throughput,
     windows,
 )
-from benchmarks.harness import Scale, Section, as_markdown, as_text
+from benchmarks.harness import Scale, Section, as_markdown, as_text, with_sections
 from benchmarks.machine import description
 from benchmarks.nexmark import stateless, timing
 
@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="smaller sizes and fewer rounds; nothing is kept"
     )
+    parser.add_argument(
+        "--keep", action="store_true", help="put the sections that were asked for into results.md, dated"
+    )
     chosen = parser.parse_args(arguments)
     if unknown := sorted(set(chosen.names) - set(BENCHMARKS)):
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
@@ -73,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"measuring {name} ...", flush=True)
         sections.append(BENCHMARKS[name]("quick" if chosen.quick else "full"))
     print("\n" + as_text(sections))
+    if chosen.names and chosen.keep and not chosen.quick:
+        RESULTS.write_text(with_sections(RESULTS.read_text(), sections, ", ".join(header[:2])))
+        print(f"\nput into {RESULTS}")
     if not chosen.quick and not chosen.names:
         RESULTS.write_text(as_markdown(sections, header))
         print(f"\nkept in {RESULTS}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Scale = Literal["full", "quick", "tiny"]
@@ -146,8 +146,21 @@ def as_text(sections: list[Section]) -> str:
 def as_markdown(sections: list[Section], header: list[str]) -> str:
     """All sections as a page."""
     lines = ["# Benchmark results", "", *(f"- {line}" for line in header)]
+    return "\n".join(["\n".join([*lines, ""]), *map(_part, sections)])
+
+
+def with_sections(page: str, sections: list[Section], when: str) -> str:
+    """Return a page on which these sections are new, and say when they were measured; unknown ones come last."""
+    first, *parts = page.split("\n## ")
+    known = {part.partition("\n")[0]: part for part in parts}
     for section in sections:
-        lines += ["", f"## {section.title}", "", f"| {' | '.join(HEADINGS)} |", "|---|---:|---:|:-:|---|"]
-        lines += [f"| {' | '.join(figure.cells)} |" for figure in section.figures]
-        lines += [line for note in section.notes for line in ("", note)]
+        dated = replace(section, notes=(*section.notes, f"Measured after the rest of this page: {when}."))
+        known[section.title] = _part(dated).removeprefix("## ")
+    return "\n## ".join([first, *known.values()])
+
+
+def _part(section: Section) -> str:
+    lines = [f"## {section.title}", "", f"| {' | '.join(HEADINGS)} |", "|---|---:|---:|:-:|---|"]
+    lines += [f"| {' | '.join(figure.cells)} |" for figure in section.figures]
+    lines += [line for note in section.notes for line in ("", note)]
     return "\n".join([*lines, ""])

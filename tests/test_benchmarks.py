@@ -77,6 +77,24 @@ def test_a_part_is_only_printed(arguments, monkeypatch, capsys):
     assert ("Sizes: quick" if "--quick" in arguments else "Sizes: full") in capsys.readouterr().out
 
 
+def test_a_part_that_is_to_be_kept_replaces_its_section(monkeypatch):
+    def other(scale):
+        return Section("Other", (Figure("speed", 2.0, "x"),))
+
+    monkeypatch.setattr(command, "BENCHMARKS", {"one": section, "two": other})
+    command.main([])
+    before = command.RESULTS.read_text()
+    monkeypatch.setattr(
+        command, "BENCHMARKS", {"one": lambda scale: Section("Sizes: full", (Figure("speed", 0.7, "x"),))}
+    )
+    command.main(["one", "--keep"])
+    kept = command.RESULTS.read_text()
+    assert "| speed | 0.70x |" in kept and "0.50x" not in kept and kept.count("## ") == 2
+    assert re.search(r"\nMeasured after the rest of this page: \d{4}-\d\d-\d\d, ", kept)
+    assert kept.index("## Sizes") < kept.index("## Other")
+    assert before.startswith(kept.partition("\n\n## ")[0])
+
+
 def test_an_unknown_name_is_told(capsys):
     with pytest.raises(SystemExit) as stopped:
         command.main(["etle"])
