@@ -104,7 +104,7 @@ def _q2(bids: Any) -> Any:
 
 def _q12(bids: Any) -> Any:
     # Time passes with the rows alone: the clock of the machine would make rows late while others are computed.
-    clock = EventClock(
+    clock: Any = EventClock(
         lambda row: row["date_time"].replace(tzinfo=UTC),
         timedelta(),
         now_getter=lambda: _BEGIN,

@@ -34,13 +34,14 @@ class Tap:
     _placing: ClassVar = threading.Lock()
     """Held while a tap is put on a stage or taken off it, so that none takes off its successor."""
 
-    __slots__ = ("_asked", "_batches", "_changed", "_counters", "_ended", "_held", "_wanted")
+    __slots__ = ("_asked", "_batches", "_changed", "_counters", "_ended", "_held", "_waiting", "_wanted")
 
     def __init__(self, counters: StageCounters) -> None:
         self._counters = counters
         self._changed = threading.Condition()
         self._batches: deque[Batch] = deque()
         self._held = 0
+        self._waiting = 0
         self._wanted = 0
         self._ended = False
         self._asked = monotonic()
@@ -48,19 +49,25 @@ class Tap:
             counters.tap = self._take
 
     def _take(self, batch: Batch) -> None:
-        if not batch.num_rows:
+        rows = batch.num_rows
+        if not rows:
             return
         if self.is_forgotten:
             self._asked = -inf  # the next question is a first one
             self.detach()
             return
-        with self._changed:
-            self._batches.append(batch)
-            self._held += batch.num_rows
-            # Nobody has said yet how many rows to keep if a batch comes between the making and the first question.
-            while self._held - self._batches[0].num_rows >= max(self._wanted, 1):
-                self._held -= self._batches.popleft().num_rows
-            self._changed.notify_all()
+        batches = self._batches
+        batches.append(batch)
+        held = self._held + rows
+        # Nobody has said yet how many rows to keep if a batch comes between the making and the first question.
+        wanted = max(self._wanted, 1)
+        while held - batches[0].num_rows >= wanted:
+            held -= batches.popleft().num_rows
+        self._held = held
+        # The lock costs more than all of the above. Who waits has said so before looking at what is held.
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
 
     def last(self, rows: int, wait_s: float = 0.0) -> list[pl.DataFrame]:
         """Return the last rows that have passed, up to `rows`, in their order.
@@ -75,7 +82,11 @@ class Tap:
         with self._changed:
             self._wanted = max(self._wanted, rows)
             self._asked = max(self._asked, monotonic() + wait_s)
-            self._changed.wait_for(lambda: self._held >= rows or self._ended, wait_s)
+            self._waiting += 1
+            try:
+                self._changed.wait_for(lambda: self._held >= rows or self._ended, wait_s)
+            finally:
+                self._waiting -= 1
             batches = list(self._batches)
         parts: list[pl.DataFrame] = []
         for batch in reversed(batches):
