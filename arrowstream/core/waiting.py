@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from threading import current_thread, local, main_thread
 from time import monotonic_ns
 from typing import Any
@@ -31,6 +31,12 @@ async def until_done(futures: Iterable[asyncio.Future[Any]]) -> None:
         waiting = {future for future in waiting if not future.done()}
     if cancelled is not None:
         raise cancelled
+
+
+def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object) -> None:
+    """Call a function on a loop, from any thread; do nothing if the loop has ended meanwhile."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *arguments)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

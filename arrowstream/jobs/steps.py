@@ -104,6 +104,7 @@ def _call(name: str, readers: Mapping[str, Reader]) -> Key:
     return Key(Arguments(readers, required), add)
 
 
+_NULL_TIMES = OneOf(get_args(NullTimes))
 _WINDOW: dict[str, Reader] = {
     "size": length,
     "every": length,
@@ -115,7 +116,7 @@ _WINDOW: dict[str, Reader] = {
     "by": Value.texts,
     "allowed_lateness": duration,
     "late": side_sink,
-    "null_times": OneOf(get_args(NullTimes)),
+    "null_times": _NULL_TIMES,
     "max_bytes": Value.count,
     "on_full": OneOf(get_args(WindowFull)),
     "agg": columns,
@@ -134,7 +135,7 @@ _SPILLED: dict[str, Reader] = {"max_bytes": Value.count, "on_full": OneOf(("erro
 _TIMED: dict[str, Reader] = {
     "time": Value.text,
     "late": side_sink,
-    "null_times": OneOf(get_args(NullTimes)),
+    "null_times": _NULL_TIMES,
 }
 _UNIQUE: dict[str, Reader] = {
     "by": Value.texts,
@@ -164,7 +165,7 @@ _OVER: dict[str, Reader] = {"per": Value.texts, "columns": columns, **_TIMED, **
 _STREAM: dict[str, Reader] = {
     "stream": Value.text,
     "late": side_sink,
-    "null_times": OneOf(get_args(NullTimes)),
+    "null_times": _NULL_TIMES,
     **_SPILLED,
 }
 _JOIN: dict[str, Reader] = {

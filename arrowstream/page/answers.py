@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from arrowstream.display.graph import svg
-from arrowstream.runtime.background.snapshot import Snapshot
+from arrowstream.runtime.background.snapshot import Snapshot, State
 
 _SAMPLES: Final = 300
 """Largest number of samples of each stage that a page gets when it is opened."""
@@ -23,6 +23,10 @@ _LONGEST: Final = 300
 
 class Viewed(Protocol):
     """A run that is looked at, from any thread."""
+
+    @property
+    def state(self) -> State:
+        """What the run does."""
 
     def snapshot(self) -> Snapshot:
         """Return what a viewer shows at this moment."""
@@ -61,7 +65,7 @@ class Answers:
     @property
     def told(self) -> bool:
         """Whether everybody who looks, which is to ask for the state each second, knows the state of now."""
-        return monotonic() - self._asked > LOOKS or self._told == self._viewed.snapshot().state
+        return monotonic() - self._asked > LOOKS or self._told == self._viewed.state
 
     def graph(self) -> dict[str, Any]:
         """Return the graph, as nodes and edges and as a drawing."""
@@ -76,17 +80,17 @@ class Answers:
             for (stage,), part in rates.group_by("stage", maintain_order=True)
         }
 
-    def has_stage(self, stage: str) -> bool:
-        """Return True if the graph or the run has a stage of this id."""
-        now = self._viewed.snapshot()
-        return now.stage(stage) is not None or any(node.id == stage for node in now.outline.nodes)
+    def tail(self, stage: str, rows: int) -> dict[str, Any] | None:
+        """Return the last rows of a stage as texts, a sentence for the case that there are none, and fitted costs.
 
-    def tail(self, stage: str, rows: int) -> dict[str, Any]:
-        """Return the last rows of a stage as texts, a sentence for the case that there are none, and fitted costs."""
+        None if neither the graph nor the run has a stage of this id.
+        """
         now = self._viewed.snapshot()
-        costs = [cost for node in now.outline.nodes if node.id == stage for cost in node.costs]
+        nodes = [node for node in now.outline.nodes if node.id == stage]
+        costs = [cost for node in nodes for cost in node.costs]
         if now.stage(stage) is None:
-            return {"columns": [], "rows": [], "said": "nothing has run here so far", "costs": costs}
+            nothing = {"columns": [], "rows": [], "said": "nothing has run here so far", "costs": costs}
+            return nothing if nodes else None
         frame = self._viewed.tail(stage, rows)
         ended = not is_going(now.state)
         return {

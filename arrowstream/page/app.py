@@ -112,9 +112,10 @@ def _tail(answers: Answers) -> Answer:
         rows = request.query_params.get("rows", "20")
         if not re.fullmatch("[0-9]{1,4}", rows) or not 1 <= int(rows) <= _MOST_ROWS:
             return PlainTextResponse(f"rows must be from 1 to {_MOST_ROWS:,}", status_code=400)
-        if not answers.has_stage(stage):
+        found = answers.tail(stage, int(rows))
+        if found is None:
             return PlainTextResponse("the run has no stage of this name", status_code=404)
-        return _json(lambda: answers.tail(stage, int(rows)))(request)
+        return _json(lambda: found)(request)
 
     return answer
 

@@ -7,7 +7,7 @@ import logging
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 
 import polars as pl
@@ -18,7 +18,7 @@ from arrowstream.core.checks import PathLike, check_whole
 from arrowstream.core.clock import Clock
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.core.mistakes.explain import explain_calls
-from arrowstream.core.waiting import in_cell
+from arrowstream.core.waiting import call_on, in_cell
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.outline import Outline
@@ -274,8 +274,7 @@ class Runs(ServesMetrics):
         take too long, make batches smaller, or cancel the task of `run`, which aborts the sinks.
         """
         for run, loop in list(self._runs.items()):
-            with suppress(RuntimeError):  # it has ended meanwhile, and closed its loop
-                loop.call_soon_threadsafe(run.stop)
+            call_on(loop, run.stop)
 
     def metrics(self) -> Metrics:
         """Return frozen metrics of the latest current run, or of the run that ended last; from any thread."""
@@ -312,12 +311,7 @@ class Runs(ServesMetrics):
 
     async def _execute(self, options: Options, signals: bool | SignalHandling) -> RunReport:
         run, loop = Run(self._clock, options), asyncio.get_running_loop()
-
-        def stop() -> None:
-            with suppress(RuntimeError):  # it has ended meanwhile, and closed its loop
-                loop.call_soon_threadsafe(run.stop)
-
-        watched = Foreground(self.name, run, self.outline, self._passing, stop)
+        watched = Foreground(self.name, run, self.outline, self._passing, loop)
         self._show(watched)
         try:
             report = await self._execute_run(run, signals)

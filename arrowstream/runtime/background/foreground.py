@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
 
 import polars as pl
 
+from arrowstream.core.waiting import call_on
 from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background.history import SAMPLE_SECONDS
-from arrowstream.runtime.background.snapshot import Snapshot, State, error_text
+from arrowstream.runtime.background.snapshot import Snapshot, error_text
 from arrowstream.runtime.background.watched import Watched
 from arrowstream.runtime.run import Run
 
@@ -23,8 +25,8 @@ class Foreground(Watched):
     ----------
     name, run, outline, passing
         As for `Watched`.
-    stop
-        Ends the run gently.
+    loop
+        The loop that it runs on.
     """
 
     def __init__(
@@ -33,15 +35,13 @@ class Foreground(Watched):
         run: Run,
         outline: Callable[[], Outline],
         passing: Callable[[], Mapping[str, pl.Schema]],
-        stop: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(name, run, outline, passing)
-        self._stop_run = stop
+        self._loop = loop
         self._failure: str | None = None
-        self._is_failed = False
+        self._is_cancelled = False
         self._ended = threading.Event()
-        self._sampled = 0.0
-        self._asking = threading.Lock()
 
     def end(self, error: BaseException | None) -> None:
         """Note how the run has ended; called once.
@@ -53,8 +53,9 @@ class Foreground(Watched):
         """
         # Its text alone: its traceback would keep the run alive, and with it the files that its steps have open.
         self._failure = error_text(error)
-        self._is_failed = isinstance(error, Exception)
-        self._sample()
+        self._is_cancelled = not isinstance(error, Exception)
+        if self._history.seconds:  # else nobody has looked
+            self._sample()
         self._taps.end()
         self._ended.set()
 
@@ -63,22 +64,18 @@ class Foreground(Watched):
         return self._ended.is_set()
 
     @property
-    def state(self) -> State:
-        if not self.done:
-            return "running" if self._run.stop_reason is None else "stopping"
-        if self._failure is None:
-            return "done"
-        return "failed" if self._is_failed else "cancelled"
-
-    @property
     def failure(self) -> str | None:
         return self._failure
+
+    @property
+    def _was_cancelled(self) -> bool:
+        return self._is_cancelled
 
     def join(self, seconds: float | None = None) -> bool:
         return self._ended.wait(seconds)
 
     def stop(self) -> None:
-        self._stop_run()
+        call_on(self._loop, self._run.stop)
 
     def _check_thread(self, call: str) -> None:
         """Do nothing: only a page looks at such a run, and its calls come from the server's threads."""
@@ -92,7 +89,5 @@ class Foreground(Watched):
         return super().history()
 
     def _sample_if_due(self) -> None:
-        with self._asking:
-            if not self.done and self._run.seconds - self._sampled >= SAMPLE_SECONDS:
-                self._sampled = self._run.seconds
-                self._sample()
+        if not self.done:
+            self._sample(SAMPLE_SECONDS)

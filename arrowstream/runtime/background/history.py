@@ -100,8 +100,13 @@ class History:
         self._left_recent = 0
         self._latency: dict[str, Histogram] = {}
 
-    def sample(self, counters: Mapping[str, StageCounters], seconds: float) -> None:
-        """Take a sample.
+    @property
+    def seconds(self) -> float:
+        """Time of the last sample, in seconds since the run began; 0 without one."""
+        return self._recent[-1].seconds if self._recent else 0.0
+
+    def sample(self, counters: Mapping[str, StageCounters], seconds: float, *, apart: float = 0.0) -> None:
+        """Take a sample; those that are asked for at the same time are taken one after the other.
 
         Parameters
         ----------
@@ -109,15 +114,19 @@ class History:
             The counters of every stage, by name.
         seconds
             Time since the run began.
+        apart
+            Take none if the last one was less than this number of seconds before.
         """
-        time_us = time.time_ns() // 1_000
-        figures = array("d")
-        for name, each in counters.items():
-            latency = each.latency
-            recent = latency.since(self._latency[name]) if name in self._latency else latency
-            self._latency[name] = latency
-            figures.extend(_figures(each, time_us, recent.quantile(0.99) / 1e6))
-        with self._lock:
+        with self._lock:  # a sample has differences to the one before
+            if seconds - self.seconds < apart:
+                return
+            time_us = time.time_ns() // 1_000
+            figures = array("d")
+            for name, each in counters.items():
+                latency = each.latency
+                recent = latency.since(self._latency[name]) if name in self._latency else latency
+                self._latency[name] = latency
+                figures.extend(_figures(each, time_us, recent.quantile(0.99) / 1e6))
             self._recent.append(_Sample(time_us, seconds, tuple(counters), figures))
             if len(self._recent) > RECENT:
                 self._thin(self._recent.popleft())

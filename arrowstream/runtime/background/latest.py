@@ -10,7 +10,7 @@ import polars as pl
 from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background.history import SCHEMA
 from arrowstream.runtime.background.masked import Hide, masked
-from arrowstream.runtime.background.snapshot import Snapshot
+from arrowstream.runtime.background.snapshot import Snapshot, State
 from arrowstream.runtime.background.watched import Watched
 
 
@@ -40,6 +40,11 @@ class LatestRun:
     def see(self, watched: Watched) -> None:
         """Show this run from now on."""
         self._watched = watched
+
+    @property
+    def state(self) -> State:
+        """What the run does, as `Running.state`; ``"ready"`` before the first run."""
+        return "ready" if self._watched is None else self._watched.state
 
     def stop(self) -> None:
         """Stop the run gently."""

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from arrowstream.core.mistakes.explain import explain_calls
-from arrowstream.plan.outline import Outline
-from arrowstream.runtime.background.history import SAMPLE_SECONDS
 from arrowstream.runtime.background.thread import Background
-from arrowstream.runtime.background.watched import Watched
-from arrowstream.runtime.report import RunReport
-from arrowstream.runtime.run import Run
 
 if TYPE_CHECKING:
     from altair import VConcatChart
 
 
 @explain_calls
-class Running(Background, Watched):
+class Running(Background):
     """A run in the background. Make one with `Pipeline.start`; every method may be called from any thread.
 
     In a ``with`` block, leaving the block stops the run gently and waits for it; an exception inside ends it at once.
@@ -42,42 +33,6 @@ class Running(Background, Watched):
     >>> running.wait().rows_out, running.done
     (2, True)
     """
-
-    def __init__(
-        self,
-        name: str,
-        run: Run,
-        execute: Callable[[], Coroutine[Any, Any, RunReport]],
-        outline: Callable[[], Outline],
-        passing: Callable[[], Mapping[str, pl.Schema]],
-    ) -> None:
-        """Prepare the run; `begin` starts it.
-
-        Parameters
-        ----------
-        name
-            The pipeline's name.
-        run
-            The run.
-        execute
-            Returns the coroutine that executes it, once.
-        outline
-            Returns the outline of the pipeline.
-        passing
-            Returns the schema of the rows that pass at each node, by id, as far as they are known.
-        """
-        Background.__init__(self, name, run, execute)
-        Watched.__init__(self, name, run, outline, passing)
-
-    async def _look_regularly(self) -> None:
-        while True:
-            self._sample()
-            self._taps.drop_forgotten()
-            await asyncio.sleep(SAMPLE_SECONDS)
-
-    def _look_last(self) -> None:
-        self._sample()
-        self._taps.end()
 
     def plot(self) -> VConcatChart:
         """Return a chart of the history: rows a second, busy share, queues and latency of every stage over time.

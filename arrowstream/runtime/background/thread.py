@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from traceback import clear_frames
 from types import TracebackType
 from typing import Any, Self
 
+import polars as pl
+
 from arrowstream.core.failures import causes
 from arrowstream.core.mistakes.explain import explain_calls
-from arrowstream.core.waiting import until_done
+from arrowstream.core.waiting import call_on, until_done
 from arrowstream.errors import PlanError, RunCancelled
+from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background import at_exit
-from arrowstream.runtime.background.snapshot import State, error_text
+from arrowstream.runtime.background.history import SAMPLE_SECONDS
+from arrowstream.runtime.background.snapshot import error_text
+from arrowstream.runtime.background.watched import Watched
 from arrowstream.runtime.report import RunReport, log_losses
 from arrowstream.runtime.run import Run
 
@@ -26,22 +30,26 @@ _log = logging.getLogger("arrowstream")
 
 
 @explain_calls
-class Background(ABC):
+class Background(Watched):
     """A run on a thread with an event loop of its own.
 
     Parameters
     ----------
-    name
-        The pipeline's name.
-    run
-        The run.
+    name, run, outline, passing
+        As for `Watched`.
     execute
-        Returns the coroutine that executes it, once.
+        Returns the coroutine that executes the run, once.
     """
 
-    def __init__(self, name: str, run: Run, execute: Callable[[], Coroutine[Any, Any, RunReport]]) -> None:
-        self.name = name
-        self._run = run
+    def __init__(
+        self,
+        name: str,
+        run: Run,
+        execute: Callable[[], Coroutine[Any, Any, RunReport]],
+        outline: Callable[[], Outline],
+        passing: Callable[[], Mapping[str, pl.Schema]],
+    ) -> None:
+        super().__init__(name, run, outline, passing)
         self._execute = execute
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -67,13 +75,12 @@ class Background(ABC):
             self._result()
         return self
 
-    @abstractmethod
     async def _look_regularly(self) -> None:
         """Look at the run from time to time, on its loop, until cancelled."""
-
-    @abstractmethod
-    def _look_last(self) -> None:
-        """Look at the run after its end."""
+        while True:
+            self._sample()
+            self._taps.drop_forgotten()
+            await asyncio.sleep(SAMPLE_SECONDS)
 
     def _work(self) -> None:
         """Run to the end, on the thread."""
@@ -106,7 +113,8 @@ class Background(ABC):
             self._error = error
         finally:
             looking.cancel()
-            self._look_last()
+            self._sample()
+            self._taps.end()
 
     def _on_end(self) -> None:
         """Report the end to whoever waits, or to the log."""
@@ -151,13 +159,8 @@ class Background(ABC):
         return error_text(self.error)
 
     @property
-    def state(self) -> State:
-        """What the run does: ``"running"``, ``"stopping"``, ``"done"``, ``"failed"`` or ``"cancelled"``."""
-        if not self.done:
-            return "running" if self._run.stop_reason is None else "stopping"
-        if self._error is None:
-            return "done"
-        return "cancelled" if isinstance(self._error, RunCancelled) else "failed"
+    def _was_cancelled(self) -> bool:
+        return isinstance(self._error, RunCancelled)
 
     @property
     def commits(self) -> bool:
@@ -186,8 +189,7 @@ class Background(ABC):
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
         """Call a function on the loop of the run, unless it has ended."""
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(function, *arguments)
+            call_on(self._loop, function, *arguments)
 
     def join(self, seconds: float | None = None) -> bool:
         """Wait for the end of the run, however it ends; return whether it has ended.

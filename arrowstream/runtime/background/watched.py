@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +53,6 @@ class Watched(ABC):
         self._outline = outline
         self._passing = passing
         self._history = History()
-        self._sampling = threading.Lock()
         self._taps = Taps()
 
     @property
@@ -63,9 +61,18 @@ class Watched(ABC):
         """True once the run has ended, well or not."""
 
     @property
-    @abstractmethod
     def state(self) -> State:
-        """What the run does."""
+        """What the run does: ``"running"``, ``"stopping"``, ``"done"``, ``"failed"`` or ``"cancelled"``."""
+        if not self.done:
+            return "running" if self._run.stop_reason is None else "stopping"
+        if self.failure is None:
+            return "done"
+        return "cancelled" if self._was_cancelled else "failed"
+
+    @property
+    @abstractmethod
+    def _was_cancelled(self) -> bool:
+        """True if the run was ended at once."""
 
     @property
     @abstractmethod
@@ -84,9 +91,8 @@ class Watched(ABC):
     def _check_thread(self, call: str) -> None:
         """Raise if the caller is the run itself, which would wait for itself."""
 
-    def _sample(self) -> None:
-        with self._sampling:  # samples are differences: they are taken one after the other
-            self._history.sample(self._run.counters, self._run.seconds)
+    def _sample(self, apart: float = 0.0) -> None:
+        self._history.sample(self._run.counters, self._run.seconds, apart=apart)
 
     def metrics(self) -> Metrics:
         """Return frozen metrics of the run, while it goes on and after it."""
@@ -139,6 +145,8 @@ class Watched(ABC):
     def _counters_of(self, stage: str, until: float) -> StageCounters | None:
         """Return the counters of a stage, and wait for a stage that is about to be opened; None if it was not."""
         counters = self._run.counters
+        if stage in counters:
+            return counters[stage]
         planned = {node.id: node.kind for node in self._outline().nodes}
         while stage in planned and stage not in counters and time.monotonic() < until:
             if self.join(_LOOK_SECONDS):

@@ -178,8 +178,9 @@ def test_samples_that_are_asked_for_at_once_are_taken_one_after_the_other() -> N
             threads.discard(threading.get_ident())
             return super().latency
 
+    loop: Any = None
     run: Any = SimpleNamespace(seconds=10.0, counters={"s": Counters("s")})
-    watched = Foreground("p", run, lambda: Outline("p", (), (), True), dict, lambda: None)
+    watched = Foreground("p", run, lambda: Outline("p", (), (), True), dict, loop)
     asking = [threading.Thread(target=watched._sample) for _ in range(2)]
     for thread in asking:
         thread.start()
@@ -206,7 +207,7 @@ def test_a_tap_that_nobody_asks_about_goes(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_run_drops_taps_and_samples_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arrowstream.runtime.background.running.SAMPLE_SECONDS", 0.001)
+    monkeypatch.setattr("arrowstream.runtime.background.thread.SAMPLE_SECONDS", 0.001)
     monkeypatch.setattr(tap_module, "KEPT_SECONDS", -1.0)
     fed = Fed()
     with fed.start() as running:
