@@ -106,9 +106,7 @@ class Snapshots:
         self, store: SnapshotStore, epoch: int, snapshot: Callable[[], Snapshot]
     ) -> asyncio.Future[None]:
         """Begin to make and save a snapshot on a worker thread."""
-        saving = self._threads.begin(
-            self._named, lambda: store.save(self._state_id, epoch, snapshot())
-        )
+        saving = self._threads.begin(self._named, lambda: store.save(self._state_id, epoch, snapshot()))
         self._writes.add(saving)
         return saving
 

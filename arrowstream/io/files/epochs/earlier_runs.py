@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from typing import Final
 
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.durable import read_or_make
 from arrowstream.core.plural import counted
 from arrowstream.errors import CheckpointError, SinkError
+
+
+COPY_HINT: Final = "end the other run, which uses a copy of the checkpoint folder: it is for one job"
 
 
 def sink_token(checkpoint: CheckpointContext) -> str:
@@ -54,5 +58,5 @@ def other_run(place: str, taken: list[str]) -> SinkError:
         f"another run writes into {place} with the same names",
         expected="names that nothing has",
         found=f"{counted(len(taken), 'files')}, such as {taken[0]}",
-        hint="end the other run, which uses a copy of the checkpoint folder: it is for one job",
+        hint=COPY_HINT,
     )
