@@ -4,9 +4,9 @@
 
     .events.csv.5d0c9a4e11f2.epoch    next to events.csv, by sink: the newest epoch whose rows are, or may be, in it
 
-A checkpoint folder alone cannot tell: if it is a copy, or was brought back from a backup, its own record is old. A run
-shows an epoch only if the file still says what this run has read or written last. So of two runs with copies of one
-folder, the one that comes second fails, whatever the two write: the comparison is made under a lock on the file.
+A checkpoint folder alone cannot tell: if it is a copy, or was brought back from a backup, its own record is old. A
+run shows an epoch only if the file still says what this run has read or written last. So of two runs with copies of
+one folder, the one that comes second fails, whatever the two write: the file is compared and written under a lock.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Final
 
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.earlier_output import earlier_output
+from arrowstream.core.checkpoints.other_run import other_run
 from arrowstream.core.notes import ReaderNote
-from arrowstream.errors import SinkError
-from arrowstream.io.files.epochs.earlier_runs import COPY_HINT, mark_of, other_folder, sink_token
+from arrowstream.io.files.epochs.earlier_runs import mark_of, other_folder, sink_token
 from arrowstream.io.files.staging.claim import lock
 
 _SUFFIX: Final = ".epoch"
@@ -83,12 +83,8 @@ class FileMarker:
             found = _number(handle)
             # A file that was removed, or emptied by a crash of the machine, says nothing.
             if found not in (0, self._epoch):
-                raise SinkError(
-                    f"another run writes into {self._target}",
-                    expected=f"epoch {self._epoch} in {self._path.name}, as this run has left it",
-                    found=f"epoch {found}",
-                    hint=COPY_HINT,
-                )
+                expected = f"epoch {self._epoch} in {self._path.name}, as this run has left it"
+                raise other_run(f"into {self._target}", expected, f"epoch {found}")
             # Not flushed: after a crash of the machine no other run goes on, and the next one writes it again.
             if handle is not None:
                 _write(handle, epoch)

@@ -27,7 +27,7 @@ from arrowstream.core.snapshot_store import JsonValue
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.resolved import ResolvedSink
 from arrowstream.io.files.destination.staged import found_in, parts_that_stay
-from arrowstream.io.files.epochs.earlier_runs import other_run
+from arrowstream.io.files.epochs.earlier_runs import taken_names
 from arrowstream.io.files.epochs.file_marker import FileMarker
 from arrowstream.io.files.epochs.parts import STEM, EpochParts, lost
 from arrowstream.io.files.epochs.staged_epoch import StagedEpoch
@@ -196,7 +196,7 @@ class EpochFolder(EpochTarget):
                     try:
                         move_new(source, place)
                     except FileExistsError as error:
-                        raise other_run(str(self._target), [str(place)]) from error
+                        raise taken_names(str(self._target), [str(place)]) from error
                     reach(Failpoint.FILES_PART_NAMED)
                 elif not place.exists():
                     raise lost(str(source), str(place))
