@@ -175,6 +175,22 @@ def test_of_two_runs_the_slower_one_is_refused_however_far_the_other_has_come(ap
     assert apart.shown() == list(range(5))
 
 
+def test_a_killed_run_is_refused_if_a_copy_has_shown_an_epoch_before_its_own(apart: Kind) -> None:
+    """It had prepared an epoch of a larger number, which nobody has shown."""
+    apart.job.play([2, (0,)])
+    copy = copied(apart.job)
+    copy.rows = from_row(7)
+    apart.job.start(), copy.start()
+    copy.epoch += 1
+    copy.kill()
+    copy.play([2, "complete"])
+    apart.job.write(1)
+    apart.job.checkpoint()
+    with pytest.raises(SinkError, match=r"another run writes into|is not as this job has left it") as caught:
+        copy.start()
+    assert apart.shown() == [0, 1, 2] and "epoch 2" in f"{caught.value.found}"
+
+
 def test_two_commits_at_the_same_time_come_one_after_the_other(tmp_path: Path) -> None:
     """A run that compares while another shows its rows waits, and finds them shown."""
     job = Job(FileSink.of(f"{tmp_path}/out/", partition_by="k"), tmp_path / "state", rows)

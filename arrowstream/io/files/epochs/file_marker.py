@@ -22,8 +22,10 @@ from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.earlier_output import earlier_output
 from arrowstream.core.checkpoints.other_run import other_run
 from arrowstream.core.notes import ReaderNote
+from arrowstream.errors import SinkError
 from arrowstream.io.files.epochs.earlier_runs import mark_of, other_folder, sink_token
 from arrowstream.io.files.staging.claim import lock
+from arrowstream.io.writer import Handle
 
 _SUFFIX: Final = ".epoch"
 _READ_ONLY: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -48,26 +50,32 @@ class FileMarker:
         self._epoch = 0
         """The epoch that this run has read or written last."""
 
-    def take(self, epoch: int) -> None:
+    def take(self, epoch: int, shown: int = 0, prepared: int = 0) -> None:
         """Check that a run with this checkpoint folder has written what the target holds, and go on from there.
 
         Parameters
         ----------
         epoch
             The epoch that the run continues from.
+        shown, prepared
+            The newest epoch with rows that this folder notes as shown, and the one that may have been shown since.
 
         Raises
         ------
         CheckpointError
             The target has rows of a later epoch, which this folder has never completed.
+        SinkError
+            It has rows of an epoch between the two.
         """
         self._epoch = epoch
         with self._locked(make=False) as handle:
-            shown = _number(handle)
-            if shown > (newest := max(epoch, self._newest)) and self._target.exists():
+            found = _number(handle)
+            if found > (newest := max(epoch, self._newest)) and self._target.exists():
                 what = f"the rows of later epochs, and the file {self._path.name} next to it"
-                raise other_folder(str(self._target), shown, newest, what)
-            if handle is not None and shown != epoch:
+                raise other_folder(str(self._target), found, newest, what)
+            if shown < found < prepared:
+                raise self._other_run(f"{shown} or {prepared}", found)
+            if handle is not None and found != epoch:
                 _write(handle, epoch)
 
     @contextmanager
@@ -83,8 +91,7 @@ class FileMarker:
             found = _number(handle)
             # A file that was removed, or emptied by a crash of the machine, says nothing.
             if found not in (0, self._epoch):
-                expected = f"epoch {self._epoch} in {self._path.name}, as this run has left it"
-                raise other_run(f"into {self._target}", expected, f"epoch {found}")
+                raise self._other_run(str(self._epoch), found)
             # Not flushed: after a crash of the machine no other run goes on, and the next one writes it again.
             if handle is not None:
                 _write(handle, epoch)
@@ -103,6 +110,10 @@ class FileMarker:
         epochs = sum(max(1, _number_in(self._target.with_name(name))) for name in others)
         return (earlier_output("epochs", epochs, self._target.name),) if others else ()
 
+    def _other_run(self, epoch: str, found: int) -> SinkError:
+        expected = f"epoch {epoch} in {self._path.name}, as this job has left it"
+        return other_run(f"into {self._target}", expected, f"epoch {found}")
+
     @contextmanager
     def _locked(self, *, make: bool) -> Iterator[int | None]:
         """Open the file and hold its lock, where there are locks; None without a file."""
@@ -120,6 +131,11 @@ class FileMarker:
         finally:
             if handle is not None:
                 os.close(handle)
+
+
+def epoch_in(handle: Handle | None) -> int:
+    """Return the epoch that a handle of a file sink is of; 0 without one."""
+    return 0 if handle is None else int(str(handle["epoch"]))
 
 
 def _write(handle: int, epoch: int) -> None:

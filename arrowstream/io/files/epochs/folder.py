@@ -28,7 +28,7 @@ from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.resolved import ResolvedSink
 from arrowstream.io.files.destination.staged import found_in, parts_that_stay
 from arrowstream.io.files.epochs.earlier_runs import taken_names
-from arrowstream.io.files.epochs.file_marker import FileMarker
+from arrowstream.io.files.epochs.file_marker import FileMarker, epoch_in
 from arrowstream.io.files.epochs.parts import STEM, EpochParts, lost
 from arrowstream.io.files.epochs.staged_epoch import StagedEpoch
 from arrowstream.io.files.epochs.target import EpochTarget
@@ -98,7 +98,7 @@ class EpochFolder(EpochTarget):
 
     def recover(self, epoch: int, handle: Handle | None) -> None:
         with sink_errors("cannot write to", self._target):
-            self._marker.take(epoch)
+            self._marker.take(epoch, self._parts.committed, epoch_in(handle))
             self._parts.continue_from(epoch, begins=handle is None)
             if handle is not None:
                 self.commit(handle)

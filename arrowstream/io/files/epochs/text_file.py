@@ -27,7 +27,7 @@ from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.existing_rows import end_of, file_without_rows, holds_rows
 from arrowstream.io.files.destination.resolved import ResolvedSink
-from arrowstream.io.files.epochs.file_marker import FileMarker
+from arrowstream.io.files.epochs.file_marker import FileMarker, epoch_in
 from arrowstream.io.files.epochs.staged_rows import StagedRows
 from arrowstream.io.files.epochs.target import EpochTarget
 from arrowstream.io.files.output.encoder import Encoder
@@ -84,7 +84,7 @@ class EpochTextFile(EpochTarget):
     def recover(self, epoch: int, handle: Handle | None) -> None:
         with sink_errors("cannot write to", self._target):
             self._check_access()
-            self._marker.take(epoch)
+            self._marker.take(epoch, self._appended, epoch_in(handle))
             if handle is not None:
                 self._restore(epoch, handle)
             elif self._appended > epoch:
