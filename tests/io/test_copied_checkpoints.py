@@ -191,6 +191,19 @@ def test_a_killed_run_is_refused_if_a_copy_has_shown_an_epoch_before_its_own(apa
     assert apart.shown() == [0, 1, 2] and "epoch 2" in f"{caught.value.found}"
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_epoch_without_rows_is_none_of_another_run(damaged: bool, kind: Kind) -> None:
+    """Not even if a run is killed after it, before it has committed the next one."""
+    kind.job.play([2, (0,)])
+    kind.job.play([(0,)])
+    if damaged:  # the one after it was shown, and its manifest is damaged
+        kind.job.play([2, (0,)], Failpoint.FILES_NAMED)
+        kind.job.complete.pop()
+    kind.job.play([1, "complete"])
+    kind.job.play([1, (0,), (0,), 1, "close"])
+    assert kind.shown() == list(range(5))
+
+
 def test_two_commits_at_the_same_time_come_one_after_the_other(tmp_path: Path) -> None:
     """A run that compares while another shows its rows waits, and finds them shown."""
     job = Job(FileSink.of(f"{tmp_path}/out/", partition_by="k"), tmp_path / "state", rows)

@@ -67,7 +67,6 @@ class FileMarker:
         SinkError
             It has rows of an epoch between the two.
         """
-        self._epoch = epoch
         with self._locked(make=False) as handle:
             found = _number(handle)
             if found > (newest := max(epoch, self._newest)) and self._target.exists():
@@ -75,8 +74,10 @@ class FileMarker:
                 raise other_folder(str(self._target), found, newest, what)
             if shown < found < prepared:
                 raise self._other_run(f"{shown} or {prepared}", found)
-            if handle is not None and found != epoch:
-                _write(handle, epoch)
+            # Always an epoch with rows: one without is never shown, and would look like that of another run.
+            self._epoch = found if 0 < found <= epoch else min(shown, epoch)
+            if handle is not None and found != self._epoch:
+                _write(handle, self._epoch)
 
     @contextmanager
     def showing(self, epoch: int) -> Iterator[None]:
