@@ -1,0 +1,135 @@
+"""The GPU of this process: the one thread that calls its libraries, its streams, and its memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+
+from arrowstream.gpu import libraries as cuda
+from arrowstream.gpu.breaker import Breaker
+from arrowstream.gpu.types import device_type
+
+if TYPE_CHECKING:
+    import pylibcudf as plc
+    from rmm.pylibrmm.stream import Stream
+
+T = TypeVar("T")
+
+MIB = 2**20
+
+
+class Device:
+    """One GPU. All calls of CUDA libraries are made inside `run`, on the device's own thread.
+
+    Work is queued on the stream `compute`; uploads on a stream of their own, so that the next batch comes while this
+    one is computed. Both are asynchronous: a call returns before its work is done, in the order of the stream.
+
+    Parameters
+    ----------
+    number
+        The number of the GPU, from 0.
+    memory_mb
+        Limit of the memory that batches may take on the GPU, in MiB. A call that needs more raises MemoryError.
+
+    Attributes
+    ----------
+    compute : rmm.pylibrmm.stream.Stream
+        The stream of all work but uploads.
+    breaker : Breaker
+        Whether the device is given work at all.
+    """
+
+    def __init__(self, number: int = 0, memory_mb: int = 1024) -> None:
+        self.number = number
+        self.breaker = Breaker()
+        self._executor = ThreadPoolExecutor(1, f"arrowstream-gpu-{number}")
+        self._kept: list[Any] = []
+        self._scalars: dict[tuple[pa.DataType, str], plc.Scalar] = {}
+        self._memory_mb = 0
+        self.compute: Stream
+        self._copies: Stream
+        self._thread = -1
+        self.run(lambda: self._open(memory_mb))
+
+    def _open(self, memory_mb: int) -> None:
+        self._thread = threading.get_ident()
+        cuda.cupy.cuda.Device(self.number).use()
+        flags = cuda.rmm.pylibrmm.stream.CudaStreamFlags.NON_BLOCKING
+        self.compute = cuda.rmm.pylibrmm.stream.Stream(flags=flags)
+        self._copies = cuda.rmm.pylibrmm.stream.Stream(flags=flags)
+        # What is uploaded, and only its memory, is waited for: CuPy knows events, rmm does not.
+        self._compute = cuda.cupy.cuda.Stream.from_external(self.compute)
+        self._uploads = cuda.cupy.cuda.Stream.from_external(self._copies)
+        self._limit_memory(memory_mb)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns on the device's thread."""
+        if threading.get_ident() == self._thread:
+            return work()
+        return self._executor.submit(work).result()
+
+    def limit_memory(self, memory_mb: int) -> None:
+        """Set the limit for what is allocated from now on, in MiB."""
+        self.run(lambda: self._limit_memory(memory_mb))
+
+    def _limit_memory(self, memory_mb: int) -> None:
+        if memory_mb == self._memory_mb:
+            return
+        self._memory_mb = memory_mb
+        # The driver's own pool. Never managed memory: asking for more than the card has can hang the whole GPU.
+        pool = cuda.rmm.mr.CudaAsyncMemoryResource()
+        limited = cuda.rmm.mr.LimitingResourceAdaptor(pool, memory_mb * MIB)
+        cuda.rmm.mr.set_per_device_resource(self.number, limited)
+
+    def upload(self, record: pa.RecordBatch) -> plc.Table:
+        """Return a table of a record's columns, whose types must be `device_type`s.
+
+        `record` must be kept until `synchronize`: the copies may not have begun when this returns.
+        """
+        table = cuda.plc.Table.from_arrow(record, stream=self._copies)
+        # Memory goes back in the order of the stream that it was taken on, which may be ahead of `compute`.
+        self._kept += [record, table]
+        ready = cuda.cupy.cuda.Event(disable_timing=True)
+        ready.record(self._uploads)
+        self._compute.wait_event(ready)
+        return table
+
+    def download(self, columns: list[plc.Column], schema: pa.Schema) -> pa.RecordBatch:
+        """Return columns in host memory, as `schema` says; waits for all work that was queued."""
+        table = cuda.plc.Table(columns)
+        metadata: list[plc.interop.ColumnMetadata | str] = [_metadata(field) for field in schema]
+        found = table.to_arrow(metadata=metadata, stream=self.compute)
+        self.synchronize()
+        chunks = found.to_batches()
+        arrays = chunks[0].columns if chunks else [pa.array([], field.type) for field in schema]
+        return pa.RecordBatch.from_arrays(
+            [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema
+        )
+
+    def synchronize(self) -> None:
+        """Wait for all queued work, and let go what it needed."""
+        self._copies.synchronize()
+        self.compute.synchronize()
+        self._kept.clear()
+
+    def scalar(self, value: Any, dtype: pa.DataType) -> plc.Scalar:
+        """Return a constant on the device, made once."""
+        # By its text: 0.0 equals -0.0, and NaN not itself.
+        key = (dtype, repr(value))
+        if key not in self._scalars:
+            self._scalars[key] = cuda.plc.Scalar.from_arrow(
+                pa.scalar(value, dtype), dtype=device_type(dtype), stream=self.compute
+            )
+        return self._scalars[key]
+
+
+def _metadata(field: pa.Field) -> plc.interop.ColumnMetadata:
+    """Return what the device does not keep of a field."""
+    found = cuda.plc.interop.ColumnMetadata(name=field.name)
+    if pa.types.is_timestamp(field.type) and field.type.tz:
+        found.timezone = field.type.tz
+    return found
