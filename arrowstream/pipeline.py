@@ -287,7 +287,7 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
         messages = message_schema(graph)
         # A later run with the same schema keeps the plan and its fitted costs.
         if self._plan is None or (self._plan.source_schema, self._message_schema) != (schema, messages):
-            self._plan = compile_plan(graph, schema, backends())
+            self._plan = compile_plan(graph, schema, backends(self._settings))
             self._message_schema = messages
         return self._plan
 
