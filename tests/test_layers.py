@@ -61,7 +61,7 @@ OUTSIDE = {
     "operators": FRAMES,
     "io": FRAMES,
     "backends": FRAMES,
-    "gpu": {*FRAMES, "pylibcudf", "rmm", "cupy"},
+    "gpu": {*FRAMES, "cupy", "cupyx", "pylibcudf", "rmm"},
     "plan": {"polars", "pyarrow"},
     "runtime": {"polars"},
     "builder": {"polars"},

@@ -1,17 +1,23 @@
-"""The GPU backend: segments on pylibcudf, with the CPU behind it."""
+"""The GPU backend: segments on pylibcudf, with the CPU behind it.
+
+This module imports no CUDA library, so that it can be registered wherever a GPU may be.
+"""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from copy import copy
+from typing import TYPE_CHECKING, Self
 
-from arrowstream.backends.base import Backend, Evaluator, Frames
+from arrowstream.backends.base import Backend, Evaluator, Frames, TransferCost
 from arrowstream.backends.polars import PolarsBackend
-from arrowstream.core.batch import Batch
-from arrowstream.core.rows.forms import Form, register_form
+from arrowstream.backends.registry import register_backend
+from arrowstream.config.settings import Settings
 from arrowstream.expressions.program import Program, Refusal
-from arrowstream.gpu.device import Device
-from arrowstream.gpu.program import DeviceProgram, compile_program
-from arrowstream.gpu.rows import DeviceRows
+from arrowstream.gpu.presence import missing
+
+if TYPE_CHECKING:
+    from arrowstream.gpu.device import Device
 
 
 class GpuBackend(Backend):
@@ -20,74 +26,60 @@ class GpuBackend(Backend):
     Parameters
     ----------
     device
-        The device.
-    name
-        The name of the backend, and of its form of rows.
+        Returns the device; called when the first batch is given to it.
     """
 
+    name = "gpu"
+    form = "gpu"
+    # Assumed, as no GPU has been measured yet: a few launches of some 10 us each, and rows at 2 TB/s.
     start_cost = (150.0, 0.0001)
+    upload_cost = TransferCost(20.0, 0.0, 1 / 20_000)
+    download_cost = TransferCost(30.0, 0.0, 1 / 20_000)
 
-    def __init__(self, device: Device, name: str = "gpu") -> None:
-        self.name = name  # type: ignore[misc]
+    def __init__(self, device: Callable[[], Device]) -> None:
+        settings = Settings()
         self._device = device
-        register_form(
-            Form(
-                name,
-                DeviceRows,
-                from_arrow=lambda record: DeviceRows.of(record, device),
-                to_arrow=lambda rows: device.run(rows.in_host_memory),
-                num_rows=lambda rows: rows.num_rows,
-                nbytes=lambda rows: rows.nbytes,
-                slice=lambda rows, offset, length: device.run(lambda: rows.sliced(offset, length)),
-            )
-        )
+        self._memory_mb = settings.gpu_memory_pool_mb
+        self.least_rows = settings.gpu_batch_size
+
+    def with_settings(self, settings: Settings) -> Self:
+        other = copy(self)
+        other._memory_mb = settings.gpu_memory_pool_mb
+        other.least_rows = settings.gpu_batch_size
+        return other
 
     def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator | Refusal:
         if isinstance(program, Refusal):
             return program
+        if not self._memory_mb:
+            return Refusal(("the setting gpu_memory_pool_mb is 0: no memory for batches on the GPU",))
+        # Imported here: with CUDA's libraries it takes half a second.
+        try:
+            from arrowstream.gpu.form import register
+            from arrowstream.gpu.program import compile_program
+            from arrowstream.gpu.segment import DeviceSegment
+        except (
+            ImportError,
+            OSError,
+            RuntimeError,
+        ) as error:  # a broken installation of CUDA fails in many ways
+            return Refusal((f"CUDA's libraries cannot be imported: {error}",))
+
         compiled = compile_program(program)
         if isinstance(compiled, Refusal):
             return compiled
-        return DeviceSegment(self.name, self._device, compiled, PolarsBackend().prepare(segment, program))
+        register(self.form or self.name, self._device)
+        on_cpu = PolarsBackend().prepare(segment, program)
+        return DeviceSegment(self.form or self.name, self._device, self._memory_mb, compiled, on_cpu)
 
 
-class DeviceSegment:
-    """A segment on the device; what the device cannot compute, for its memory or its arithmetic, the CPU does."""
-
-    def __init__(self, form: str, device: Device, program: DeviceProgram, on_cpu: Evaluator) -> None:
-        self._form = form
-        self._device = device
-        self._program = program
-        self._on_cpu = on_cpu
-        self.ahead: frozenset[str] = frozenset()
-        """Columns that the stages after this one read on the device, to be brought there by the same upload."""
-
-    @property
-    def reads(self) -> frozenset[str]:
-        """The columns that it reads."""
-        return self._program.reads
-
-    def __call__(self, batch: Batch) -> Batch:
-        breaker = self._device.breaker
-        if breaker.is_open:
-            return self._on_cpu(batch)
-        try:
-            found = self._on_device(batch)
-        except MemoryError as error:
-            return self._in_halves(batch, error)
-        breaker.worked()
-        return found
-
-    def _on_device(self, batch: Batch) -> Batch:
-        rows: DeviceRows = batch.form(self._form)
-        found = self._device.run(lambda: self._program(rows.with_resident(self._program.reads | self.ahead)))
-        return self._on_cpu(batch) if found is None else batch.with_rows(found)
-
-    def _in_halves(self, batch: Batch, error: MemoryError) -> Batch:
-        raise NotImplementedError
+def register_if_present() -> None:
+    """Register the backend if this machine has a GPU and the libraries for it."""
+    if missing() is None:
+        register_backend(GpuBackend(_first_device))
 
 
-@cache
-def shared_device() -> Device:
-    """Return the device of this process."""
-    return Device()
+def _first_device() -> Device:
+    from arrowstream.gpu.device import device_of_process
+
+    return device_of_process(0)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.breaker import Breaker
+from arrowstream.gpu.staging import in_pinned_memory
 from arrowstream.gpu.types import device_type
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MIB = 2**20
+
+MOST_KEPT = 16
+"""Uploads and batches that may wait to be let go, before the device is waited for."""
 
 
 class Device:
@@ -88,15 +93,21 @@ class Device:
     def upload(self, record: pa.RecordBatch) -> plc.Table:
         """Return a table of a record's columns, whose types must be `device_type`s.
 
-        `record` must be kept until `synchronize`: the copies may not have begun when this returns.
+        The copies may not have begun when this returns; calls on `compute` wait for them.
         """
-        table = cuda.plc.Table.from_arrow(record, stream=self._copies)
-        # Memory goes back in the order of the stream that it was taken on, which may be ahead of `compute`.
-        self._kept += [record, table]
+        staged = in_pinned_memory(record)
+        table = cuda.plc.Table.from_arrow(staged, stream=self._copies)
+        self.retain((staged, table))
         ready = cuda.cupy.cuda.Event(disable_timing=True)
         ready.record(self._uploads)
         self._compute.wait_event(ready)
         return table
+
+    def retain(self, used: Any) -> None:
+        """Keep what queued work reads until that is done, because it was brought by a stream of its own."""
+        self._kept.append(used)
+        if len(self._kept) > MOST_KEPT:
+            self.synchronize()
 
     def download(self, columns: list[plc.Column], schema: pa.Schema) -> pa.RecordBatch:
         """Return columns in host memory, as `schema` says; waits for all work that was queued."""
@@ -104,11 +115,12 @@ class Device:
         metadata: list[plc.interop.ColumnMetadata | str] = [_metadata(field) for field in schema]
         found = table.to_arrow(metadata=metadata, stream=self.compute)
         self.synchronize()
-        chunks = found.to_batches()
-        arrays = chunks[0].columns if chunks else [pa.array([], field.type) for field in schema]
-        return pa.RecordBatch.from_arrays(
-            [array.cast(field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema
-        )
+        # The types that the device does not keep: large strings come back as strings, columns without nulls as
+        # not nullable.
+        arrays = [
+            _one(array).cast(field.type) for array, field in zip(pa.table(found).columns, schema, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def synchronize(self) -> None:
         """Wait for all queued work, and let go what it needed."""
@@ -125,6 +137,16 @@ class Device:
                 pa.scalar(value, dtype), dtype=device_type(dtype), stream=self.compute
             )
         return self._scalars[key]
+
+
+@cache
+def device_of_process(number: int) -> Device:
+    """Return the GPU of this process with this number, opened once."""
+    return Device(number)
+
+
+def _one(array: pa.ChunkedArray) -> pa.Array:
+    return array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
 
 
 def _metadata(field: pa.Field) -> plc.interop.ColumnMetadata:

@@ -5,7 +5,8 @@ checked against the libraries' own types, and tests can put others in their plac
 """
 
 import cupy
+import cupyx
 import pylibcudf as plc
 import rmm.pylibrmm.stream
 
-__all__ = ["cupy", "plc", "rmm"]
+__all__ = ["cupy", "cupyx", "plc", "rmm"]

@@ -91,34 +91,6 @@ class DeviceRows:
         zero, one = (self.device.scalar(value, ROW_NUMBER) for value in (0, 1))
         return cuda.plc.filling.sequence(self.num_rows, zero, one, stream=self.device.compute)
 
-    def in_host_memory(self) -> pa.RecordBatch:
-        """Return the rows as a record, brought from the device in one download."""
-        unread = self.kept is None
-        wanted = [
-            field
-            for field in self.schema
-            if field.name in self.resident and not (unread and field.name in self.unchanged)
-        ]
-        columns = [self.resident[field.name] for field in wanted]
-        around = len(wanted) < len(self.schema)
-        if self.kept is not None and around:
-            wanted.append(pa.field("", ROW_NUMBER))
-            columns.append(self.kept)
-        arrays: dict[str, pa.Array] = {}
-        host = self.host
-        if columns:
-            found = self.device.download(columns, pa.schema(wanted))
-            arrays = dict(zip(found.schema.names, found.columns, strict=True))
-            if self.kept is not None and around:
-                numbers = found.columns[-1]
-                host = host.select(sorted({self.unchanged[n] for n in self._around(arrays)})).take(numbers)
-        for name in self._around(arrays):
-            arrays[name] = host.column(self.unchanged[name])
-        return pa.RecordBatch.from_arrays([arrays[name] for name in self.schema.names], schema=self.schema)
-
-    def _around(self, downloaded: Collection[str]) -> list[str]:
-        return [name for name in self.schema.names if name not in downloaded]
-
     def sliced(self, offset: int, length: int) -> DeviceRows:
         """Return some rows, without a copy."""
         offset = min(offset, self.num_rows)

@@ -18,6 +18,7 @@ from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.plural import counted
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.gpu.presence import missing
 from arrowstream.io.sink import BoundSink, Fanout
 from arrowstream.io.source import BAD_ROWS, SourceSpec
 from arrowstream.operators.base import Operator
@@ -73,7 +74,8 @@ def _check_pins(graph: Graph, backends: Sequence[Backend]) -> None:
                 stage=id,
                 expected=" or ".join(repr(name) for name in names),
                 found=repr(step.backend),
-                hint=did_you_mean(str(step.backend), names)
+                hint=(missing() if step.backend == "gpu" else None)
+                or did_you_mean(str(step.backend), names)
                 or "`arrowstream doctor` lists the installed ones",
             )
 
