@@ -241,7 +241,7 @@ def test_source_and_sink_tcp() -> None:
 
 def test_source_and_sink_kafka(embedded_kafka: EmbeddedKafka) -> None:
     topic = new_topic(embedded_kafka.address)
-    begin().sink(Sink.to_kafka(embedded_kafka.address, topic)).build().run_sync()
+    begin().sink(Sink.to_kafka(embedded_kafka.address, topic, idempotent=False)).build().run_sync()
     source = Source.from_kafka(
         embedded_kafka.address, topic, schema=NUMBERS.schema, start="earliest", stop_at_end=True
     )
