@@ -67,7 +67,7 @@ class DeviceSegment:
         rows: DeviceRows = batch.form(self._form)
         wanted = self.reads | self.ahead
         try:
-            return batch.with_rows(device.run(lambda: rows.with_resident(wanted)))
+            return batch.with_rows(rows.with_resident(wanted))
         except (MemoryError, RuntimeError):
             # The call with the batch meets the same, and says so.
             return batch
