@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.breaker import Breaker
-from arrowstream.gpu.staging import in_pinned_memory
+from arrowstream.gpu.staging import check_size, in_pinned_memory
 from arrowstream.gpu.types import device_type
 
 if TYPE_CHECKING:
@@ -101,7 +101,13 @@ class Device:
 
         The copies may not be done when this returns; calls on `compute` that are made later wait for them. May be
         called from any thread.
+
+        Raises
+        ------
+        OverflowError
+            The record has more rows or text than a column can have.
         """
+        check_size(record)
         return self._transport.submit(self._upload, record).result()
 
     def _upload(self, record: pa.RecordBatch) -> plc.Table:
