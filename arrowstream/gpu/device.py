@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.breaker import Breaker
-from arrowstream.gpu.staging import check_size, in_pinned_memory
-from arrowstream.gpu.types import device_type
+from arrowstream.gpu.staging import in_pinned_memory
+from arrowstream.gpu.text_limit import check_text, text_sizes
 
 if TYPE_CHECKING:
     import pylibcudf as plc
@@ -104,10 +104,10 @@ class Device:
 
         Raises
         ------
-        OverflowError
-            The record has more rows or text than a column can have.
+        MemoryError
+            The device has no room for it, or the record more text than a column can have.
         """
-        check_size(record)
+        check_text(text_sizes(record))
         return self._transport.submit(self._upload, record).result()
 
     def _upload(self, record: pa.RecordBatch) -> plc.Table:
@@ -151,9 +151,11 @@ class Device:
         # By its text: 0.0 equals -0.0, and NaN not itself.
         key = (dtype, repr(value))
         if key not in self._scalars:
-            self._scalars[key] = cuda.plc.Scalar.from_arrow(
-                pa.scalar(value, dtype), dtype=device_type(dtype), stream=self.compute
-            )
+            array = pa.array([value], dtype)
+            # Not `Scalar.from_arrow`, which reads the column that it makes on another stream than it was made on.
+            column = cuda.plc.Column.from_arrow(array, stream=self.compute)
+            self._scalars[key] = column.to_scalar(stream=self.compute)
+            self.retain((array, column))
         return self._scalars[key]
 
 

@@ -107,9 +107,11 @@ class DeviceSegment:
 
         def compute() -> DeviceRows | None:
             there = rows.with_resident(wanted)
-            # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
-            device.retain(there)
-            return self._program(there)
+            try:
+                return self._program(there)
+            finally:
+                # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
+                device.retain(there)
 
         found = device.run(compute)
         return self._on_cpu(batch) if found is None else batch.with_rows(found)
