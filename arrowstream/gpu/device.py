@@ -129,9 +129,10 @@ class Device:
 
     def retain(self, used: Any) -> None:
         """Keep what queued work reads until that is done, because it was brought by a stream of its own."""
-        self._kept.append(used)
-        if len(self._kept) > MOST_KEPT:
+        if len(self._kept) >= MOST_KEPT:
+            # Before, not after: more work will be queued that reads what is kept now.
             self.synchronize()
+        self._kept.append(used)
 
     def download(self, columns: list[plc.Column], schema: pa.Schema) -> pa.RecordBatch:
         """Return columns in host memory, as `schema` says; waits for all work that was queued."""
