@@ -15,7 +15,7 @@ from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
-from arrowstream.operators.aggregation.mergeable import numbered
+from arrowstream.operators.aggregation.mergeable import ROW, numbered
 from arrowstream.operators.aggregation.once import aggregation_of
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
@@ -106,6 +106,7 @@ class _TimeWindows(Process):
         "_aggregation",
         "_by",
         "_grid",
+        "_grouping",
         "_late",
         "_lateness_us",
         "_memory",
@@ -135,6 +136,8 @@ class _TimeWindows(Process):
         self._per_size, self._per_every = grid.per_size, grid.per_every
         self._pane_of_row = grid.panes()
         self._memory = memory
+        self._grouping = None if grid.even(PANE, None) is None else aggregation.grouping(schema, operator.by)
+        """How a form of rows makes groups by pane and keys; None if it cannot."""
         self._store = PaneStore(
             operator.by,
             Aggregates(operator.by, aggregation),
@@ -160,6 +163,12 @@ class _TimeWindows(Process):
 
     def process(self, batch: Batch) -> Iterator[Element]:
         self._memory.check()
+        groups = self._groups_of(batch)
+        if groups is not None:
+            self._timeless.skip(batch.num_rows)
+            self._next_row += batch.num_rows
+            self._store.add_groups(groups)
+            return iter(())
         frame = self._timeless.sift(batch)
         if not frame.height:
             return iter(())
@@ -173,6 +182,16 @@ class _TimeWindows(Process):
             low, high = self._panes(rows)
         self._store.add(rows, low, high)
         return iter(())
+
+    def _groups_of(self, batch: Batch) -> pl.DataFrame | None:
+        """Return the groups of a batch that are made where its rows lie, if none is late and each has a time."""
+        if self._grouping is None:
+            return None
+        panes = self._grid.even(PANE, None if self._open is None else self._open * self._per_every)
+        groups = batch.grouped(replace(self._grouping, panes=panes))
+        if groups is None:
+            return None
+        return groups.with_columns(pl.col(ROW) + self._next_row).sort(PANE, ROW)
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
         until = self._grid.closed_before(time_us - self._lateness_us)
