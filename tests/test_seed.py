@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import re
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +15,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from servers.embedded_kafka import EmbeddedKafka
 from servers.processes import free_ports
+from servers.topics import new_topic
 
 from arrowstream import (
     Builder,
@@ -223,6 +227,27 @@ def test_source_file_with_delimiter(tmp_path: Path) -> None:
     assert Pipeline.builder().source(source).collect_sync().rows() == [(1, 2)]
 
 
+def test_source_and_sink_tcp() -> None:
+    async def main() -> pl.DataFrame:
+        address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        source = Source.from_tcp("127.0.0.1:0", schema=NUMBERS.schema, clients=1)
+        rows = Pipeline.builder().source(source.on_listening(address.set_result)).collect()
+        arriving = asyncio.ensure_future(rows)
+        await begin().sink(Sink.to_tcp(await address)).build().run()
+        return await arriving
+
+    assert asyncio.run(main()).equals(NUMBERS)
+
+
+def test_source_and_sink_kafka(embedded_kafka: EmbeddedKafka) -> None:
+    topic = new_topic(embedded_kafka.address)
+    begin().sink(Sink.to_kafka(embedded_kafka.address, topic, idempotent=False)).build().run_sync()
+    source = Source.from_kafka(
+        embedded_kafka.address, topic, schema=NUMBERS.schema, start="earliest", stop_at_end=True
+    )
+    assert Pipeline.builder().source(source).collect_sync().equals(NUMBERS)
+
+
 def test_source_function() -> None:
     frames = iter([NUMBERS, NUMBERS])
 
@@ -247,6 +272,14 @@ def test_sink_channel() -> None:
 def test_sink_file_with_format(tmp_path: Path) -> None:
     begin().sink(Sink.to_file(tmp_path / "output.txt").with_format("json")).build().run_sync()
     assert pl.read_json(tmp_path / "output.txt").equals(NUMBERS)
+
+
+def test_sink_database_with_batch_size(tmp_path: Path) -> None:
+    path = tmp_path / "out.db"
+    sink = Sink.to_database(f"sqlite:///{path}", "numbers").with_batch_size(3)
+    begin().sink(sink).build().run_sync()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT x FROM numbers ORDER BY rowid").fetchall() == NUMBERS.rows()
 
 
 def test_sink_fanout(tmp_path: Path) -> None:

@@ -1,9 +1,15 @@
-"""What stands for the package CuPy: streams and events."""
+"""What stands for the packages CuPy and cupyx: streams, events, arrays, and kernels with Python twins."""
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
+from fake_gpu.cupy_arrays import RawKernel, RawModule, asarray, empty, ndarray, zeros
 from fake_gpu.queues import Clock
+
+_CURRENT = threading.local()
 
 
 class Stream:
@@ -42,6 +48,23 @@ class Stream:
     def synchronize(self) -> None:
         self.queue.synchronize()
 
+    def use(self) -> "Stream":
+        _stack()[-1:] = [self]
+        return self
+
+    def __enter__(self) -> "Stream":
+        _stack().append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _stack().pop()
+
+
+def _stack() -> list[Stream | None]:
+    if not hasattr(_CURRENT, "streams"):
+        _CURRENT.streams = [None]
+    return _CURRENT.streams  # type: ignore[no-any-return]
+
 
 class Event:
     """What a queue had to do when it was recorded."""
@@ -54,7 +77,7 @@ class Event:
     def record(self, stream: Any = None) -> None:
         if stream is None:
             self.machine.violate("Event.record without a stream records the default stream")
-        self.clock = dict(stream.queue.after)
+        self.clock = stream.queue.clock()
 
     def synchronize(self) -> None:
         if self.clock is None:
@@ -71,17 +94,79 @@ class Event:
         )
 
 
+class Device:
+    """The one GPU."""
+
+    def __init__(self, device: int | None = None) -> None:
+        if device not in (None, 0):
+            raise ValueError(
+                f"cudaErrorInvalidDevice: invalid device ordinal ({device}): the machine has one GPU"
+            )
+        self.id = 0
+        self.compute_capability = "90"
+
+    def use(self) -> "Device":
+        return self
+
+    def __enter__(self) -> "Device":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
 def package(machine: Any) -> SimpleNamespace:
     """Make the package whose classes belong to a machine."""
+
+    def owned(kind: type) -> type:
+        return type(kind.__name__, (kind,), {"machine": machine, "__module__": kind.__module__})
+
+    def current_stream() -> Stream | None:
+        found = _stack()[-1]
+        return found if found is None or found.queue.machine is machine else None
+
+    machine.current_stream = current_stream
     cuda = SimpleNamespace(
-        **{
-            kind.__name__: type(kind.__name__, (kind,), {"machine": machine, "__module__": kind.__module__})
-            for kind in (Stream, Event)
-        }
+        Stream=owned(Stream),
+        Event=owned(Event),
+        Device=Device,
+        get_current_stream=current_stream,
+        set_allocator=lambda allocator=None: None,
     )
-    return SimpleNamespace(cuda=cuda)
+    return SimpleNamespace(
+        cuda=cuda,
+        ndarray=ndarray,
+        asarray=asarray(machine),
+        empty=empty(machine),
+        zeros=zeros(machine),
+        RawKernel=owned(RawKernel),
+        RawModule=owned(RawModule),
+        **{name: getattr(np, name) for name in _TYPES},
+    )
+
+
+_TYPES = [
+    "bool_",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
+]
 
 
 def extras(machine: Any) -> SimpleNamespace:
-    """Make what stands for the package cupyx."""
-    return SimpleNamespace()
+    """Make what stands for the package cupyx: host memory is pinned by nothing here."""
+
+    def empty_pinned(shape: Any, dtype: Any = float, order: str = "C") -> np.ndarray:
+        array = np.empty(shape, dtype, order)  # type: ignore[call-overload]
+        # What is not written is anything.
+        array.view(np.uint8)[...] = 0xA5
+        return array
+
+    return SimpleNamespace(empty_pinned=empty_pinned)

@@ -28,17 +28,25 @@ class Queue:
 
     def push(self) -> int:
         """Add a piece of work: it comes after all before it, and all that the host has waited for."""
-        merge(self.after, self.machine.host)
-        self.position += 1
-        self.after[self.number] = self.position
-        return self.position
+        with self.machine.lock:
+            merge(self.after, self.machine.host)
+            self.position += 1
+            self.after[self.number] = self.position
+            return self.position
 
     def wait(self, clock: Clock) -> None:
-        merge(self.after, clock)
+        """What is pushed from now on comes after a clock."""
+        with self.machine.lock:
+            merge(self.after, clock)
+
+    def clock(self) -> Clock:
+        """What is done once the newest piece of work is."""
+        with self.machine.lock:
+            return dict(self.after)
 
     def synchronize(self) -> None:
         """The host waits for all work of this queue, and what that has waited for."""
-        self.machine.wait(self.after)
+        self.machine.wait(self.clock())
 
     def knows(self, number: int, position: int) -> bool:
         """Tell whether work of this queue comes after a piece of work of another."""

@@ -105,6 +105,14 @@ class _Current:
         self._resource = mr
         self._machine.resource = mr.pool
 
+    def set_per_device_resource(self, device: int, mr: DeviceMemoryResource) -> None:
+        if device != 0:
+            raise ValueError("the machine has one GPU, number 0")
+        self.set_current_device_resource(mr)
+
+    def get_per_device_resource(self, device: int) -> DeviceMemoryResource:
+        return self._resource
+
     def get_current_device_resource(self) -> DeviceMemoryResource:
         return self._resource
 
@@ -133,6 +141,8 @@ def package(machine: Any) -> SimpleNamespace:
         DeviceMemoryResource=DeviceMemoryResource,
         **resources,
         set_current_device_resource=current.set_current_device_resource,
+        set_per_device_resource=current.set_per_device_resource,
+        get_per_device_resource=current.get_per_device_resource,
         get_current_device_resource=current.get_current_device_resource,
         available_device_memory=current.available_device_memory,
     )

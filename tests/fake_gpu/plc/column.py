@@ -12,11 +12,11 @@ from fake_gpu.arrow import device_bytes, labelled
 from fake_gpu.calls import Handle, call
 from fake_gpu.log import Transfer
 from fake_gpu.memory import Memory
-from fake_gpu.plc.gpumemoryview import gpumemoryview
+from fake_gpu.plc.gpumemoryview import gpumemoryview, packed, unpacked
 from fake_gpu.plc.scalar import Scalar
 from fake_gpu.types import NUMPY, device_type
 from fake_gpu.uploads import Upload
-from fake_gpu.values import array_of
+from fake_gpu.values import array_of, numbers, validity
 
 
 class Column(Handle):
@@ -33,11 +33,20 @@ class Column(Handle):
         children: Iterable["Column"],
         validate: bool = True,
     ) -> None:
-        if data is None or list(children) or data_type.id() == TypeId.STRING:
-            raise NotImplementedError("the fake makes columns of numbers only out of their parts")
-        values = data.values.view(np.uint8).view(NUMPY[data_type.id()])[offset : offset + size]
-        valid = None if mask is None else mask.values[offset : offset + size]
-        self._set(data_type, (data.memory,), lambda: array_of(values, valid, data_type), size, null_count)
+        if list(children) or data_type.id() not in NUMPY:
+            raise NotImplementedError("the fake makes columns of fixed width only out of their parts")
+        kind = np.dtype(NUMPY[data_type.id()])
+        end = offset + size
+        if size and (data is None or data.size < end * kind.itemsize):
+            raise ValueError("the data is shorter than the column")
+        held = [span.memory for span in (data, mask) if span is not None]
+
+        def content() -> pa.Array:
+            values = data.bytes.view(np.uint8)[offset * kind.itemsize : end * kind.itemsize] if size else b""
+            valid = unpacked(mask, offset, end) if mask is not None else None
+            return array_of(np.frombuffer(values, kind), valid, data_type)
+
+        self._set(data_type, tuple(held), content, size, null_count)
 
     def _set(
         self,
@@ -53,6 +62,8 @@ class Column(Handle):
         self._array: pa.Array | None = None
         self._size = size
         self._nulls = nulls
+        self._base: Column = self
+        self._offset = 0
 
     @classmethod
     def _made(
@@ -81,7 +92,15 @@ class Column(Handle):
         return self._nulls
 
     def offset(self) -> int:
-        return 0
+        """Where it begins in its data and mask, in values."""
+        return self._offset
+
+    def data(self) -> gpumemoryview | None:
+        """The memory of its values, those before `offset` as well; booleans are bytes."""
+        array = self._base.array()
+        if self._dtype.id() not in NUMPY:
+            raise NotImplementedError(f"the fake shows no data of {self._dtype.id().name}")
+        return gpumemoryview._of(self._held[0], numbers(array, self._dtype).view(np.uint8))
 
     def num_children(self) -> int:
         return len(self.children())
@@ -99,6 +118,15 @@ class Column(Handle):
     def child(self, index: int) -> "Column":
         return self.children()[index]
 
+    def _slice(self, begin: int, end: int) -> "Column":
+        """A view of some rows, without a copy."""
+        if not 0 <= begin <= end <= self._size:
+            raise IndexError("CUDF failure: Slice range out of bounds.")
+        array = self.array().slice(begin, end - begin)
+        view = Column._made(self._dtype, self._held, lambda: array, len(array), array.null_count)
+        view._base, view._offset = self._base, self._offset + begin
+        return view
+
     def _child(self, part: Callable[[Any], pa.Array]) -> "Column":
         array = part(self.array())
         return Column._made(device_type(array.type), self._held, lambda: array, len(array), array.null_count)
@@ -110,9 +138,7 @@ class Column(Handle):
         """The same values with other nulls, without a copy."""
         if mask is None:
             return Column._made(self._dtype, self._held, lambda: _masked(self.array(), None), self._size, 0)
-        valid = mask.values[: self._size]
-        if len(valid) < self._size:
-            raise ValueError("the mask is shorter than the column")
+        valid = unpacked(mask, self._offset, self._offset + self._size)
         if null_count != self._size - int(np.count_nonzero(valid)):
             mask.memory.machine.violate("with_mask is given a null count that is not the mask's")
         return Column._made(
@@ -124,10 +150,8 @@ class Column(Handle):
         )
 
     def null_mask(self) -> gpumemoryview | None:
-        if not self._nulls:
-            return None
-        valid = np.asarray(self.array().is_valid().to_numpy(zero_copy_only=False))
-        return gpumemoryview._of(self._held[-1], valid)
+        valid = validity(self._base.array())
+        return None if valid is None else gpumemoryview._of(self._held[-1], packed(valid))
 
     @call
     def copy(self, stream: Any = None, mr: Any = None) -> "Column":

@@ -79,8 +79,8 @@ def slice(input: Any, indices: list[int], stream: Any = None) -> list[Any]:
         raise ValueError("CUDF failure: indices size must be even")
     ranges = list(zip(indices[::2], indices[1::2], strict=True))
     if isinstance(input, Column):
-        return [_view(input, begin, end) for begin, end in ranges]
-    return [Table([_view(column, begin, end) for column in input.columns()]) for begin, end in ranges]
+        return [input._slice(begin, end) for begin, end in ranges]
+    return [Table([column._slice(begin, end) for column in input.columns()]) for begin, end in ranges]
 
 
 @call
@@ -90,15 +90,8 @@ def split(input: Any, splits: list[int], stream: Any = None) -> list[Any]:
     bounds = [0, *splits, rows]
     ranges = list(itertools.pairwise(bounds))
     if isinstance(input, Column):
-        return [_view(input, begin, end) for begin, end in ranges]
-    return [Table([_view(column, begin, end) for column in input.columns()]) for begin, end in ranges]
-
-
-def _view(column: Column, begin: int, end: int) -> Column:
-    if not 0 <= begin <= end <= column.size():
-        raise IndexError("CUDF failure: Slice range out of bounds.")
-    array = column.array().slice(begin, end - begin)
-    return Column._made(column.type(), tuple(column.memories()), lambda: array, len(array), array.null_count)
+        return [input._slice(begin, end) for begin, end in ranges]
+    return [Table([column._slice(begin, end) for column in input.columns()]) for begin, end in ranges]
 
 
 @call

@@ -9,7 +9,7 @@ from pylibcudf.types import MaskState
 from fake_gpu.calls import call
 from fake_gpu.memory import Memory
 from fake_gpu.plc.column import Column
-from fake_gpu.plc.gpumemoryview import DeviceBuffer
+from fake_gpu.plc.gpumemoryview import DeviceBuffer, packed, unpacked
 from fake_gpu.values import Array, both, validity
 
 
@@ -61,9 +61,10 @@ def bitmask_or(columns: Sequence[Column], stream: Any = None, mr: Any = None) ->
 def null_count(bitmask: Any, start: int, stop: int, stream: Any = None) -> int:
     """Read from the device: waits for the stream."""
     stream.queue.synchronize()
-    return stop - start - int(np.count_nonzero(bitmask.values[start:stop]))
+    return stop - start - int(np.count_nonzero(unpacked(bitmask, start, stop)))
 
 
 def mask_of(valid: Array, stream: Any) -> DeviceBuffer:
     """Make a mask, true where a value is valid, of the newest work of a stream."""
-    return DeviceBuffer._of(Memory(stream.queue, bitmask_allocation_size_bytes(len(valid))), valid)
+    bits = packed(valid)
+    return DeviceBuffer._of(Memory(stream.queue, bits.nbytes), bits)

@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 from pylibcudf.types import DataType, TypeId
 
-from fake_gpu.arrow import plain
 from fake_gpu.calls import Handle, call
 from fake_gpu.memory import Memory
-from fake_gpu.types import DURATIONS, NUMPY, TIMESTAMPS, arrow_type, device_type
+from fake_gpu.types import DURATIONS, NUMPY, TICKS, TIMESTAMPS, arrow_type, device_type
 
 
 class Scalar(Handle):
@@ -54,13 +53,20 @@ class Scalar(Handle):
     @staticmethod
     @call
     def from_arrow(pa_val: Any, dtype: DataType | None = None, stream: Any = None) -> "Scalar":
-        """Of a pyarrow scalar, or of what `from_py` takes."""
-        if not isinstance(pa_val, pa.Scalar):
-            raise NotImplementedError("the fake makes scalars of pyarrow's only")
+        """Of a pyarrow scalar: not on a stream of one's own.
+
+        pylibcudf/scalar.pyx (_from_arrow, 26.10) uploads an array of one value on the stream, lets the array go,
+        and reads the value on the default stream, which does not wait for a non-blocking one. It refuses a dtype.
+        """
         if dtype is not None:
-            raise NotImplementedError("the fake takes the type of the pyarrow scalar")
-        found = device_type(pa_val.type)
-        return Scalar._made(plain(pa.array([pa_val.as_py()], pa_val.type))[0], found, stream)
+            raise NotImplementedError(
+                "Creating a Column with the dtype argument specified. (So does pylibcudf. Use Scalar.from_py, or"
+                " Column.from_arrow and to_scalar, each with the stream.)"
+            )
+        stream.queue.machine.violate(
+            "Scalar.from_arrow reads the value on the default stream, which does not wait for a non-blocking one;"
+            " use Scalar.from_py, or Column.from_arrow and to_scalar, each with the stream"
+        )
 
     @classmethod
     @call
@@ -80,7 +86,7 @@ class Scalar(Handle):
 
 
 def _of_python(value: Any, dtype: DataType | None, stream: Any) -> Scalar:
-    """Make a scalar as pylibcudf/scalar.pyx does, with its refusals."""
+    """Make a scalar as pylibcudf/scalar.pyx (_from_py) does, with its refusals and its arithmetic."""
     if value is None:
         if dtype is None:
             raise ValueError("Must specify a dtype for a None value.")
@@ -89,24 +95,53 @@ def _of_python(value: Any, dtype: DataType | None, stream: Any) -> Scalar:
     _expect(value, found.id())
     if isinstance(value, decimal.Decimal):
         found = DataType(TypeId.DECIMAL128, value.as_tuple().exponent)
-    kind = arrow_type(found)
+        return Scalar._made(pa.scalar(value, arrow_type(found)), found, stream)
     if isinstance(value, int) and not isinstance(value, bool):
-        if found.id() in (TypeId.FLOAT32, TypeId.FLOAT64):
-            value = float(value)
-        elif found.id() in DURATIONS:
-            return Scalar._made(pa.scalar(value, pa.int64()).cast(kind), found, stream)
-        elif not np.iinfo(NUMPY[found.id()]).min <= value <= np.iinfo(NUMPY[found.id()]).max:
-            raise OverflowError(f"{value} out of range for {found.id().name} scalar")
-    if (
-        isinstance(value, float)
-        and found.id() == TypeId.FLOAT32
-        and np.isfinite(value)
-        and np.isinf(np.float32(value))
-    ):
-        raise OverflowError(f"{value} out of range for FLOAT32 scalar")
-    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
+        value = _whole_number(value, found.id())
+    elif isinstance(value, float) and found.id() == TypeId.FLOAT32:
+        if np.isfinite(value) and abs(value) > np.finfo(np.float32).max:
+            raise OverflowError(f"{value} out of range for FLOAT32 scalar")
+        value = float(np.float32(value))
+    elif isinstance(value, datetime.date | datetime.timedelta):
+        value = _ticks(value, found.id())
+    kind = arrow_type(found)
+    if found.id() in TICKS:
+        return Scalar._made(
+            pa.scalar(value, pa.from_numpy_dtype(NUMPY[found.id()])).cast(kind), found, stream
+        )
     return Scalar._made(pa.scalar(value, kind), found, stream)
+
+
+def _whole_number(value: int, found: TypeId) -> Any:
+    if found in (TypeId.FLOAT32, TypeId.FLOAT64):
+        return float(value)
+    if found == TypeId.BOOL8:
+        if value not in (0, 1):
+            raise ValueError(f"Cannot convert {value} to BOOL8 scalar")
+        return bool(value)
+    limits = np.iinfo(NUMPY[found])
+    if limits.min == 0 and value < 0:
+        raise ValueError(f"Cannot assign negative value to {found.name} scalar")
+    if not limits.min <= value <= limits.max:
+        raise OverflowError(f"{value} out of range for {found.name} scalar")
+    return value
+
+
+def _ticks(value: datetime.date | datetime.timedelta, found: TypeId) -> int:
+    """Ticks since 1970, or of a span: by seconds as a float, so that microseconds may be one too few."""
+    if isinstance(value, datetime.timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, datetime.datetime):
+        seconds = (value if value.tzinfo is not None else value.replace(tzinfo=datetime.UTC)).timestamp()
+    else:
+        seconds = (value - datetime.date(1970, 1, 1)).total_seconds()
+    tick = TICKS[found]
+    if tick > 10**9:
+        return int(seconds // 86_400)
+    ticks = int(seconds * (10**9 // tick)) if tick < 10**9 else int(seconds)
+    if ticks > np.iinfo(np.int64).max:
+        raise OverflowError(f"{ticks} ticks out of range for INT64 limit.")
+    return ticks
 
 
 def _inferred(value: Any) -> TypeId:
@@ -116,7 +151,7 @@ def _inferred(value: Any) -> TypeId:
     raise TypeError(f"{type(value).__name__} cannot be converted to pylibcudf.Scalar")
 
 
-_INFERRED = {
+_INFERRED: dict[type, TypeId] = {
     bool: TypeId.BOOL8,
     int: TypeId.INT64,
     float: TypeId.FLOAT64,
@@ -126,21 +161,21 @@ _INFERRED = {
     decimal.Decimal: TypeId.DECIMAL128,
 }
 
+_ALLOWED: dict[type, set[TypeId]] = {
+    bool: {TypeId.BOOL8},
+    int: set(NUMPY) - set(TIMESTAMPS),
+    float: {TypeId.FLOAT32, TypeId.FLOAT64},
+    str: {TypeId.STRING},
+    datetime.date: set(TIMESTAMPS),
+    datetime.timedelta: set(DURATIONS),
+    decimal.Decimal: set(TypeId),
+}
+
 
 def _expect(value: Any, found: TypeId) -> None:
-    numeric = {id_ for id_ in NUMPY if id_ not in TIMESTAMPS and id_ not in DURATIONS}
-    allowed: dict[type, set[TypeId]] = {
-        bool: {TypeId.BOOL8},
-        int: numeric - {TypeId.BOOL8} | set(DURATIONS),
-        float: {TypeId.FLOAT32, TypeId.FLOAT64},
-        str: {TypeId.STRING},
-        datetime.date: set(TIMESTAMPS),
-        datetime.timedelta: set(DURATIONS),
-        decimal.Decimal: {TypeId.DECIMAL128},
-    }
-    for kind, ids in allowed.items():
+    for kind, allowed in _ALLOWED.items():
         if isinstance(value, kind):
-            if found not in ids:
+            if found not in allowed:
                 raise TypeError(f"Cannot convert {kind.__name__} to Scalar with dtype {found.name}")
             return
     raise TypeError(f"{type(value).__name__} cannot be converted to pylibcudf.Scalar")
