@@ -20,7 +20,6 @@ import pyarrow as pa
 from arrowstream.core.plural import counted
 from arrowstream.core.position import Position, joined
 from arrowstream.core.rows.forms import FORMS, Form, Rows, form_of, register_form
-from arrowstream.core.rows.grouping import Grouping
 from arrowstream.errors import SchemaError
 
 _OLDEST = pl.CompatLevel.oldest()
@@ -119,18 +118,6 @@ class Batch:
     def has(self, name: str) -> bool:
         """Return whether the batch already has this form, so that `form` costs nothing."""
         return self._get(name) is not None
-
-    def grouped(self, grouping: Grouping) -> pl.DataFrame | None:
-        """Return the groups of the rows as a form makes them that has memory of its own, or None: take the rows.
-
-        None also if the rows are in host memory already.
-        """
-        if self._others is None or self._record is not None or self._frame is not None:
-            return None
-        name = self._came_as()
-        make = FORMS[name].grouped
-        record = None if make is None else make(self._get(name), grouping)
-        return None if record is None else to_frame(record)
 
     @property
     def is_polars(self) -> bool:

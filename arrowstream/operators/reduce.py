@@ -18,7 +18,8 @@ from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.folded_groups import FoldedGroups
 from arrowstream.operators.aggregation.keyed_groups import KeyedGroups
-from arrowstream.operators.aggregation.mergeable import ROW, numbered
+from arrowstream.operators.aggregation.made_groups import made_groups
+from arrowstream.operators.aggregation.mergeable import numbered
 from arrowstream.operators.aggregation.once import aggregation_of
 from arrowstream.operators.aggregation.replaced_rows import replaced
 from arrowstream.operators.aggregation.reserved_names import check_names
@@ -222,11 +223,8 @@ class _Reducing(Process):
     def _rows(self, batch: Batch) -> pl.DataFrame:
         """Return the rows, or their groups where these are made where the rows lie."""
         numbers = isinstance(self._groups, KeyedGroups)
-        groups = None if self._grouping is None else batch.grouped(self._grouping)
-        if groups is not None:
-            # Keys get their places in the order of their first rows.
-            rows = groups.sort(ROW).with_columns(pl.col(ROW) + self._next_row)
-        else:
+        rows = None if self._grouping is None else made_groups(batch, self._grouping, self._next_row)
+        if rows is None:
             rows = self._aggregation.rows(batch.polars())
             rows = numbered(rows, self._next_row) if numbers else rows
         self._next_row += batch.num_rows if numbers else 0

@@ -59,7 +59,7 @@ class FoldedGroups:
         self._used = 0
 
     def fold(self, rows: pl.DataFrame, updates: bool) -> Iterator[pl.DataFrame]:
-        """Fold rows, or groups, in; with `updates`, yield the new state of their keys in order of first appearance."""
+        """Fold rows or groups in; with `updates`, yield the new state of their keys in order of first appearance."""
         if not rows.height:
             return
         # The expressions may fail, so they run before new keys get slots.

@@ -15,7 +15,8 @@ from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
-from arrowstream.operators.aggregation.mergeable import ROW, numbered
+from arrowstream.operators.aggregation.made_groups import made_groups
+from arrowstream.operators.aggregation.mergeable import numbered
 from arrowstream.operators.aggregation.once import aggregation_of
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
@@ -188,10 +189,7 @@ class _TimeWindows(Process):
         if self._grouping is None:
             return None
         panes = self._grid.even(PANE, None if self._open is None else self._open * self._per_every)
-        groups = batch.grouped(replace(self._grouping, panes=panes))
-        if groups is None:
-            return None
-        return groups.with_columns(pl.col(ROW) + self._next_row).sort(PANE, ROW)
+        return made_groups(batch, replace(self._grouping, panes=panes), self._next_row)
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
         until = self._grid.closed_before(time_us - self._lateness_us)

@@ -78,11 +78,16 @@ class GroupBy(Handle):
         order = np.random.default_rng(len(firsts)).permutation(len(firsts))
         groups = np.argsort(order)[groups]
         firsts = pa.array(places[firsts[order]])
-        found = Table([made(array.take(firsts), key.type(), stream) for array, key in zip(arrays, keys, strict=True)])
+        found = Table(
+            [made(array.take(firsts), key.type(), stream) for array, key in zip(arrays, keys, strict=True)]
+        )
         results = []
         for request in requests:
             values = request._values.array().filter(pa.array(kept))
-            aggregates = (_aggregate(values, request._values.type(), each, groups, len(firsts)) for each in request._aggregations)
+            aggregates = (
+                _aggregate(values, request._values.type(), each, groups, len(firsts))
+                for each in request._aggregations
+            )
             results.append(Table([made(array, dtype, stream) for array, dtype in aggregates]))
         return found, results
 
