@@ -12,6 +12,7 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.rows.changes import changes_schema
+from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text, expression_text
@@ -152,6 +153,10 @@ class Reduce(Operator):
         memory = self.limit.memory(context)
         return _Reducing(self, keys, schema, aggregation, self._max_keys(schema, aggregation), memory)
 
+    def grouping(self, schema: pl.Schema) -> Grouping | None:
+        # A key that is evicted within a batch begins again with the rows after that.
+        return None if self.limit.evicts else aggregation_of(self, schema).grouping(schema, self.by)
+
     @property
     def identity(self) -> str:
         return replace(self, limit=self.limit.lasting).describe()
@@ -195,8 +200,7 @@ class _Reducing(Process):
         self._by = [pl.col(name) for name in operator.by]
         self._aggregation = aggregation
         self._memory = memory
-        # A key that is evicted within a batch begins again with the rows after that.
-        self._grouping = None if limit.evicts else aggregation.grouping(schema, operator.by)
+        self._grouping = operator.grouping(schema)
         self._groups: FoldedGroups | KeyedGroups
         if aggregation.update and not limit.evicts:
             self._groups = FoldedGroups(keys, aggregation, self._memory, max_keys)

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from strategies import cuts
 
+from arrowstream import Pipeline, Source
+from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.core.batch import Batch
 from arrowstream.core.rows import forms
 from arrowstream.errors import StageError
@@ -27,6 +29,7 @@ from arrowstream.operators.windows.time_window import TimeWindow
 
 pytest.importorskip("pylibcudf", reason="the fake takes names and types from pylibcudf", exc_type=ImportError)
 
+from arrowstream.gpu.backend import GpuBackend
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.form import register
 from arrowstream.gpu.rows import DeviceRows
@@ -388,8 +391,8 @@ def test_rows_that_are_in_host_memory_stay_there(machine: Any, device: Device) -
     )
 
 
-@pytest.mark.parametrize("left", [20, 4_000])
-def test_columns_are_uploaded_if_that_is_less_than_what_is_downloaded(
+@pytest.mark.parametrize("left", [5, 4_000])
+def test_columns_are_uploaded_if_that_is_less_than_the_rows_that_are_left(
     machine: Any, device: Device, left: int
 ) -> None:
     """A filter on the device leaves rows; the key and the values that are summed are still in host memory."""
@@ -403,7 +406,7 @@ def test_columns_are_uploaded_if_that_is_less_than_what_is_downloaded(
     batch = Batch(device.run(filtered))
     (found,) = feed(Reduce.of(pl.col("Int64").sum(), by="k").start(frame.schema, context()), [batch])
     assert_frame_equal(found, frame[:left].group_by("k", maintain_order=True).agg(pl.col("Int64").sum()))
-    # The key is 1 byte a row of 4,000; 24 bytes a row that is left would be downloaded.
+    # The key is 1 byte a row of 4,000; of a row that is left, 24 bytes would be downloaded, and then grouped.
     assert ("groupby.GroupBy.aggregate" in machine.log.calls) == (left == 4_000)
 
 
@@ -452,3 +455,39 @@ def test_any_cut_gives_what_polars_gives_of_all_rows(data: st.DataObject, device
 @pytest.fixture
 def device_of_examples(device: Device) -> Device:
     return device
+
+
+@pytest.fixture
+def backend(device: Device) -> Iterator[None]:
+    """The GPU backend, registered."""
+    register_backend(GpuBackend(lambda: device))
+    yield
+    unregister_backend("gpu")
+
+
+@pytest.mark.parametrize("kind", ["reduce", "window"])
+def test_a_pipeline_downloads_only_groups(machine: Any, backend: None, kind: str) -> None:
+    frame = rows(3_000, seed=8, nulls=False)
+    total = (pl.col("Int32").cast(pl.Int64) + 1).alias("total")
+    steps = (
+        Pipeline.builder()
+        .source(Source.from_frame(frame, batch_rows=1_000))
+        .select("ts", "k", total)
+        .filter(pl.col("total") > 0)
+        .backend("gpu")
+    )
+    expected = frame.select("ts", "k", total).filter(pl.col("total") > 0)
+    built = (
+        steps.reduce(pl.col("total").sum(), by="k")
+        if kind == "reduce"
+        else steps.window(size="10s", on="ts", by="k").agg(pl.col("total").sum())
+    )
+    keys: list[Any] = ["k"] if kind == "reduce" else [pl.col("ts").dt.truncate("10s").alias("window_start"), "k"]
+    wanted = expected.group_by(keys, maintain_order=True).agg(pl.col("total").sum())
+    found = built.collect_sync()
+    if kind == "window":
+        found, wanted = found.drop("window_end"), wanted.sort("window_start", maintain_order=True)
+    assert_frame_equal(found, wanted)
+    assert "groupby.GroupBy.aggregate" in machine.log.calls
+    assert "total" not in downloaded(machine)
+    assert "grouped there for the next step" in built.explain()

@@ -8,7 +8,8 @@ from typing import Literal
 import pyarrow as pa
 
 Function = Literal["sum", "min", "max", "count", "len"]
-"""An aggregation of a plain column, null left out; "len" counts rows. All of them have one result in any order."""
+"""An aggregation of a plain column, null left out; "len" counts rows. All have one result in any order of the rows:
+values that are added or compared are no floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Grouping:
     Parameters
     ----------
     keys
-        The key columns; null is a key. Without keys and panes all rows are one group.
+        The key columns, which are no floats; null is a key. Without keys and panes all rows are one group.
     row
         The name of the column with the number of the group's first row within the batch, from 0, int64.
     aggregates

@@ -159,7 +159,8 @@ class Aggregation:
 
     def grouping(self, schema: pl.Schema, keys: Sequence[str], panes: Panes | None = None) -> Grouping | None:
         """Return how a form of rows makes the state of rows of `schema`; None if it cannot."""
-        if not self.plain:
+        # Of 0.0 and -0.0, which are one key, the first to come is kept.
+        if not self.plain or any(schema[name].is_float() for name in keys):
             return None
         types = arrow_schema(self.state_schema(schema, keys))
         aggregates = (

@@ -12,6 +12,7 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.core.duration import seconds_text
 from arrowstream.core.notes import ReaderNote
+from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
@@ -79,6 +80,10 @@ class TimeWindow(Operator):
         time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
         return _TimeWindows(self, time, schema, aggregation_of(self, schema), memory)
 
+    def grouping(self, schema: pl.Schema) -> Grouping | None:
+        panes = self.spacing.grid(EventTime.of("window", self.on, schema)).even(PANE, None)
+        return None if panes is None else aggregation_of(self, schema).grouping(schema, self.by, panes)
+
     @property
     def identity(self) -> str:
         # A job that a row without a time has ended may go on with another policy.
@@ -137,8 +142,7 @@ class _TimeWindows(Process):
         self._per_size, self._per_every = grid.per_size, grid.per_every
         self._pane_of_row = grid.panes()
         self._memory = memory
-        self._grouping = None if grid.even(PANE, None) is None else aggregation.grouping(schema, operator.by)
-        """How a form of rows makes groups by pane and keys; None if it cannot."""
+        self._grouping = operator.grouping(schema)
         self._store = PaneStore(
             operator.by,
             Aggregates(operator.by, aggregation),
