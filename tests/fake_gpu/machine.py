@@ -34,6 +34,7 @@ class Machine:
         self.violations: list[str] = []
         self.host: Clock = {}
         """What the host has waited for."""
+        self.queues: list[Queue] = []
         self.pending: list = []
         """Uploads that nobody has waited for."""
         self.device_memory = self.resource = Resource(limit)
@@ -57,7 +58,10 @@ class Machine:
         return self.device_memory.most
 
     def queue(self) -> Queue:
-        return Queue(self, next(self._numbers))
+        """Make a queue, for a new stream."""
+        queue = Queue(self, next(self._numbers))
+        self.queues.append(queue)
+        return queue
 
     def fail_next(self, n: int = 1) -> None:
         """Let the n-th allocation from now fail, as if memory had run out; those after it succeed."""
