@@ -98,7 +98,7 @@ class RunningDeviceSegment(RunningSegment):
         ready = now_ns()
         result = self._stage.evaluators[backend](batch)
         worked = now_ns()
-        leaves = placement.is_last and None not in placement.exit.memories(result)
+        leaves = placement.brings_back and None not in placement.exit.memories(result)
         if leaves:
             result = result.with_rows(result.arrow())  # frees the device's memory, whoever keeps the batch
         left = now_ns()

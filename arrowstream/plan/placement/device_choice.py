@@ -69,6 +69,7 @@ class DevicePlacement(Placement):
         "chain",
         "entrance",
         "exit",
+        "grouped_after",
         "memories",
         "name",
         "number",
@@ -99,6 +100,8 @@ class DevicePlacement(Placement):
         self._weighed: dict[tuple[Held, int, int], Standing] = {}
         self._joins_at = self._joined = 0
         self.number = 0
+        self.grouped_after = False
+        """Whether the next step asks for groups of the rows, which may be made on the device."""
         self.chain = Chain([self])
 
     def leg(self) -> Leg:
@@ -116,6 +119,16 @@ class DevicePlacement(Placement):
     def is_last(self) -> bool:
         """True if rows are needed in host memory after the stage."""
         return self.number == len(self.chain.links) - 1
+
+    @property
+    def brings_back(self) -> bool:
+        """True if the stage brings its rows to host memory."""
+        return self.is_last and not self.grouped_after
+
+    def group_after(self) -> None:
+        """Let the rows stay where they are, as the next step asks for groups of them; call it before `connect`."""
+        self.grouped_after = True
+        self.exit.of_groups()
 
     def choose(self, rows: int, held: Held = HOST) -> Choice:
         """Choose the backend for a batch of `rows` rows in the memories `held`; the time includes its transfers."""
@@ -246,7 +259,8 @@ class DevicePlacement(Placement):
         """The backend and the reason, and from how many rows of a batch that enters the chain a device pays."""
         names = [link.name for link in self.chain.links]
         about = about_devices(self.chain.legs, self.chain.edges[-1].download, self.number, names)
-        return "; ".join([super().reason, *about])
+        groups = ["rows that are on a device are grouped there for the next step"] if self.grouped_after else []
+        return "; ".join([super().reason, *about, *groups])
 
     @property
     def measured(self) -> dict[str, LineCost]:

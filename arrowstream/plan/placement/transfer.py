@@ -63,6 +63,10 @@ class Edge:
                 self.upload.setdefault(device.form, _line(device.upload_cost, width))
                 self.download.setdefault(device.form, _line(device.download_cost, width))
 
+    def of_groups(self) -> None:
+        """Assume that groups of the rows pass in place of them: too few for their number to matter."""
+        self.download = {form: LineCost(cost.fixed, _LEAST_SLOPE) for form, cost in self.download.items()}
+
     def memories(self, batch: Batch) -> Held:
         """Return the memories that hold a batch."""
         forms = [form for form in self.upload if batch.has(form)]
