@@ -482,7 +482,9 @@ def test_a_pipeline_downloads_only_groups(machine: Any, backend: None, kind: str
         if kind == "reduce"
         else steps.window(size="10s", on="ts", by="k").agg(pl.col("total").sum())
     )
-    keys: list[Any] = ["k"] if kind == "reduce" else [pl.col("ts").dt.truncate("10s").alias("window_start"), "k"]
+    keys: list[Any] = (
+        ["k"] if kind == "reduce" else [pl.col("ts").dt.truncate("10s").alias("window_start"), "k"]
+    )
     wanted = expected.group_by(keys, maintain_order=True).agg(pl.col("total").sum())
     found = built.collect_sync()
     if kind == "window":
