@@ -259,7 +259,9 @@ class DevicePlacement(Placement):
         """The backend and the reason, and from how many rows of a batch that enters the chain a device pays."""
         names = [link.name for link in self.chain.links]
         about = about_devices(self.chain.legs, self.chain.edges[-1].download, self.number, names)
-        groups = ["rows that are on a device are grouped there for the next step"] if self.grouped_after else []
+        groups = (
+            ["rows that are on a device are grouped there for the next step"] if self.grouped_after else []
+        )
         return "; ".join([super().reason, *about, *groups])
 
     @property
