@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from arrowstream.core.rows.grouping import Aggregate, Grouping
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.download import downloaded_bytes
-from arrowstream.gpu.panes import panes_of, span, ticks_of
+from arrowstream.gpu.panes import RowPanes
 from arrowstream.gpu.rows import ROW_NUMBER, DeviceRows
 from arrowstream.gpu.types import device_type
 
@@ -44,7 +44,7 @@ def grouped(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
         return None
     try:
         return device.run(lambda: _grouped(rows, grouping))
-    except MemoryError as error:
+    except (MemoryError, OverflowError) as error:
         _LOG.info("the GPU has no room to group %d rows, the CPU does: %s", rows.num_rows, error)
         device.run(device.synchronize)
     except RuntimeError as error:
@@ -65,27 +65,33 @@ def _saves(rows: DeviceRows, grouping: Grouping) -> bool:
     downloaded = downloaded_bytes(rows)
     absent = [rows.unchanged[name] for name in grouping.reads if name not in rows.resident]
     uploaded = int(rows.host.select(absent).nbytes)
-    return 0 < downloaded and uploaded < downloaded + GROUPED_BYTES * rows.num_rows
+    return downloaded > 0 and uploaded < downloaded + GROUPED_BYTES * rows.num_rows
 
 
 def _grouped(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
-    device, stream = rows.device, rows.device.compute
     rows = rows.with_resident(grouping.reads)
-    # Until the device has read them: what was uploaded is let go in the order of another stream.
-    device.retain(rows)
-    keys = {name: (rows.resident[name], rows.schema.field(name).type) for name in grouping.keys}
-    panes, pane = grouping.panes, 0
-    if panes is not None:
-        ticks = ticks_of(rows, panes.column)
-        found = span(ticks, panes, rows)
+    found = None
+    try:
+        found = _downloaded(rows, grouping)
+    finally:
         if found is None:
-            return None
-        pane, last = found
-        if pane < last:
-            keys[panes.name] = (panes_of(ticks, panes, rows), pa.int64())
+            # Work may be queued that reads it: what was uploaded is let go in the order of another stream.
+            rows.device.retain(rows)
+    return found
+
+
+def _downloaded(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
+    """Return the groups, or None if a time is null or not wanted; waits for the device."""
+    device, stream = rows.device, rows.device.compute
+    panes = None if grouping.panes is None else RowPanes.of(rows, grouping.panes)
+    if panes is None and grouping.panes is not None:
+        return None
+    keys = {name: (rows.resident[name], rows.schema.field(name).type) for name in grouping.keys}
+    if panes is not None and panes.low < panes.high:
+        keys[panes.panes.name] = (panes.column(), pa.int64())
     if not keys:
-        one = device.scalar(0, pa.int8())
-        keys[""] = (cuda.plc.Column.from_scalar(one, rows.num_rows, stream=stream), pa.int8())
+        any_key = device.scalar(0, pa.int8())
+        keys[""] = (cuda.plc.Column.from_scalar(any_key, rows.num_rows, stream=stream), pa.int8())
     zero, one = (device.scalar(value, ROW_NUMBER) for value in (0, 1))
     numbers = cuda.plc.filling.sequence(rows.num_rows, zero, one, stream=stream)
     requests = [cuda.plc.groupby.GroupByRequest(numbers, [cuda.plc.aggregation.min()])]
@@ -94,16 +100,14 @@ def _grouped(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
         requests.append(cuda.plc.groupby.GroupByRequest(values, [_aggregation(each)]))
     by = cuda.plc.Table([column for column, _ in keys.values()])
     groups = cuda.plc.groupby.GroupBy(by, null_handling=cuda.plc.types.NullPolicy.INCLUDE)
-    found_keys, results = groups.aggregate(requests, stream=stream)
-    columns = [*found_keys.columns(), *(result.columns()[0] for result in results)]
-    schema = pa.schema(
-        [
-            *((name, dtype) for name, (_, dtype) in keys.items()),
-            (grouping.row, ROW_NUMBER),
-            *((each.name, _device_result(each, rows.schema)) for each in grouping.aggregates),
-        ]
-    )
-    return _finished(device.download(columns, schema), grouping, pane)
+    found, results = groups.aggregate(requests, stream=stream)
+    columns = [*found.columns(), *(result.columns()[0] for result in results)]
+    fields = [
+        *((name, dtype) for name, (_, dtype) in keys.items()),
+        (grouping.row, ROW_NUMBER),
+        *((each.name, _device_result(each, rows.schema)) for each in grouping.aggregates),
+    ]
+    return _finished(device.download(columns, pa.schema(fields)), grouping, 0 if panes is None else panes.low)
 
 
 def _aggregation(aggregate: Aggregate) -> plc.aggregation.Aggregation:

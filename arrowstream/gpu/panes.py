@@ -1,7 +1,8 @@
-"""Times on the device as ticks, and the panes of time in which they lie."""
+"""The panes of time in which rows on the device lie."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,12 +14,62 @@ from arrowstream.gpu.rows import DeviceRows
 if TYPE_CHECKING:
     import pylibcudf as plc
 
+    from arrowstream.gpu.device import Device
 
-def ticks_of(rows: DeviceRows, name: str) -> plc.Column:
+
+@dataclass(frozen=True, slots=True)
+class RowPanes:
+    """The panes of rows that all have a time for which groups are wanted.
+
+    Parameters
+    ----------
+    device
+        The device.
+    panes
+        How time is divided.
+    ticks
+        The time of each row, as int64.
+    low, high
+        The first and the last pane.
+    """
+
+    device: Device
+    panes: Panes
+    ticks: plc.Column
+    low: int
+    high: int
+
+    @classmethod
+    def of(cls, rows: DeviceRows, panes: Panes) -> RowPanes | None:
+        """Return the panes of at least one row, or None if a time is null or not wanted; waits for the device."""
+        ticks, stream = _ticks(rows, panes.column), rows.device.compute
+        if ticks.null_count():
+            return None
+        first, last = (end.to_py(stream=stream) for end in cuda.plc.reduce.minmax(ticks, stream=stream))
+        assert isinstance(first, int) and isinstance(last, int), "the column has values"
+        if first < panes.first or last > panes.last:
+            return None
+        low, high = ((end - panes.start) // panes.length for end in (first, last))
+        return cls(rows.device, panes, ticks, low, high)
+
+    def column(self) -> plc.Column:
+        """Return the pane of each row, as int64."""
+        stream, binary = self.device.compute, cuda.plc.binaryop
+        start, length = (
+            self.device.scalar(value, pa.int64()) for value in (self.panes.start, self.panes.length)
+        )
+        integers = cuda.plc.DataType(cuda.plc.TypeId.INT64)
+        # Times are far enough from the ends of 64 bits: see `Panes.first` and `last`.
+        since = binary.binary_operation(self.ticks, start, binary.BinaryOperator.SUB, integers, stream=stream)
+        return binary.binary_operation(
+            since, length, binary.BinaryOperator.FLOOR_DIV, integers, stream=stream
+        )
+
+
+def _ticks(rows: DeviceRows, name: str) -> plc.Column:
     """Return a column of timestamps, dates or integers as int64, in its own unit."""
-    times, dtype = rows.resident[name], rows.schema.field(name).type
+    times, dtype, stream = rows.resident[name], rows.schema.field(name).type, rows.device.compute
     ticks, days = (cuda.plc.DataType(cuda.plc.TypeId[width]) for width in ("INT64", "INT32"))
-    stream = rows.device.compute
     if dtype == pa.int64():
         return times
     if pa.types.is_timestamp(dtype):
@@ -26,27 +77,3 @@ def ticks_of(rows: DeviceRows, name: str) -> plc.Column:
     if pa.types.is_date32(dtype):
         times = cuda.plc.unary.bit_cast(times, days, stream=stream)
     return cuda.plc.unary.cast(times, ticks, stream=stream)
-
-
-def span(ticks: plc.Column, panes: Panes, rows: DeviceRows) -> tuple[int, int] | None:
-    """Return the first and the last pane of the rows, or None if a time is null or not wanted.
-
-    Waits for the device.
-    """
-    if ticks.null_count():
-        return None
-    stream = rows.device.compute
-    first, last = (end.to_py(stream=stream) for end in cuda.plc.reduce.minmax(ticks, stream=stream))
-    assert isinstance(first, int) and isinstance(last, int), "the column has values"
-    if first < panes.first or last > panes.last:
-        return None
-    return (first - panes.start) // panes.length, (last - panes.start) // panes.length
-
-
-def panes_of(ticks: plc.Column, panes: Panes, rows: DeviceRows) -> plc.Column:
-    """Return the pane of each row, as int64."""
-    stream, device = rows.device.compute, rows.device
-    operators, integers = cuda.plc.binaryop.BinaryOperator, cuda.plc.DataType(cuda.plc.TypeId.INT64)
-    start, length = (device.scalar(value, pa.int64()) for value in (panes.start, panes.length))
-    since = cuda.plc.binaryop.binary_operation(ticks, start, operators.SUB, integers, stream=stream)
-    return cuda.plc.binaryop.binary_operation(since, length, operators.FLOOR_DIV, integers, stream=stream)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -20,7 +20,6 @@ from strategies import cuts
 from arrowstream import Pipeline, Source
 from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.core.batch import Batch
-from arrowstream.core.rows import forms
 from arrowstream.errors import StageError
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.reduce import Reduce
@@ -130,14 +129,10 @@ def rows(count: int, seed: int = 0, nulls: bool = True) -> pl.DataFrame:
 
 
 @pytest.fixture
-def device(machine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
-    """A device whose form of rows is registered."""
-    found = Device()
-    monkeypatch.setattr(forms, "_BY_TYPE", dict(forms._BY_TYPE))
-    monkeypatch.delitem(forms.FORMS, "gpu", raising=False)
-    register("gpu", lambda: found)
-    yield found
-    del forms.FORMS["gpu"]
+def device(backend: GpuBackend) -> Device:
+    """The fake device of the backend, whose form of rows is registered."""
+    register("gpu", backend._device)
+    return backend._device()
 
 
 def computed(frame: pl.DataFrame, device: Device) -> Batch:
@@ -457,16 +452,16 @@ def device_of_examples(device: Device) -> Device:
     return device
 
 
-@pytest.fixture
-def backend(device: Device) -> Iterator[None]:
-    """The GPU backend, registered."""
-    register_backend(GpuBackend(lambda: device))
-    yield
-    unregister_backend("gpu")
-
-
 @pytest.mark.parametrize("kind", ["reduce", "window"])
-def test_a_pipeline_downloads_only_groups(machine: Any, backend: None, kind: str) -> None:
+def test_a_pipeline_downloads_only_groups(machine: Any, backend: GpuBackend, kind: str) -> None:
+    register_backend(backend)
+    try:
+        assert_pipeline_downloads_only_groups(machine, kind)
+    finally:
+        unregister_backend("gpu")
+
+
+def assert_pipeline_downloads_only_groups(machine: Any, kind: str) -> None:
     frame = rows(3_000, seed=8, nulls=False)
     total = (pl.col("Int32").cast(pl.Int64) + 1).alias("total")
     steps = (
