@@ -64,8 +64,6 @@ class Column(Handle):
         self._nulls = nulls
         self._base: Column = self
         self._offset = 0
-        self._shown: np.ndarray | None = None
-        """Its data, once someone has a pointer to it."""
 
     @classmethod
     def _made(
@@ -80,14 +78,6 @@ class Column(Handle):
 
     def array(self) -> pa.Array:
         """The values, as an Arrow array (for the fake's own functions; a device has none)."""
-        shown = self._base._shown
-        if shown is not None:
-            # A kernel may have written it since.
-            values = shown.view(NUMPY[self._dtype.id()])[self._offset : self._offset + self._size]
-            return array_of(values.copy(), validity(self._values()), self._dtype)
-        return self._values()
-
-    def _values(self) -> pa.Array:
         if self._array is None:
             self._array = self._content()
         return self._array
@@ -107,12 +97,10 @@ class Column(Handle):
 
     def data(self) -> gpumemoryview | None:
         """The memory of its values, those before `offset` as well; booleans are bytes."""
+        array = self._base.array()
         if self._dtype.id() not in NUMPY:
             raise NotImplementedError(f"the fake shows no data of {self._dtype.id().name}")
-        base = self._base
-        if base._shown is None:
-            base._shown = numbers(base._values(), self._dtype).copy().view(np.uint8)
-        return gpumemoryview._of(self._held[0], base._shown)
+        return gpumemoryview._of(self._held[0], numbers(array, self._dtype).view(np.uint8))
 
     def num_children(self) -> int:
         return len(self.children())
