@@ -35,15 +35,6 @@ RETURNS = {
 """Return types of the fake, and those of the stubs for which they stand."""
 
 
-@pytest.fixture(scope="module")
-def packages() -> None:
-    """The packages, without which there is nothing to compare with."""
-    for name in ("pylibcudf", "rmm", "cupy"):
-        pytest.importorskip(
-            name, reason=f"signatures are compared with those of the package {name}", exc_type=ImportError
-        )
-
-
 def modules_of_the_fake() -> list[str]:
     """Return the names of the fake's modules that stand for some of pylibcudf."""
     paths = (FAKE / "plc").rglob("*.py")

@@ -62,7 +62,8 @@ class Column(Handle):
         self._array: pa.Array | None = None
         self._size = size
         self._nulls = nulls
-        self._base: Column = self
+        # Not itself: memory must go with the last reference, without the garbage collector.
+        self._parent: Column | None = None
         self._offset = 0
 
     @classmethod
@@ -72,6 +73,11 @@ class Column(Handle):
         column = cls.__new__(cls)
         column._set(dtype, held, content, size, nulls)
         return column
+
+    @property
+    def _base(self) -> "Column":
+        """The column whose data and mask this one has."""
+        return self if self._parent is None else self._parent
 
     def memories(self) -> Iterator[Memory]:
         yield from self._held
@@ -124,7 +130,7 @@ class Column(Handle):
             raise IndexError("CUDF failure: Slice range out of bounds.")
         array = self.array().slice(begin, end - begin)
         view = Column._made(self._dtype, self._held, lambda: array, len(array), array.null_count)
-        view._base, view._offset = self._base, self._offset + begin
+        view._parent, view._offset = self._base, self._offset + begin
         return view
 
     def _child(self, part: Callable[[Any], pa.Array]) -> "Column":
