@@ -34,7 +34,6 @@ class Machine:
         self.violations: list[str] = []
         self.host: Clock = {}
         """What the host has waited for."""
-        self.queues: list[Queue] = []
         self.pending: list = []
         """Uploads that nobody has waited for."""
         self.device_memory = self.resource = Resource(limit)
@@ -58,10 +57,7 @@ class Machine:
         return self.device_memory.most
 
     def queue(self) -> Queue:
-        """Make a queue, for a new stream."""
-        queue = Queue(self, next(self._numbers))
-        self.queues.append(queue)
-        return queue
+        return Queue(self, next(self._numbers))
 
     def fail_next(self, n: int = 1) -> None:
         """Let the n-th allocation from now fail, as if memory had run out; those after it succeed."""

@@ -135,7 +135,7 @@ class DevicePlacement(Placement):
     def group_after(self) -> None:
         """Let the rows stay where they are, as the next step asks for groups of them; call it before `connect`."""
         self.grouped_after = True
-        self.exit.of_groups()
+        self.exit.has_groups = True
 
     def choose(self, rows: int, held: Held = HOST) -> Choice:
         """Choose the backend for a batch of `rows` rows in the memories `held`; the time includes its transfers."""
