@@ -86,3 +86,8 @@ class Table(Handle):
         columns = upload(arrow_like, batch, stream)
         stream.queue.synchronize()
         return Table(columns, batch.num_rows)
+
+
+def _field(name: str, array: pa.Array) -> pa.Field:
+    """A field that is nullable if the values are."""
+    return pa.field(name, array.type, bool(array.null_count) or pa.types.is_null(array.type))
