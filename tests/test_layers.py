@@ -117,6 +117,8 @@ OUTSIDE_OF = {
     "arrowstream/io/database/systems/duckdb.py": {*FRAMES, "duckdb"},
     "arrowstream/io/database/systems/postgresql.py": {*FRAMES, "adbc_driver_postgresql"},
     "arrowstream/io/database/systems/sqlite.py": {*FRAMES, "adbc_driver_sqlite"},
+    "arrowstream/gpu/custom/cuda_source.py": {"cuda"},
+    "arrowstream/gpu/custom/python_source.py": {"cuda", "numba"},
     "arrowstream/io/files/excel.py": {*FRAMES, "fastexcel"},
     "arrowstream/io/kafka/connection.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/kafka/writing/delivery.py": {*FRAMES, "aiokafka"},

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from arrowstream.backends.base import Evaluator
 from arrowstream.core.batch import Batch, joined_batch
 from arrowstream.gpu.device import Device
-from arrowstream.gpu.program import DeviceProgram
 from arrowstream.gpu.rows import DeviceRows
 
 _LOG = logging.getLogger("arrowstream.gpu")
 
 LEAST_ROWS = 1_024
 """Batches of fewer rows are not halved when the device's memory does not suffice: the CPU computes them."""
+
+
+class DeviceWork(Protocol):
+    """What a device computes: a compiled program, or kernels of the user."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The columns of the input that it reads, and does not only pass on."""
+        ...
+
+    def __call__(self, rows: DeviceRows) -> DeviceRows | None:
+        """Return the result, or None if a row is in doubt; called on the device's thread."""
+        ...
 
 
 class DeviceSegment:
@@ -39,7 +52,7 @@ class DeviceSegment:
         form: str,
         device: Callable[[], Device],
         memory_mb: int,
-        program: DeviceProgram,
+        program: DeviceWork,
         on_cpu: Evaluator,
     ) -> None:
         self._form = form
