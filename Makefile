@@ -23,7 +23,7 @@ SPREAD = -n $(WORKERS) --dist worksteal -p no:cacheprovider
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
+.PHONY: test-gpu bench-gpu demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
 .DEFAULT_GOAL := test
 
 # Older versions of pip take twice as long for what follows.
@@ -148,6 +148,13 @@ soak-kafka: $(VENV)/.ready $(KAFKA)
 bench: $(VENV)/.ready $(KAFKA)
 	$(BIN)/python $(PIP) --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
+
+# On a machine with an NVIDIA GPU: the tests that need one, and what it costs and brings.
+test-gpu: $(VENV)/.ready
+	$(BIN)/python -m pytest -m gpu tests/gpu
+
+bench-gpu: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.gpu
 
 # Changes arrowstream in some thousand places, one at a time; tests/mutation.md says which no test notices.
 mutation: $(VENV)/.ready

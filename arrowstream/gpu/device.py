@@ -13,7 +13,7 @@ import pyarrow as pa
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.breaker import Breaker
 from arrowstream.gpu.staging import in_pinned_memory
-from arrowstream.gpu.types import device_type
+from arrowstream.gpu.text_limit import check_text, text_sizes
 
 if TYPE_CHECKING:
     import pylibcudf as plc
@@ -28,10 +28,10 @@ MOST_KEPT = 16
 
 
 class Device:
-    """One GPU. All calls of CUDA libraries are made inside `run`, on the device's own thread.
+    """One GPU. All calls of CUDA libraries but uploads are made inside `run`, on the device's own thread.
 
-    Work is queued on the stream `compute`; uploads on a stream of their own, so that the next batch comes while this
-    one is computed. Both are asynchronous: a call returns before its work is done, in the order of the stream.
+    Work is queued on the stream `compute`, and is done in the order of the calls, after they have returned. Uploads
+    have a thread and a stream of their own, so that the next batch comes while this one is computed.
 
     Parameters
     ----------
@@ -51,18 +51,25 @@ class Device:
     def __init__(self, number: int = 0, memory_mb: int = 1024) -> None:
         self.number = number
         self.breaker = Breaker()
-        self._executor = ThreadPoolExecutor(1, f"arrowstream-gpu-{number}")
+        self._work = ThreadPoolExecutor(1, f"arrowstream-gpu-{number}")
+        self._transport = ThreadPoolExecutor(1, f"arrowstream-gpu-{number}-uploads")
         self._kept: list[Any] = []
         self._scalars: dict[tuple[pa.DataType, str], plc.Scalar] = {}
         self._memory_mb = 0
         self.compute: Stream
         self._copies: Stream
         self._thread = -1
-        self.run(lambda: self._open(memory_mb))
+        try:
+            for thread in (self._work, self._transport):
+                thread.submit(cuda.cupy.cuda.Device(number).use).result()
+            self.run(lambda: self._open(memory_mb))
+        except BaseException:
+            self._work.shutdown()
+            self._transport.shutdown()
+            raise
 
     def _open(self, memory_mb: int) -> None:
         self._thread = threading.get_ident()
-        cuda.cupy.cuda.Device(self.number).use()
         flags = cuda.rmm.pylibrmm.stream.CudaStreamFlags.NON_BLOCKING
         self.compute = cuda.rmm.pylibrmm.stream.Stream(flags=flags)
         self._copies = cuda.rmm.pylibrmm.stream.Stream(flags=flags)
@@ -75,15 +82,14 @@ class Device:
         """Return what `work` returns on the device's thread."""
         if threading.get_ident() == self._thread:
             return work()
-        return self._executor.submit(work).result()
+        return self._work.submit(work).result()
 
     def limit_memory(self, memory_mb: int) -> None:
         """Set the limit for what is allocated from now on, in MiB."""
-        self.run(lambda: self._limit_memory(memory_mb))
+        if memory_mb != self._memory_mb:
+            self.run(lambda: self._limit_memory(memory_mb))
 
     def _limit_memory(self, memory_mb: int) -> None:
-        if memory_mb == self._memory_mb:
-            return
         self._memory_mb = memory_mb
         # The driver's own pool. Never managed memory: asking for more than the card has can hang the whole GPU.
         pool = cuda.rmm.mr.CudaAsyncMemoryResource()
@@ -93,8 +99,18 @@ class Device:
     def upload(self, record: pa.RecordBatch) -> plc.Table:
         """Return a table of a record's columns, whose types must be `device_type`s.
 
-        The copies may not have begun when this returns; calls on `compute` wait for them.
+        The copies may not be done when this returns; calls on `compute` that are made later wait for them. May be
+        called from any thread.
+
+        Raises
+        ------
+        MemoryError
+            The device has no room for it, or the record more text than a column can have.
         """
+        check_text(text_sizes(record))
+        return self._transport.submit(self._upload, record).result()
+
+    def _upload(self, record: pa.RecordBatch) -> plc.Table:
         staged = in_pinned_memory(record)
         table = cuda.plc.Table.from_arrow(staged, stream=self._copies)
         self.retain((staged, table))
@@ -124,18 +140,22 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait for all queued work, and let go what it needed."""
+        # What comes meanwhile is kept for the next time.
+        kept, self._kept = self._kept, []
         self._copies.synchronize()
         self.compute.synchronize()
-        self._kept.clear()
+        kept.clear()
 
     def scalar(self, value: Any, dtype: pa.DataType) -> plc.Scalar:
         """Return a constant on the device, made once."""
         # By its text: 0.0 equals -0.0, and NaN not itself.
         key = (dtype, repr(value))
         if key not in self._scalars:
-            self._scalars[key] = cuda.plc.Scalar.from_arrow(
-                pa.scalar(value, dtype), dtype=device_type(dtype), stream=self.compute
-            )
+            array = pa.array([value], dtype)
+            # Not `Scalar.from_arrow`, which reads the column that it makes on another stream than it was made on.
+            column = cuda.plc.Column.from_arrow(array, stream=self.compute)
+            self._scalars[key] = column.to_scalar(stream=self.compute)
+            self.retain((array, column))
         return self._scalars[key]
 
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal
-from arrowstream.gpu import libraries as cuda
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal, is_constant
+from arrowstream.gpu.fused import FusedCall, Group, groups
+from arrowstream.gpu.kernels.conversion import convert
+from arrowstream.gpu.kernels.registry import KERNELS
+from arrowstream.gpu.kernels.tree import Constant, Input, Node, Run
+from arrowstream.gpu.operations import single
 from arrowstream.gpu.types import device_type
 from arrowstream.gpu.work import Compute, Work
+
+if TYPE_CHECKING:
+    import pylibcudf as plc
 
 
 class ExpressionCompiler:
@@ -21,27 +31,93 @@ class ExpressionCompiler:
         self._reasons = reasons
 
     def expression(self, expression: Expression) -> Compute:
-        """Compile an expression; a refused one becomes a function that is never called."""
+        """Compile an expression; a refused one becomes a function that must not be called."""
+        return scheduled(self.tree(expression))
+
+    def tree(self, expression: Expression) -> Node:
+        """Return the operations that compute an expression; a null in place of what is refused."""
         match expression:
             case Column(name, dtype):
                 if device_type(dtype) is None:
-                    return self._refuse(f"column {name!r}: {dtype} has no form on the GPU")
-                return lambda work: work.columns[name]
-            case Literal(_, dtype):
-                if device_type(dtype) is None:
-                    return self._refuse(f"a constant of {dtype} has no form on the GPU")
-                return lambda work: cuda.plc.Column.from_scalar(
-                    work.scalar(expression), work.rows, stream=work.stream
-                )
-            case Cast():
-                return self._refuse(f"a cast to {expression.dtype} is not offered by the GPU")
+                    return self._refuse(expression, f"column {name!r}: {dtype} has no form on the GPU")
+                return Input(name, dtype)
+            case Literal(value, dtype):
+                # The members of `is_in` are a list, which the kernel looks into.
+                return Constant(value, dtype)
+            case Cast(input, dtype, strict):
+                return self._answer(expression, convert(self.tree(input), dtype, strict))
             case Call():
-                return self._refuse(f"{expression.function} is not offered by the GPU")
+                return self._call(expression)
 
-    def _refuse(self, reason: str) -> Compute:
+    def _call(self, call: Call) -> Node:
+        name = call.function
+        kernel = KERNELS.get(name)
+        if kernel is None:
+            return self._refuse(call, f"{name} is not offered by the GPU")
+        if is_constant(call):
+            return self._refuse(call, f"{name} of constants only")
+        before = len(self._reasons)
+        arguments = [self.tree(argument) for argument in call.arguments]
+        if len(self._reasons) > before:
+            return Constant(None, call.dtype)
+        found = kernel(call, *arguments)
+        return self._answer(call, f"{name}: {found}" if isinstance(found, str) else found)
+
+    def _answer(self, expression: Expression, found: Node | str) -> Node:
+        if isinstance(found, str):
+            return self._refuse(expression, found)
+        if device_type(expression.dtype) is None:
+            return self._refuse(expression, f"{expression.dtype} has no form on the GPU")
+        return found
+
+    def _refuse(self, expression: Expression, reason: str) -> Node:
         self._reasons.append(reason)
-        return _never
+        return Constant(None, expression.dtype)
 
 
-def _never(work: Work) -> cuda.plc.Column:
-    raise AssertionError(work)
+@dataclass(frozen=True, slots=True)
+class _Instruction:
+    """One call: what it computes, from which values, and which of those are not needed any more after it."""
+
+    result: Node
+    run: Run
+    operands: tuple[Node, ...]
+    last_used: tuple[Node, ...]
+
+
+def scheduled(root: Node) -> Compute:
+    """Return a function that computes a tree by as few calls as it can, and keeps no result longer than it must."""
+    instructions = _instructions(groups(root))
+
+    def compute(work: Work) -> plc.Column:
+        values: dict[Node, Any] = {}
+        for instruction in instructions:
+            operands = [_value(work, node, values) for node in instruction.operands]
+            values[instruction.result] = instruction.run(work, *operands)
+            for node in instruction.last_used:
+                del values[node]
+        return work.column(_value(work, root, values))
+
+    return compute
+
+
+def _instructions(found: list[Group]) -> list[_Instruction]:
+    seen: set[Node] = set()
+    instructions = []
+    for group in reversed(found):
+        fused = len(group.members) > 1
+        run = FusedCall(group) if fused else single(group.root)
+        operands = group.inputs if fused else group.root.operands
+        computed = {node for node in operands if not isinstance(node, Input | Constant)}
+        instructions.append(_Instruction(group.root, run, operands, tuple(computed - seen)))
+        seen |= computed
+    return instructions[::-1]
+
+
+def _value(work: Work, node: Node, values: dict[Node, Any]) -> Any:
+    match node:
+        case Input(name):
+            return work.columns[name]
+        case Constant():
+            return work.scalar(node.literal)
+    return values[node]

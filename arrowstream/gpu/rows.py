@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -68,10 +69,14 @@ class DeviceRows:
         record = self.host.select([self.unchanged[name] for name in absent])
         table = self.device.upload(record)
         if self.kept is not None:
-            policy = cuda.plc.copying.OutOfBoundsPolicy.DONT_CHECK
-            table = cuda.plc.copying.gather(table, self.kept, policy, stream=self.device.compute)
+            table = self.device.run(partial(self._left, table, self.kept))
         brought = dict(zip(absent, table.columns(), strict=True))
         return replace(self, resident={**self.resident, **brought})
+
+    def _left(self, table: plc.Table, kept: plc.Column) -> plc.Table:
+        """Return the rows that a filter has left, of columns that come after it."""
+        policy = cuda.plc.copying.OutOfBoundsPolicy.DONT_CHECK
+        return cuda.plc.copying.gather(table, kept, policy, stream=self.device.compute)
 
     def filtered(self, mask: plc.Column) -> DeviceRows:
         """Return the rows where a boolean column of the device is true."""

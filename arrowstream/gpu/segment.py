@@ -80,18 +80,18 @@ class DeviceSegment:
         rows: DeviceRows = batch.form(self._form)
         wanted = self.reads | self.ahead
         try:
-            return batch.with_rows(device.run(lambda: rows.with_resident(wanted)))
-        except (MemoryError, RuntimeError):
+            return batch.with_rows(rows.with_resident(wanted))
+        except (MemoryError, OverflowError, RuntimeError):
             # The call with the batch meets the same, and says so.
             return batch
 
     def __call__(self, batch: Batch) -> Batch:
-        device = self._usable()
+        device = self._usable() if batch.num_rows else None
         if device is None:
             return self._on_cpu(batch)
         try:
             found = self._on_device(device, batch)
-        except MemoryError as error:
+        except (MemoryError, OverflowError) as error:  # the second one: a column of text is too long
             device.run(device.synchronize)
             return self._in_halves(device, batch, error)
         except RuntimeError as error:
@@ -120,21 +120,22 @@ class DeviceSegment:
 
         def compute() -> DeviceRows | None:
             there = rows.with_resident(wanted)
-            # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
-            device.retain(there)
-            return self._program(there)
+            try:
+                return self._program(there)
+            finally:
+                # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
+                device.retain(there)
 
         found = device.run(compute)
         return self._on_cpu(batch) if found is None else batch.with_rows(found)
 
-    def _in_halves(self, device: Device, batch: Batch, error: MemoryError) -> Batch:
-        """Compute a batch for which the device has no room in two parts, one after the other."""
+    def _in_halves(self, device: Device, batch: Batch, error: MemoryError | OverflowError) -> Batch:
+        """Compute a batch that is too large for the device in two parts, one after the other."""
         rows = batch.num_rows
         if rows < 2 * LEAST_ROWS:
             return self._after_failure(device, batch, error)
-        _LOG.info("the GPU has no room for %d rows at a time: %s", rows, error)
+        _LOG.info("a batch of %d rows is too large for the GPU, its halves are tried: %s", rows, error)
         # From host memory: parts of rows on the device would hold all of them there.
-        batch.arrow()
         whole = Batch(batch.arrow(), batch.position, batch.ingest_ns)
         parts = []
         for start, stop in ((0, rows // 2), (rows // 2, rows)):

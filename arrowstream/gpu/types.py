@@ -42,3 +42,8 @@ def device_type(dtype: pa.DataType) -> plc.DataType | None:
     elif pa.types.is_duration(dtype):
         name = f"DURATION_{_UNITS[dtype.unit]}"
     return None if name is None else cuda.plc.DataType(cuda.plc.TypeId[name])
+
+
+def is_fixed_width(dtype: pa.DataType) -> bool:
+    """Return whether every value of a type on the device takes the same number of bytes."""
+    return device_type(dtype) is not None and not pa.types.is_large_string(dtype)

@@ -43,6 +43,12 @@ class Work:
         """Return a constant on the device."""
         return self.device.scalar(literal.value, literal.dtype)
 
+    def column(self, value: plc.Column | plc.Scalar) -> plc.Column:
+        """Return a value as a column: that of a scalar is the same in every row."""
+        if isinstance(value, cuda.plc.Column):
+            return value
+        return cuda.plc.Column.from_scalar(value, self.rows, stream=self.stream)
+
     def doubt(self, rows: plc.Column) -> None:
         """Say that rows where this boolean column is true need Polars: their value is another one, or an error."""
         self._doubts.append(rows)

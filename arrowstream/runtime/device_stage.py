@@ -1,0 +1,122 @@
+"""The stage of a segment that a backend with its own memory can run: transfers are timed apart from the work."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
+
+from arrowstream.core.batch import Batch
+from arrowstream.core.clock import Clock
+from arrowstream.core.failures import FAILURES
+from arrowstream.plan.physical import SegmentStage
+from arrowstream.plan.placement.choice import Choice
+from arrowstream.plan.placement.device_choice import DevicePlacement
+from arrowstream.plan.placement.path import Held
+from arrowstream.runtime.call_times import INLINE_NS
+from arrowstream.runtime.flow.joining import JoiningInput
+from arrowstream.runtime.flow.ports import ChannelInput, InputPort
+from arrowstream.runtime.stage import RunningSegment
+from arrowstream.runtime.threads import Threads
+
+_WAITING_BATCHES = 32
+"""Queue capacity, in batches, before a stage whose device gains by joining them. The limit in bytes holds as well."""
+
+
+class Evaluated(NamedTuple):
+    """The result for a batch, and the nanoseconds of the transfer before, of the work, and of the transfer after."""
+
+    batch: Batch
+    arrival_ns: int
+    work_ns: int
+    leaving_ns: int
+
+
+class RunningDeviceSegment(RunningSegment):
+    """Fused expressions, in host memory or on a device, as the choice over paths says for each batch.
+
+    Parameters
+    ----------
+    stage
+        The stage.
+    placement
+        Its placement.
+    clock
+        The run's monotonic clock.
+    threads
+        The threads of the run.
+    """
+
+    __slots__ = ("_placement",)
+
+    def __init__(
+        self, stage: SegmentStage, placement: DevicePlacement, clock: Clock, threads: Threads
+    ) -> None:
+        super().__init__(stage, clock, threads)
+        self._placement = placement
+
+    @property
+    def queue_capacity(self) -> int | None:
+        return _WAITING_BATCHES if self._placement.joins_up_to() else None
+
+    def joining(self, source: InputPort) -> InputPort:
+        """Return the input of the stage, which joins small batches if it is a channel."""
+        return JoiningInput(source, self._placement) if isinstance(source, ChannelInput) else source
+
+    def _begin(self, batch: Batch) -> Batch | Awaitable[Batch]:
+        held = self._placement.entrance.memories(batch)
+        choice = self._placement.choose(batch.num_rows, held)
+        work = partial(self._evaluated, batch, choice.backend)
+        if choice.predicted_us * 1000 >= INLINE_NS:
+            return self._away(batch, held, choice, work)
+        begin = self._now_ns()
+        try:
+            done = work()
+        except FAILURES as error:
+            return self._raise_named(batch, error)
+        return self._learn(batch, held, choice, done, self._now_ns() - begin)
+
+    async def _away(self, batch: Batch, held: Held, choice: Choice, work: Callable[[], Evaluated]) -> Batch:
+        begin = self._now_ns()
+        try:
+            done = await self._threads.call(work)
+        except FAILURES as error:
+            return await self._raise_named(batch, error)
+        return self._learn(batch, held, choice, done, self._now_ns() - begin)
+
+    def _evaluated(self, batch: Batch, backend: str) -> Evaluated:
+        """Bring a batch to where a backend computes, run it, and bring the result back if the stage is the last."""
+        now_ns, placement = self._now_ns, self._placement
+        memory = placement.memories[backend]
+        begin = now_ns()
+        arrives = memory not in placement.entrance.memories(batch)
+        if arrives:
+            try:
+                batch.form(memory or "arrow")
+            except MemoryError:  # the evaluator is called all the same: it may divide the batch
+                arrives = False
+        ready = now_ns()
+        result = self._stage.evaluators[backend](batch)
+        worked = now_ns()
+        leaves = placement.is_last and None not in placement.exit.memories(result)
+        if leaves:
+            result = result.with_rows(result.arrow())  # frees the device's memory, whoever keeps the batch
+        left = now_ns()
+        return Evaluated(
+            result, ready - begin if arrives else 0, worked - ready, left - worked if leaves else 0
+        )
+
+    def _learn(self, batch: Batch, held: Held, choice: Choice, done: Evaluated, latency_ns: int) -> Batch:
+        """Count a batch, and learn what its parts took; return the result."""
+        placement, rows, result = self._placement, batch.num_rows, done.batch
+        placement.observe(choice, rows, done.work_ns / 1e9)
+        placement.observe_kept(rows, result.num_rows)
+        memory = placement.memories[choice.backend]
+        if choice.counts:
+            if done.arrival_ns:
+                placement.observe_arrival(held, memory, rows, done.arrival_ns / 1e9)
+            if done.leaving_ns and memory is not None:
+                placement.observe_leaving(memory, result.num_rows, done.leaving_ns / 1e9)
+        busy_ns = done.arrival_ns + done.work_ns + done.leaving_ns
+        self.counters.record_batch(choice.backend, rows, busy_ns, latency_ns)
+        return result

@@ -1,0 +1,100 @@
+"""A backend with a memory of its own, without a device: it logs what crosses over and what it computes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import polars as pl
+import pyarrow as pa
+
+from arrowstream.backends.base import Backend, Evaluator, Frames, TransferCost
+from arrowstream.backends.registry import register_backend, unregister_backend
+from arrowstream.config.settings import Settings
+from arrowstream.core.batch import Batch, to_frame, to_record
+from arrowstream.core.rows.forms import Form, register_form
+from arrowstream.expressions.program import Program, Refusal
+
+LOG: list[tuple[str, int]] = []
+"""Uploads, downloads and computations in order, each with its number of rows."""
+
+ROOM: list[int] = []
+"""The most rows that each of the next uploads may have; without a number it may have any."""
+
+
+@dataclass(frozen=True)
+class DeviceRows:
+    """Rows in the memory of the device, which only the functions of its form look into."""
+
+    frame: pl.DataFrame
+
+
+def _upload(record: pa.RecordBatch) -> DeviceRows:
+    if ROOM and record.num_rows > ROOM.pop(0):
+        LOG.append(("no room", record.num_rows))
+        raise MemoryError
+    LOG.append(("upload", record.num_rows))
+    return DeviceRows(to_frame(record))
+
+
+def _download(rows: DeviceRows) -> pa.RecordBatch:
+    LOG.append(("download", rows.frame.height))
+    return to_record(rows.frame)
+
+
+FORM = Form(
+    "device",
+    DeviceRows,
+    from_arrow=_upload,
+    to_arrow=_download,
+    num_rows=lambda rows: rows.frame.height,
+    nbytes=lambda rows: int(rows.frame.estimated_size()),
+    slice=lambda rows, offset, length: DeviceRows(rows.frame.slice(offset, length)),
+)
+
+
+@dataclass
+class DeviceBackend(Backend):
+    """A backend that computes on the device whatever Polars computes, except for strings."""
+
+    name = "device"
+    form = "device"
+    upload_cost = TransferCost(10.0, 0.0, 2e-5)
+    download_cost = TransferCost(10.0, 0.0, 2e-5)
+    start: tuple[float, float] = (30.0, 1e-5)
+    least_rows: int = 0
+    follows_settings: bool = False
+    asked: list[Settings] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.start_cost = self.start  # type: ignore[misc]
+
+    def with_settings(self, settings: Settings) -> "DeviceBackend":
+        return DeviceBackend(self.start, settings.gpu_batch_size) if self.follows_settings else self
+
+    def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator | Refusal:
+        if any(dtype == pl.String for dtype in segment.schema.dtypes()):
+            return Refusal(("no strings on the device",))
+
+        def evaluate(batch: Batch) -> Batch:
+            try:
+                frame = batch.form("device").frame
+            except MemoryError:  # as a device that is full: the host computes
+                LOG.append(("host", batch.num_rows))
+                return batch.with_rows(segment.apply_lazy(batch.polars().lazy()).collect())
+            LOG.append(("compute", frame.height))
+            return batch.with_rows(DeviceRows(segment.apply_lazy(frame.lazy()).collect()))
+
+        return evaluate
+
+
+@contextmanager
+def device(backend: DeviceBackend | None = None) -> Iterator[list[tuple[str, int]]]:
+    """Register the device for a while; give its log."""
+    LOG.clear()
+    ROOM.clear()
+    register_form(FORM)
+    register_backend(backend or DeviceBackend())
+    try:
+        yield LOG
+    finally:
+        unregister_backend("device")
