@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fake_gpu.cupy_arrays import RawKernel, RawModule, asarray, empty, ndarray, zeros
+from fake_gpu.cupy_modules import Module
 from fake_gpu.queues import Clock
 
 _CURRENT = threading.local()
@@ -130,6 +131,8 @@ def package(machine: Any) -> SimpleNamespace:
         Stream=owned(Stream),
         Event=owned(Event),
         Device=Device,
+        Module=owned(Module),
+        runtime=SimpleNamespace(getDeviceCount=lambda: 1),
         get_current_stream=current_stream,
         set_allocator=lambda allocator=None: None,
     )

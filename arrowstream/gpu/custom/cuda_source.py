@@ -7,6 +7,7 @@ macros count as what they stand for.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from arrowstream.core.hints import did_you_mean
@@ -32,7 +33,7 @@ constexpr bool is = (same<typename parameter<place, F>::type, Types>::value || .
 """
 _FILE = "kernel.cu"
 _ERROR = re.compile(
-    r"^(?P<file>[^\s(]+)\((?P<line>\d+)\): (?:catastrophic )?error(?: #\S+)?: (?P<text>.*)$", re.M
+    r"^(?:\S+\((?P<line>\d+)\)|At end of source): (?:catastrophic )?error(?: #\S+)?: (?P<text>.*)$", re.M
 )
 _FAILED = re.compile(r'static assertion failed with "(\d+)"')
 _ENTRY = re.compile(r"\.entry\s+([\w$]+)\s*\(")
@@ -59,24 +60,30 @@ def compile_cuda(
     MissingExtra
         NVRTC is not installed.
     """
+    try:
+        declared = _declared(source, name)
+        bound = bind(name, [one.name for one in declared], inputs, outputs, counted=True)
+        checked = source + _CHECKS + _assertions(name, bound)
+        code, entries = _compile(checked, capability, lambda log: _misfit(log, name, declared, bound))
+    except PlanError as error:
+        problem = error
+    else:
+        return Compiled(name, _entry(name, source, entries), code, bound, "pointers")
+    # A mistake of the source itself, which may be the reason, is said before it.
+    _, entries = _compile(source, capability, lambda log: _mistake(log, name, source))
+    _entry(name, source, entries)
+    raise problem
+
+
+def _declared(source: str, name: str) -> list[Declared]:
     declared = parameters(source, name)
     if declared is None:
-        # A source that does not compile may lack its kernel for that.
-        _entry(name, source, _compile(source, source, name, capability)[1])
         raise PlanError(
             f"the parameters of the kernel {name!r} cannot be read",
             expected=f'extern "C" __global__ void {name}(...) in the source itself',
             hint="declare the kernel without macros",
         )
-    try:
-        bound = bind(name, [one.name for one in declared], inputs, outputs, counted=True)
-    except PlanError:
-        _compile(source, source, name, capability)
-        raise
-    code, entries = _compile(
-        source + _CHECKS + _assertions(name, bound), source, name, capability, declared, bound
-    )
-    return Compiled(name, _entry(name, source, entries), code, bound, "pointers")
+    return declared
 
 
 def _assertions(name: str, bound: tuple[Parameter, ...]) -> str:
@@ -108,24 +115,17 @@ def _entry(name: str, source: str, entries: list[str]) -> str:
 
 
 def _compile(
-    text: str,
-    source: str,
-    name: str,
-    capability: tuple[int, int],
-    declared: list[Declared] | None = None,
-    bound: tuple[Parameter, ...] = (),
+    text: str, capability: tuple[int, int], failure: Callable[[str], PlanError]
 ) -> tuple[bytes, list[str]]:
-    """Return the code of `text`, and the names of its entries; `source` is the part of it that the user wrote."""
+    """Return the code of a text, and the names of its entries; `failure` makes an error of the compiler's log."""
     nvrtc = _nvrtc()
     program = _value(nvrtc.nvrtcCreateProgram(text.encode(), _FILE.encode(), 0, [], []))
     try:
         options = [f"--gpu-architecture={architecture(capability)}".encode()]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            log = _text(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program).decode(
-                errors="replace"
-            )
-            raise _failure(log, source, name, declared or [], bound)
+            log = _text(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
+            raise failure(log.decode(errors="replace"))
         ptx = _text(nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, program).decode(errors="replace")
         code = _text(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
     finally:
@@ -157,34 +157,38 @@ def _text(size: Any, get: Any, program: Any) -> bytes:
     return found
 
 
-def _failure(
-    log: str, source: str, name: str, declared: list[Declared], bound: tuple[Parameter, ...]
-) -> PlanError:
-    errors = list(_ERROR.finditer(log))
-    own = [error for error in errors if error["file"] == _FILE]
-    if not own:
-        misfits = [int(found[1]) for error in errors if (found := _FAILED.search(error["text"]))]
-        if not misfits:
-            return PlanError(
-                f"the parameters of the kernel {name!r} cannot be checked",
-                expected="a function outside of namespaces and classes, with one declaration",
-                found=errors[0]["text"] if errors else log.strip(),
-            )
-        parameter, text = bound[misfits[0]], declared[misfits[0]].text
-        what = f"for the column {parameter.column!r}" if parameter.column else "for the number of rows"
+def _misfit(log: str, name: str, declared: Sequence[Declared], bound: Sequence[Parameter]) -> PlanError:
+    """Return the error for the first parameter whose type is not what its column needs."""
+    failed = _FAILED.search(log)
+    if failed is None:
+        first = _ERROR.search(log)
         return PlanError(
-            f"a parameter of the kernel {name!r} has another type than its column needs",
-            expected=f"{parameter.in_cuda()} {parameter.name}, {what}",
-            found=text,
+            f"the parameters of the kernel {name!r} cannot be checked",
+            expected="a function outside of namespaces and classes, with one declaration",
+            found=first["text"] if first else log.strip(),
         )
+    parameter, text = bound[int(failed[1])], declared[int(failed[1])].text
+    what = f"for the column {parameter.column!r}" if parameter.column else "for the number of rows"
+    return PlanError(
+        f"a parameter of the kernel {name!r} has another type than its column needs",
+        expected=f"{parameter.in_cuda()} {parameter.name}, {what}",
+        found=text,
+    )
+
+
+def _mistake(log: str, name: str, source: str) -> PlanError:
+    """Return the error for a source that does not compile."""
+    errors = list(_ERROR.finditer(log))
+    if not errors:
+        return PlanError(f"the source of the kernel {name!r} does not compile", found=log.strip())
     # What follows from a name that is not there comes before it.
-    first = next((error for error in own if error["text"].endswith("is undefined")), own[0])
-    line = int(first["line"])
+    first = next((error for error in errors if error["text"].endswith("is undefined")), errors[0])
     lines = source.splitlines()
-    more = f" (and {counted(len(own) - 1, 'errors')} more)" if len(own) > 1 else ""
+    line = int(first["line"] or len(lines))
+    more = f" (and {counted(len(errors) - 1, 'errors')} more)" if len(errors) > 1 else ""
     return PlanError(
         f"the source of the kernel {name!r} does not compile: line {line}: {first['text']}{more}",
-        found=lines[line - 1].strip() if line <= len(lines) else None,
+        found=lines[line - 1].strip() if 0 < line <= len(lines) else None,
         hint=_hint(first["text"]),
     )
 

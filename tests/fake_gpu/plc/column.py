@@ -62,6 +62,8 @@ class Column(Handle):
         self._array: pa.Array | None = None
         self._size = size
         self._nulls = nulls
+        self._shown: np.ndarray | None = None
+        self._shown_valid: np.ndarray | None = None
         self._base: Column = self
         self._offset = 0
 
@@ -78,6 +80,8 @@ class Column(Handle):
 
     def array(self) -> pa.Array:
         """The values, as an Arrow array (for the fake's own functions; a device has none)."""
+        if self._shown is not None:
+            return array_of(self._shown.view(NUMPY[self._dtype.id()]), self._shown_valid, self._dtype)
         if self._array is None:
             self._array = self._content()
         return self._array
@@ -97,10 +101,15 @@ class Column(Handle):
 
     def data(self) -> gpumemoryview | None:
         """The memory of its values, those before `offset` as well; booleans are bytes."""
-        array = self._base.array()
         if self._dtype.id() not in NUMPY:
             raise NotImplementedError(f"the fake shows no data of {self._dtype.id().name}")
-        return gpumemoryview._of(self._held[0], numbers(array, self._dtype).view(np.uint8))
+        base = self._base
+        if base._shown is None:
+            # From now on kernels may write there.
+            array = base.array()
+            base._shown_valid = validity(array)
+            base._shown = numbers(array, base._dtype).copy().view(np.uint8)
+        return gpumemoryview._of(self._held[0], base._shown)
 
     def num_children(self) -> int:
         return len(self.children())
