@@ -63,7 +63,7 @@ class DeviceRows:
 
     def with_resident(self, names: Collection[str]) -> DeviceRows:
         """Return the same rows with these columns on the device, brought there in one upload."""
-        absent = [name for name in names if name not in self.resident]
+        absent = sorted(name for name in names if name not in self.resident)
         if not absent:
             return self
         record = self.host.select([self.unchanged[name] for name in absent])

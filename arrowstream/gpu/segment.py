@@ -91,13 +91,16 @@ class DeviceSegment:
             return self._on_cpu(batch)
         try:
             found = self._on_device(device, batch)
-        except (MemoryError, OverflowError) as error:  # the second one: a column of text is too long
-            device.run(device.synchronize)
-            return self._in_halves(device, batch, error)
+        except (MemoryError, OverflowError) as failed:  # the second one: a column of text is too long
+            # Without the calls that it came through, which hold what they had made.
+            too_large: Exception = failed.with_traceback(None)
         except RuntimeError as error:
             return self._after_failure(device, batch, error)
-        device.breaker.worked()
-        return found
+        else:
+            device.breaker.worked()
+            return found
+        device.run(device.synchronize)
+        return self._in_halves(device, batch, too_large)
 
     def _usable(self) -> Device | None:
         """Return the device, unless it cannot be opened or has failed too often."""
@@ -129,7 +132,7 @@ class DeviceSegment:
         found = device.run(compute)
         return self._on_cpu(batch) if found is None else batch.with_rows(found)
 
-    def _in_halves(self, device: Device, batch: Batch, error: MemoryError | OverflowError) -> Batch:
+    def _in_halves(self, device: Device, batch: Batch, error: Exception) -> Batch:
         """Compute a batch that is too large for the device in two parts, one after the other."""
         rows = batch.num_rows
         if rows < 2 * LEAST_ROWS:
@@ -137,6 +140,7 @@ class DeviceSegment:
         _LOG.info("a batch of %d rows is too large for the GPU, its halves are tried: %s", rows, error)
         # From host memory: parts of rows on the device would hold all of them there.
         whole = Batch(batch.arrow(), batch.position, batch.ingest_ns)
+        batch.forget(self._form)
         parts = []
         for start, stop in ((0, rows // 2), (rows // 2, rows)):
             part = self(whole.slice(start, stop - start))

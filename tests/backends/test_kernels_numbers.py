@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from effort import examples
+from expression_cases.compared import assert_same, on_polars, segment_of
 from expression_cases.numbers import CASES, F32, F64, A, Case
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_calls import step_by_step
 from strategies import corners, frames, make_series
 
 from arrowstream.backends.arrow.backend import ArrowBackend
@@ -23,7 +23,6 @@ from arrowstream.backends.arrow.kernels import arithmetic, comparison, conversio
 from arrowstream.backends.base import Evaluator
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.expressions.program import Call, Cast, Expression, Program, Project
-from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.segment import Segment
 
@@ -34,11 +33,6 @@ KERNELS = {
     **logic.KERNELS,
     **conversion.KERNELS,
 }
-
-
-def segment_of(case: Case) -> Segment:
-    step = WithColumns.of(result=case.expression)
-    return Segment((step,), case.schema, step.apply(pl.LazyFrame(schema=case.schema)).collect_schema())
 
 
 def functions(expression: Expression) -> Iterator[str]:
@@ -62,27 +56,6 @@ def used(program: Program) -> set[str]:
     }
 
 
-def assert_same(found: pa.RecordBatch, frame: pl.DataFrame, ulps: int) -> None:
-    expected = to_record(frame)
-    assert found.schema.equals(expected.schema, check_metadata=True)
-    assert found.num_rows == expected.num_rows
-    for mine, theirs in zip(found.columns, expected.columns, strict=True):
-        mine.validate(full=True)
-        if pa.types.is_floating(mine.type):
-            assert mine.is_valid().equals(theirs.is_valid())
-            assert_close(mine.drop_null().to_numpy(), theirs.drop_null().to_numpy(), ulps)
-        else:
-            assert mine.equals(theirs), f"{mine} is not {theirs}"
-
-
-def assert_close(found: np.ndarray, expected: np.ndarray, ulps: int) -> None:
-    """Equal to the bit, a NaN being like any other; or a few bits from it, where `ulps` says so."""
-    same = np.isnan(found) & np.isnan(expected)
-    bits = np.int32 if found.dtype == np.float32 else np.int64
-    distance = np.abs(found.view(bits).astype(object) - expected.view(bits).astype(object))
-    assert np.all(same | (distance <= ulps)), f"{found} is not {expected}"
-
-
 BY_FUNCTION: dict[str, list[Case]] = {}
 for known in CASES:
     BY_FUNCTION.setdefault(known.function, []).append(known)
@@ -94,19 +67,13 @@ ALSO = {"cast": {"wrapping_cast"}, "lt": {"gt"}}
 @cache
 def prepared(case: Case) -> tuple[Segment, Evaluator]:
     """The segment of a case, and how Arrow runs it; fails if it is refused, or became another function."""
-    segment = segment_of(case)
+    segment = segment_of(case.expression, case.schema)
     program = lower(segment)
     assert isinstance(program, Program), f"{case}: {program}"
     assert used(program) & ({case.function} | ALSO.get(case.function, set())), f"{case}: {program}"
     evaluate = ArrowBackend().prepare(segment, program)
     assert callable(evaluate), f"{case}: {evaluate}"
     return segment, evaluate
-
-
-def on_polars(segment: Segment, frame: pl.DataFrame) -> pl.DataFrame:
-    """What Polars gives for these rows in a longer frame: a column of one row is divided differently."""
-    longer = pl.DataFrame([column.clone().extend(column) for column in frame])
-    return step_by_step(segment, longer).head(frame.height)
 
 
 @pytest.mark.hypothesis

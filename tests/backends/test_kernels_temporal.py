@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from effort import examples
-from expression_cases.temporal import CASES, DAY, OF_POLARS, SETTLED, Rows, columns_of, made
+from expression_cases.temporal import CASES, DAY, OF_POLARS, SCHEMA, SETTLED, Rows, columns_of, made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_calls import Computed, call_of, evaluate, in_arrow

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import polars as pl
 import pytest
-from devices import LOG, ROOM, DeviceBackend, device
+from devices import LOG, device
 
-from arrowstream import ErrorHandler, Pipeline, Settings, Source
-from arrowstream.backends.registry import unregister_backend
+from arrowstream import Pipeline, Source
 from arrowstream.pipeline import Builder
-from arrowstream.testing import TestSink, check_cut_independence
 
 FRAME = pl.DataFrame({"x": range(3_000), "y": [0.5] * 3_000})
-EXPECTED = FRAME.with_columns(z=pl.col("x") + 1).filter(pl.col("z") % 2 == 0).with_columns(w=pl.col("z") * 2.0)
+EXPECTED = (
+    FRAME.with_columns(z=pl.col("x") + 1).filter(pl.col("z") % 2 == 0).with_columns(w=pl.col("z") * 2.0)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +29,12 @@ def three(builder: Builder, *pins: str) -> Builder:
     """Three stages, each with a pin."""
     first, second, third = pins
     return (
-        builder.with_columns(z=pl.col("x") + 1).backend(first)
-        .filter(pl.col("z") % 2 == 0).backend(second)
-        .with_columns(w=pl.col("z") * 2.0).backend(third)
+        builder.with_columns(z=pl.col("x") + 1)
+        .backend(first)
+        .filter(pl.col("z") % 2 == 0)
+        .backend(second)
+        .with_columns(w=pl.col("z") * 2.0)
+        .backend(third)
     )
 
 

@@ -1,0 +1,31 @@
+"""Capital and small letters (cpp/src/strings/case.cu): of ASCII only, as the fake has not libcudf's tables."""
+
+from typing import Any
+
+import pyarrow.compute as pc
+
+from fake_gpu.calls import call
+from fake_gpu.plc.column import Column, made
+from fake_gpu.plc.strings.texts import TEXT, require_text
+
+
+@call
+def to_lower(input: Column, stream: Any = None, mr: Any = None) -> Column:
+    return _ascii(input, pc.ascii_lower, stream)
+
+
+@call
+def to_upper(input: Column, stream: Any = None, mr: Any = None) -> Column:
+    return _ascii(input, pc.ascii_upper, stream)
+
+
+@call
+def swapcase(input: Column, stream: Any = None, mr: Any = None) -> Column:
+    return _ascii(input, pc.ascii_swapcase, stream)
+
+
+def _ascii(input: Column, rule: Any, stream: Any) -> Column:
+    require_text(input)
+    if not pc.all(pc.string_is_ascii(input.array()), min_count=0).as_py():
+        raise NotImplementedError("the fake changes the case of ASCII only")
+    return made(rule(input.array()), TEXT, stream)
