@@ -183,7 +183,7 @@ AWAITS = (
 )
 """Where coroutines are: the runtime, what it awaits, and the surface."""
 
-VOCABULARY = {"__init__", "base", "arguments", "rebatch", "route"}
+VOCABULARY = {"__init__", "base", "arguments", "rebatch"}
 """Files of `operators/` that are not called like a step: contracts, and steps whose names are taken or shared."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

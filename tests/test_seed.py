@@ -209,12 +209,12 @@ def test_custom_processor() -> None:
     assert labels == ["Low: 1", "High: 60", "Low: 3", "High: 70"]
 
 
-SCALE = '''
+SCALE = """
 extern "C" __global__ void process_kernel(const long long* x, double* half, long long n) {
     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (i < n) half[i] = x[i] / 2.0;
 }
-'''
+"""
 
 
 def gpu_processor() -> GpuProcessor:

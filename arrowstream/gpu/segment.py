@@ -141,12 +141,15 @@ class DeviceSegment:
         # From host memory: parts of rows on the device would hold all of them there.
         whole = Batch(batch.arrow(), batch.position, batch.ingest_ns)
         batch.forget(self._form)
-        parts = []
-        for start, stop in ((0, rows // 2), (rows // 2, rows)):
-            part = self(whole.slice(start, stop - start))
-            # It leaves the device before the next one comes.
-            parts.append(Batch(part.arrow(), part.position, part.ingest_ns))
-        return joined_batch(parts)
+        halves = ((0, rows // 2), (rows // 2, rows))
+        return joined_batch(
+            [self._in_host_memory(whole.slice(start, stop - start)) for start, stop in halves]
+        )
+
+    def _in_host_memory(self, batch: Batch) -> Batch:
+        """Return the result of a part, which leaves the device before the next part comes."""
+        found = self(batch)
+        return Batch(found.arrow(), found.position, found.ingest_ns)
 
     def _after_failure(self, device: Device, batch: Batch, error: Exception) -> Batch:
         _LOG.warning("the GPU could not compute a batch of %d rows, the CPU does: %s", batch.num_rows, error)

@@ -13,6 +13,8 @@ from arrowstream.backends.base import Evaluator
 from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch, arrow_schema
 from arrowstream.core.notes import ReaderNote
+from arrowstream.core.plural import counted
+from arrowstream.core.rows.arrow_types import no_rows
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import MissingExtra, PlanError, SchemaError
 from arrowstream.gpu.custom.compile import compile_kernels, output_schema
@@ -95,21 +97,20 @@ class ProcessGpu(Operator):
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         where = self._place()
+        output = arrow_schema(output_schema(self.processor, schema))
         twin = self.processor.cpu_twin
         on_cpu = None if twin is None else CpuTwin(self.processor, schema)
         if where.device is None:
             assert on_cpu is not None
             context.logger.info("process_gpu runs on the CPU: %s", where.absent)
-            return KernelProcess(on_cpu, where.absent)
+            return KernelProcess(on_cpu, output, where.absent)
         # Only now, as it imports CUDA's libraries.
         from arrowstream.gpu.custom.launches import on_device
 
         assert where.capability is not None
         compiled = compile_kernels(self.processor, schema, where.capability)
-        target = arrow_schema(output_schema(self.processor, schema))
-        return KernelProcess(
-            on_device(where.device, self.processor, compiled, target, self.memory_mb, on_cpu), None
-        )
+        evaluate = on_device(where.device, self.processor, compiled, output, self.memory_mb, on_cpu)
+        return KernelProcess(evaluate, output, None)
 
     def describe(self) -> str:
         return f"process_gpu({'; '.join(map(str, self.processor.kernels))})"
@@ -124,20 +125,25 @@ class KernelProcess(Process):
     Parameters
     ----------
     evaluate
-        Computes a batch.
+        Computes a batch that has rows.
+    output
+        The schema of the result.
     absent
         Why the CPU computes; None if the GPU does.
     """
 
-    __slots__ = ("_absent", "_batches", "_evaluate", "_first")
+    __slots__ = ("_absent", "_batches", "_evaluate", "_first", "_output")
 
-    def __init__(self, evaluate: Evaluator, absent: str | None) -> None:
+    def __init__(self, evaluate: Evaluator, output: pa.Schema, absent: str | None) -> None:
         self._evaluate = evaluate
+        self._output = output
         self._absent = absent
         self._batches = 0
         self._first = ""
 
     def process(self, batch: Batch) -> Iterable[Batch]:
+        if not batch.num_rows:
+            return (batch.with_rows(no_rows(self._output)),)
         found = self._evaluate(batch)
         if not self._batches:
             self._first = str(batch.position or "the first batch")
@@ -192,7 +198,7 @@ class CpuTwin:
         if found.height != inputs.height:
             raise SchemaError(
                 f"the CPU twin {function_name(self._fn)} of process_gpu() returned other rows than it got",
-                expected=f"{inputs.height} rows",
-                found=f"{found.height} rows",
+                expected=counted(inputs.height, "rows"),
+                found=counted(found.height, "rows"),
             )
         return found

@@ -55,7 +55,7 @@ def kernels(source: str) -> list[str]:
 
     Examples
     --------
-    >>> kernels('__global__ void a(int n) {} extern "C" __global__ void __launch_bounds__(128) b() {}')
+    >>> kernels('extern "C" { __global__ void a(int n) {} __global__ void __launch_bounds__(128) b() {} }')
     ['a', 'b']
     """
     text = re.sub(r"__launch_bounds__\s*\([^)]*\)", "", _without_comments(source))

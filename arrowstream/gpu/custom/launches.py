@@ -108,9 +108,8 @@ class Launches:
             for one, column in zip(compiled.parameters, memory, strict=True)
             for argument in _arguments(compiled, one, column, rows.num_rows)
         ]
-        if rows.num_rows:
-            blocks = -(-rows.num_rows // self._block)
-            function((blocks,), (self._block,), tuple(arguments), stream=self._stream)
+        blocks = -(-rows.num_rows // self._block)
+        function((blocks,), (self._block,), tuple(arguments), stream=self._stream)
         return self._outputs(compiled.parameters, memory, rows)
 
     def _memory(
@@ -195,9 +194,10 @@ def _loaded(compiled: Compiled) -> Any:
 
 def _arguments(compiled: Compiled, one: Parameter, column: plc.Column | None, rows: int) -> list[Any]:
     """Return what is passed for a parameter."""
-    data = None if column is None else column.data()
-    if column is None or data is None:  # the number of rows, or no rows
+    if column is None:
         return [np.int64(rows)]
+    data = column.data()
+    assert data is not None  # only a column without rows has none
     width = np.dtype(one.element.in_numpy).itemsize
     # Not a view of the data by CuPy: pylibcudf gives data of a slice the length of the slice, but not its start.
     pointer = np.uint64(data.ptr + column.offset() * width)
