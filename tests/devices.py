@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
@@ -19,6 +19,9 @@ LOG: list[tuple[str, int]] = []
 
 ROOM: list[int] = []
 """The most rows that each of the next uploads may have; without a number it may have any."""
+
+NO_WAY_BACK: list[BaseException] = []
+"""What each of the next downloads raises."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ def _upload(record: pa.RecordBatch) -> DeviceRows:
 
 
 def _download(rows: DeviceRows) -> pa.RecordBatch:
+    if NO_WAY_BACK:
+        raise NO_WAY_BACK.pop()
     LOG.append(("download", rows.frame.height))
     return to_record(rows.frame)
 
@@ -54,7 +59,10 @@ FORM = Form(
 
 @dataclass
 class DeviceBackend(Backend):
-    """A backend that computes on the device whatever Polars computes, except for strings."""
+    """A backend that computes on the device whatever Polars computes, except for strings.
+
+    Its `least_rows` is the setting `gpu_batch_size` if it `follows_settings`.
+    """
 
     name = "device"
     form = "device"
@@ -63,10 +71,9 @@ class DeviceBackend(Backend):
     start: tuple[float, float] = (30.0, 1e-5)
     least_rows: int = 0
     follows_settings: bool = False
-    asked: list[Settings] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.start_cost = self.start  # type: ignore[misc]
+        self.start_cost = self.start
 
     def with_settings(self, settings: Settings) -> "DeviceBackend":
         return DeviceBackend(self.start, settings.gpu_batch_size) if self.follows_settings else self
@@ -92,6 +99,7 @@ def device(backend: DeviceBackend | None = None) -> Iterator[list[tuple[str, int
     """Register the device for a while; give its log."""
     LOG.clear()
     ROOM.clear()
+    NO_WAY_BACK.clear()
     register_form(FORM)
     register_backend(backend or DeviceBackend())
     try:

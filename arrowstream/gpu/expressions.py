@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal, is_constant
 from arrowstream.gpu.fused import FusedCall, Group, groups
 from arrowstream.gpu.kernels.conversion import convert
-from arrowstream.gpu.kernels.registry import KERNELS
+from arrowstream.gpu.kernels.registry import KERNELS, REFUSED
 from arrowstream.gpu.kernels.tree import Constant, Input, Node, Run
 from arrowstream.gpu.operations import single
 from arrowstream.gpu.types import device_type
@@ -53,7 +53,8 @@ class ExpressionCompiler:
         name = call.function
         kernel = KERNELS.get(name)
         if kernel is None:
-            return self._refuse(call, f"{name} is not offered by the GPU")
+            reason = REFUSED.get(name)
+            return self._refuse(call, f"{name}: {reason}" if reason else f"{name} is not offered by the GPU")
         if is_constant(call):
             return self._refuse(call, f"{name} of constants only")
         before = len(self._reasons)

@@ -47,3 +47,8 @@ def device_type(dtype: pa.DataType) -> plc.DataType | None:
 def is_fixed_width(dtype: pa.DataType) -> bool:
     """Return whether every value of a type on the device takes the same number of bytes."""
     return device_type(dtype) is not None and not pa.types.is_large_string(dtype)
+
+
+def held_types() -> tuple[str, ...]:
+    """Return the names of the Arrow types that the device holds; columns of other types go round it."""
+    return (*map(str, _PLAIN), *(f"{kind}[{unit}]" for kind in ("timestamp", "duration") for unit in _UNITS))

@@ -20,6 +20,7 @@ from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.checkpoints.described import Described
 from arrowstream.core.notes import ReaderNote
+from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
@@ -75,6 +76,13 @@ class Operator(Described):
     def fused_with(self, following: Operator) -> Operator:
         """Return one operator that does this step and then `following`, which is of the same, fusible kind."""
         raise NotImplementedError(self.name)
+
+    def grouping(self, schema: pl.Schema) -> Grouping | None:
+        """Return how rows of `schema` are grouped, if the step may take their groups in place of them; else None.
+
+        Rows on a device then stay there until the step asks for them.
+        """
+        return None
 
     @property
     def at_hand(self) -> bool:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from arrowstream.core.batch import Batch
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
+from arrowstream.core.rows.forms import FORMS
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Choice
 from arrowstream.plan.placement.device_choice import DevicePlacement
-from arrowstream.plan.placement.path import Held
+from arrowstream.plan.placement.path import HOST, Held, Memory
 from arrowstream.runtime.call_times import INLINE_NS
 from arrowstream.runtime.flow.joining import JoiningInput
 from arrowstream.runtime.flow.ports import ChannelInput, InputPort
@@ -23,13 +24,23 @@ _WAITING_BATCHES = 32
 """Queue capacity, in batches, before a stage whose device gains by joining them. The limit in bytes holds as well."""
 
 
+class Transfer(NamedTuple):
+    """The nanoseconds and the bytes of a transfer; zeros if none was needed or it failed."""
+
+    ns: int = 0
+    nbytes: int = 0
+
+
+_NONE = Transfer()
+
+
 class Evaluated(NamedTuple):
-    """The result for a batch, and the nanoseconds of the transfer before, of the work, and of the transfer after."""
+    """The result for a batch, the transfer before the work, the time of the work, and the transfer after it."""
 
     batch: Batch
-    arrival_ns: int
+    arrival: Transfer
     work_ns: int
-    leaving_ns: int
+    leaving: Transfer
 
 
 class RunningDeviceSegment(RunningSegment):
@@ -65,6 +76,8 @@ class RunningDeviceSegment(RunningSegment):
 
     def _begin(self, batch: Batch) -> Batch | Awaitable[Batch]:
         held = self._placement.entrance.memories(batch)
+        if held is HOST and batch.num_rows < self._placement.device_from:
+            return super()._begin(batch)
         choice = self._placement.choose(batch.num_rows, held)
         work = partial(self._evaluated, batch, choice.backend)
         if choice.predicted_us * 1000 >= INLINE_NS:
@@ -86,37 +99,45 @@ class RunningDeviceSegment(RunningSegment):
 
     def _evaluated(self, batch: Batch, backend: str) -> Evaluated:
         """Bring a batch to where a backend computes, run it, and bring the result back if the stage is the last."""
-        now_ns, placement = self._now_ns, self._placement
+        placement = self._placement
         memory = placement.memories[backend]
-        begin = now_ns()
-        arrives = memory not in placement.entrance.memories(batch)
-        if arrives:
-            try:
-                batch.form(memory or "arrow")
-            except MemoryError:  # the evaluator is called all the same: it may divide the batch
-                arrives = False
-        ready = now_ns()
+        arrival = self._brought(batch, memory)
+        begin = self._now_ns()
         result = self._stage.evaluators[backend](batch)
-        worked = now_ns()
-        leaves = placement.is_last and None not in placement.exit.memories(result)
-        if leaves:
-            result = result.with_rows(result.arrow())  # frees the device's memory, whoever keeps the batch
-        left = now_ns()
-        return Evaluated(
-            result, ready - begin if arrives else 0, worked - ready, left - worked if leaves else 0
-        )
+        work_ns = self._now_ns() - begin
+        leaving = _NONE
+        if placement.brings_back:
+            leaving = self._brought(result, None)
+            # Without the device's form, so that its memory is free whoever keeps the batch.
+            result = result.with_rows(result.arrow()) if leaving is not _NONE else result
+        return Evaluated(result, arrival, work_ns, leaving)
+
+    def _brought(self, batch: Batch, memory: Memory) -> Transfer:
+        """Bring a batch into a memory; return the time that it took."""
+        held = self._placement.entrance.memories(batch)
+        if memory in held:
+            return _NONE
+        begin = self._now_ns()
+        try:
+            batch.form(memory or "arrow")
+        except MemoryError:
+            if memory is None:
+                raise
+            return _NONE  # the evaluator is called all the same: it may divide the batch
+        taken_ns = self._now_ns() - begin
+        device = memory or next(form for form in held if form is not None)
+        return Transfer(taken_ns, FORMS[device].nbytes(batch.form(device)))
 
     def _learn(self, batch: Batch, held: Held, choice: Choice, done: Evaluated, latency_ns: int) -> Batch:
         """Count a batch, and learn what its parts took; return the result."""
         placement, rows, result = self._placement, batch.num_rows, done.batch
+        (arrival_ns, arrived), (leaving_ns, left) = done.arrival, done.leaving
         placement.observe(choice, rows, done.work_ns / 1e9)
         placement.observe_kept(rows, result.num_rows)
-        memory = placement.memories[choice.backend]
-        if choice.counts:
-            if done.arrival_ns:
-                placement.observe_arrival(held, memory, rows, done.arrival_ns / 1e9)
-            if done.leaving_ns and memory is not None:
-                placement.observe_leaving(memory, result.num_rows, done.leaving_ns / 1e9)
-        busy_ns = done.arrival_ns + done.work_ns + done.leaving_ns
+        if done.arrival is not _NONE:
+            placement.observe_arrival(choice, held, rows, arrived, arrival_ns / 1e9)
+        if done.leaving is not _NONE:
+            placement.observe_leaving(choice, result.num_rows, left, leaving_ns / 1e9)
+        busy_ns = arrival_ns + done.work_ns + leaving_ns
         self.counters.record_batch(choice.backend, rows, busy_ns, latency_ns)
         return result

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fake_gpu.cupy_arrays import Module, RawKernel, RawModule, asarray, empty, ndarray, zeros
+from fake_gpu.cupy_arrays import RawKernel, RawModule, asarray, empty, ndarray, zeros
+from fake_gpu.cupy_modules import Module
 from fake_gpu.queues import Clock
 
 _CURRENT = threading.local()
@@ -132,7 +133,7 @@ def package(machine: Any) -> SimpleNamespace:
         Device=Device,
         get_current_stream=current_stream,
         Module=owned(Module),
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1, deviceSynchronize=lambda: synchronize(machine)),
+        runtime=SimpleNamespace(getDeviceCount=lambda: 1),
         set_allocator=lambda allocator=None: None,
     )
     return SimpleNamespace(
@@ -145,12 +146,6 @@ def package(machine: Any) -> SimpleNamespace:
         RawModule=owned(RawModule),
         **{name: getattr(np, name) for name in _TYPES},
     )
-
-
-def synchronize(machine: Any) -> None:
-    """Wait for all streams."""
-    for queue in machine.queues:
-        queue.synchronize()
 
 
 _TYPES = [

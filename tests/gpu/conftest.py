@@ -5,19 +5,24 @@ from collections.abc import Iterator
 import pytest
 
 
+@pytest.fixture(scope="session")
+def packages() -> None:
+    """The CUDA packages: without them there are no names and signatures that a fake could have."""
+    for name in ("pylibcudf", "rmm", "cupy"):
+        pytest.importorskip(
+            name, reason=f"the fake GPU has the names and signatures of {name}", exc_type=ImportError
+        )
+
+
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator["fake_gpu.Machine"]:  # noqa: F821
+def machine(packages: None, monkeypatch: pytest.MonkeyPatch) -> Iterator["fake_gpu.Machine"]:  # noqa: F821
     """A fake GPU that arrowstream.gpu uses; at the test's end, nothing was done that a device minds."""
-    pytest.importorskip(
-        "pylibcudf", reason="the fake takes names and signatures from pylibcudf", exc_type=ImportError
-    )
-    pytest.importorskip("rmm", reason="the fake takes names and signatures from rmm", exc_type=ImportError)
-    fake_gpu = pytest.importorskip("fake_gpu")
+    from fake_gpu import Machine
+
     libraries = pytest.importorskip("arrowstream.gpu.libraries", exc_type=ImportError)
-    machine = fake_gpu.Machine()
+    machine = Machine()
     for name in ("plc", "rmm", "cupy", "cupyx"):
-        if hasattr(libraries, name):
-            monkeypatch.setattr(libraries, name, getattr(machine, name))
+        monkeypatch.setattr(libraries, name, getattr(machine, name))
     yield machine
     assert machine.violations == []
 

@@ -276,6 +276,17 @@ def test_uploads_are_let_go_while_nothing_comes_back(backend: Any, machine: Any)
     assert machine.most_held < 60 * MANY.height * 8
 
 
+def test_what_was_brought_long_ago_is_kept_until_it_has_been_computed_with(backend: Any) -> None:
+    gone = Select.of(y=X * 2.0)
+    segment = prepared(backend, FRAME, gone)
+    there = segment.bring(batch(FRAME))
+    assert_frame_equal(segment(there).polars(), expected(FRAME, gone))
+    result = segment(there)
+    # Nothing else holds it now, and the device may not have computed yet: the fixture asks what the device minds.
+    del there
+    assert_frame_equal(result.polars(), expected(FRAME, gone))
+
+
 # What the backend refuses.
 
 

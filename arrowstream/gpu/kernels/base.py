@@ -15,11 +15,6 @@ the arguments reads a column.
 """
 
 
-def refused(reason: str) -> Kernel:
-    """Return the kernel of a function that is known, and left to the CPU."""
-    return lambda call, *arguments: reason
-
-
 def value_of(node: Node) -> object:
     """Return the value of a constant; None if it is null, or no constant."""
     return node.value if isinstance(node, Constant) else None

@@ -124,3 +124,6 @@ KERNELS: dict[str, Kernel] = {
     "min_horizontal": _extreme("NULL_MIN"),
     "sum_horizontal": _sum,
 }
+
+REFUSED = {"struct.field_by_name": "structs stay in host memory"}
+"""Functions that are left to the CPU, and why."""

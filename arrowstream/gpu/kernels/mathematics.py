@@ -9,7 +9,7 @@ import pyarrow as pa
 from arrowstream.backends.arrow.kernels.types import is_float, is_integer, is_number
 from arrowstream.expressions.program import Call
 from arrowstream.gpu import libraries as cuda
-from arrowstream.gpu.kernels.base import Kernel, refused, value_of
+from arrowstream.gpu.kernels.base import Kernel, value_of
 from arrowstream.gpu.kernels.tree import Constant, Node, apply, cast, choose, constant, test
 from arrowstream.gpu.kernels.tree import call as call_of
 from arrowstream.gpu.work import Work
@@ -103,27 +103,7 @@ def _product(factor: float) -> Kernel:
     return kernel
 
 
-_INEXACT = (
-    "exp",
-    "log",
-    "log1p",
-    "sin",
-    "cos",
-    "tan",
-    "arcsin",
-    "arccos",
-    "arctan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "arcsinh",
-    "arccosh",
-    "arctanh",
-    "cbrt",
-    "atan2",
-)
-
-KERNELS: dict[str, Kernel] = {name: refused(_LAST_BIT) for name in _INEXACT} | {
+KERNELS: dict[str, Kernel] = {
     "sqrt": _sqrt,
     "pow": _pow,
     "floor": _to_integral("FLOOR"),
@@ -132,3 +112,27 @@ KERNELS: dict[str, Kernel] = {name: refused(_LAST_BIT) for name in _INEXACT} | {
     "degrees": _product(180 / pi),
     "radians": _product(pi / 180),
 }
+
+REFUSED = dict.fromkeys(
+    (
+        "exp",
+        "log",
+        "log1p",
+        "sin",
+        "cos",
+        "tan",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "arcsinh",
+        "arccosh",
+        "arctanh",
+        "cbrt",
+        "atan2",
+    ),
+    _LAST_BIT,
+)
+"""Functions that are left to the CPU, and why."""

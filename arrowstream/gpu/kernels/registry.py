@@ -24,3 +24,11 @@ KERNELS: dict[str, Kernel] = {
     **strings.KERNELS,
     **temporal.KERNELS,
 }
+
+REFUSED: dict[str, str] = {
+    **mathematics.REFUSED,
+    **logic.REFUSED,
+    **strings.REFUSED,
+    **temporal.REFUSED,
+}
+"""The functions of other backends that are left to the CPU, and why."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pyarrow as pa
 
 from arrowstream.expressions.program import Call
-from arrowstream.gpu.kernels.base import Kernel, int_of, refused, text_of
+from arrowstream.gpu.kernels.base import Kernel, int_of, text_of
 from arrowstream.gpu.kernels.text_calls import (
     contains,
     count_bytes,
@@ -219,15 +219,12 @@ _OVER_A_COLUMN: dict[str, Kernel] = {
     "str.len_chars": _length(count_characters),
     "str.uppercase": _ascii(upper),
     "str.lowercase": _ascii(lower),
-    "str.titlecase": refused(_UNICODE),
-    "str.reverse": refused(_UNICODE),
     "str.normalize": lambda call, values: only_ascii(values),
     "str.contains": _literal(_found(contains)),
     "str.contains_any": _contains_any,
     "str.starts_with": _literal(_found(starts_with)),
     "str.ends_with": _literal(_found(ends_with)),
     "str.find": _literal(_find),
-    "str.count_matches": refused(_REGEX),
     "str.replace": _replace,
     "str.strip_chars": _strip("BOTH"),
     "str.strip_chars_start": _strip("LEFT"),
@@ -246,3 +243,12 @@ KERNELS: dict[str, Kernel] = {
     "str.concat_horizontal": _concat_horizontal,
     "str.format": _format,
 }
+
+REFUSED = {
+    "str.titlecase": _UNICODE,
+    "str.reverse": _UNICODE,
+    "str.count_matches": _REGEX,
+    "str.zfill": "versions of Polars count differently after a sign",
+    "str.split": "lists stay in host memory",
+}
+"""Functions that are left to the CPU, and why."""

@@ -13,7 +13,7 @@ from datetime import date
 import pyarrow as pa
 
 from arrowstream.expressions.program import Call
-from arrowstream.gpu.kernels.base import Kernel, refused, text_of
+from arrowstream.gpu.kernels.base import Kernel, text_of
 from arrowstream.gpu.kernels.calendar_calls import calendar, component
 from arrowstream.gpu.kernels.conversion import DAY, TICKS, as_date, in_unit, is_ticks
 from arrowstream.gpu.kernels.tree import Constant, Node, apply, bits, cast, labelled, within
@@ -311,8 +311,6 @@ def _total(numerator: int, denominator: int) -> Kernel:
     return kernel
 
 
-_ON_CPU = "text of dates and times, and times of day, are computed on the CPU"
-
 _OVER_A_COLUMN: dict[str, Kernel] = {
     "dt.year": _part(_component("YEAR"), dates=True),
     "dt.month": _part(_component("MONTH"), dates=True),
@@ -333,9 +331,6 @@ _OVER_A_COLUMN: dict[str, Kernel] = {
     "dt.microsecond": _part(_fraction("MILLISECOND", "MICROSECOND"), dates=False),
     "dt.nanosecond": _part(_fraction("MILLISECOND", "MICROSECOND", "NANOSECOND"), dates=False),
     "dt.date": _date_of,
-    "dt.time": refused(_ON_CPU),
-    "dt.combine": refused(_ON_CPU),
-    "dt.to_string": refused(_ON_CPU),
     "dt.truncate": _truncate,
     "dt.round": _round,
     "dt.offset_by": _offset_by,
@@ -354,3 +349,10 @@ _OVER_A_COLUMN: dict[str, Kernel] = {
 }
 
 KERNELS: dict[str, Kernel] = {name: _over_a_column(kernel) for name, kernel in _OVER_A_COLUMN.items()}
+
+REFUSED = {
+    "dt.time": "times of day stay in host memory",
+    "dt.combine": "times of day stay in host memory",
+    "dt.to_string": "the GPU writes dates and times differently",
+}
+"""Functions that are left to the CPU, and why."""

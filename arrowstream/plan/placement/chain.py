@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from arrowstream.plan.placement.costs import LineCost
-from arrowstream.plan.placement.path import Leg
+from arrowstream.plan.placement.path import Cost, Leg
 from arrowstream.plan.placement.transfer import Edge
 
 AHEAD = 8
 """Number of stages, from the one that chooses on, that a path is followed through."""
 
-MOVED = 0.05
+MOVED = 0.1
 """Change of an expected time, as a share of it, from which paths are found again."""
 
 
@@ -40,6 +40,8 @@ class Chain:
     def __init__(self, links: Sequence[Link]) -> None:
         self.links = tuple(links)
         self.edges = (*(link.entrance for link in links), links[-1].exit)
+        for edge in self.edges:
+            edge.share(self.edges[0])
         self.moves = 0
         """Changes by the number of times that costs have moved; paths found at another number are out of date."""
         self._used: dict[LineCost, tuple[float, float]] = {}
@@ -52,7 +54,7 @@ class Chain:
         self._used.clear()
         self.legs = tuple(link.leg() for link in self.links)
 
-    def changed(self, cost: LineCost, before: tuple[float, float], rows: int) -> None:
+    def changed(self, cost: LineCost, before: tuple[float, float], size: int) -> None:
         """Update if a cost is far from what it was when paths were found.
 
         Parameters
@@ -61,15 +63,15 @@ class Chain:
             The cost.
         before
             Its two coefficients before the last sample.
-        rows
-            Number of rows of that sample.
+        size
+            Number of rows of that sample, or bytes of a transfer.
         """
         fixed, slope = self._used.setdefault(cost, before)
-        then = fixed + slope * rows
-        if abs(cost.predict(rows) - then) > MOVED * then:
+        then = fixed + slope * size
+        if abs(cost.predict(size) - then) > MOVED * then:
             self.update()
 
-    def beginning_at(self, number: int) -> tuple[tuple[Leg, ...], Mapping[str, LineCost]]:
+    def beginning_at(self, number: int) -> tuple[tuple[Leg, ...], Mapping[str, Cost]]:
         """Return the legs of a path that begins at a stage, and the downloads at its end."""
         end = min(number + AHEAD, len(self.legs))
         return self.legs[number:end], self.edges[end].download

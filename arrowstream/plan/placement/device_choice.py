@@ -8,17 +8,17 @@ backends; which backend of the host runs a batch that stays there, is a choice l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from arrowstream.backends.base import Backend
 from arrowstream.plan.placement.chain import MOVED, Chain
-from arrowstream.plan.placement.choice import Choice, Placement, Standing, choose
+from arrowstream.plan.placement.choice import TUNING, Choice, Placement, Standing, choose, fitted
 from arrowstream.plan.placement.costs import WARM_UP, LineCost, measure
 from arrowstream.plan.placement.crossover import about_devices
 from arrowstream.plan.placement.path import HOST, Held, Leg, Memory, paths
-from arrowstream.plan.placement.transfer import Edge
+from arrowstream.plan.placement.transfer import Direction, Edge
 
 _FORGETTING = 0.95
 """Factor on the rows of a batch in the share of rows that is kept, with each later batch."""
@@ -67,8 +67,10 @@ class DevicePlacement(Placement):
         "_ways",
         "_weighed",
         "chain",
+        "device_from",
         "entrance",
         "exit",
+        "grouped_after",
         "memories",
         "name",
         "number",
@@ -89,7 +91,13 @@ class DevicePlacement(Placement):
         self._device_costs = (
             {name: LineCost(*device.start_cost) for name, device in devices.items()} if hosts else self._costs
         )
-        self._least_rows = {name: device.least_rows if hosts else 0 for name, device in devices.items()}
+        # Records do not wait for probes of a device either (`PlacementTuning.few_rows`).
+        self._least_rows = {
+            name: max(device.least_rows, TUNING.few_rows + 1) if hosts else 0
+            for name, device in devices.items()
+        }
+        self.device_from = min(self._least_rows.values())
+        """Rows of the smallest batch that a device may get."""
         self._joins = sorted({device.least_rows for device in devices.values()})
         self.memories: dict[str, Memory] = {backend.name: backend.form for backend in backends}
         self.name, self.entrance, self.exit = name, entrance, exit
@@ -99,6 +107,8 @@ class DevicePlacement(Placement):
         self._weighed: dict[tuple[Held, int, int], Standing] = {}
         self._joins_at = self._joined = 0
         self.number = 0
+        self.grouped_after = False
+        """Whether the next step asks for groups of the rows, which may be made on the device."""
         self.chain = Chain([self])
 
     def leg(self) -> Leg:
@@ -117,19 +127,34 @@ class DevicePlacement(Placement):
         """True if rows are needed in host memory after the stage."""
         return self.number == len(self.chain.links) - 1
 
+    @property
+    def brings_back(self) -> bool:
+        """True if the stage brings its rows to host memory."""
+        return self.is_last and not self.grouped_after
+
+    def group_after(self) -> None:
+        """Let the rows stay where they are, as the next step asks for groups of them; call it before `connect`."""
+        self.grouped_after = True
+        self.exit.has_groups = True
+
     def choose(self, rows: int, held: Held = HOST) -> Choice:
         """Choose the backend for a batch of `rows` rows in the memories `held`; the time includes its transfers."""
         if self.is_pinned:
             assert self._only is not None
             return self._on_device(Choice(self._only, 0.0, self._reason), rows, held)
-        allowed = sum(rows >= least for least in self._least_rows.values())
-        if not allowed and held is HOST:
+        if rows < self.device_from and held is HOST:
             return super().choose(rows)
+        allowed = sum(rows >= least for least in self._least_rows.values())
         key = (held, rows.bit_length(), allowed)
         known = self._ways.get(key)
         if known is None or known[0] != self.chain.moves:
             known = self._ways[key] = (self.chain.moves, self._find(rows, held))
+            if None not in held and key in self._weighed:
+                # Rows on a device may be those of a probe, which is to measure the cheapest path from there on.
+                self._weighed[key] = self._weighed[key]._replace(winner=_cheapest(known[1], rows))
         counts, ways = True, known[1]
+        if None not in held and (name := self._unmeasured(ways, rows, held)) is not None:
+            return self._on_device(Choice(name, 0.0, "probe"), rows, held)
         if len(ways) > 1:
             choice, self._weighed[key] = choose(rows, ways, self._weighed.get(key))
             if choice.backend != _HOST:
@@ -138,6 +163,18 @@ class DevicePlacement(Placement):
         choice = super().choose(rows)
         arrival = 0.0 if None in held else self._download(rows, held)
         return choice._replace(predicted_us=choice.predicted_us + arrival, counts=choice.counts and counts)
+
+    def _unmeasured(self, ways: Mapping[str, Way], rows: int, held: Held) -> str | None:
+        """Return a device that has the rows and was never measured in this stage, unless it is far too dear.
+
+        Before a device pays, only probes bring rows there: what each one measures is a whole residence.
+        """
+        for name, way in ways.items():
+            if name != _HOST and way.samples <= WARM_UP and self.memories[name] in held:
+                least = ways[_cheapest(ways, rows)].predict(rows)
+                if way.predict(rows) <= TUNING.first_probe_within * least:
+                    return name
+        return None
 
     def _find(self, rows: int, held: Held) -> dict[str, Way]:
         """Return the cheapest path through the host's backends, and through each device's."""
@@ -156,14 +193,15 @@ class DevicePlacement(Placement):
         assert form is not None
         micros = self._device_costs[choice.backend].predict(rows)
         if form not in held:
-            micros += self.entrance.upload[form].predict(rows)
+            micros += self.entrance.uploads[form].predict(rows, self.entrance.width)
             micros += 0.0 if None in held else self._download(rows, held)
         if self.is_last:
-            micros += self.exit.download[form].predict(round(self._kept * rows))
+            micros += self.exit.downloads[form].predict(self._kept * rows, self.exit.width)
         return choice._replace(predicted_us=micros)
 
     def _download(self, rows: int, held: Held) -> float:
-        return min(self.entrance.download[form].predict(rows) for form in held if form is not None)
+        downloads, width = self.entrance.downloads, self.entrance.width
+        return min(downloads[form].predict(rows, width) for form in held if form is not None)
 
     def _cost(self, name: str) -> LineCost:
         return self._costs[name] if self.memories[name] is None else self._device_costs[name]
@@ -185,32 +223,46 @@ class DevicePlacement(Placement):
 
     def _goes_out(self, rows: int) -> bool:
         """Return whether a batch in host memory is cheaper on a device."""
-        ways = self._find(rows, HOST)
-        return min(ways, key=lambda side: ways[side].predict(rows)) != _HOST
+        return _cheapest(self._find(rows, HOST), rows) != _HOST
 
     def observe(self, choice: Choice, rows: int, seconds: float) -> None:
         """Learn the seconds that the batch of `choice` took, without its transfers."""
         if choice.counts:
-            cost = self._cost(choice.backend)
-            self._learn(cost, rows, seconds, [*self._costs.values(), *self._device_costs.values()])
+            # What a device was assumed to cost says nothing about the host, nor the other way round.
+            alike = self._costs if self.memories[choice.backend] is None else self._device_costs
+            cost = alike[choice.backend]
+            before = (cost.fixed, cost.slope)
+            if cost.samples == WARM_UP:
+                measure(cost, rows, seconds * 1e6, alike.values())
+                self.chain.update()
+            else:
+                cost.observe(rows, seconds * 1e6)
+                self.chain.changed(cost, before, rows)
 
-    def observe_arrival(self, held: Held, memory: Memory, rows: int, seconds: float) -> None:
-        """Learn the seconds that rows took from the memories `held` to another one, if that was one transfer."""
-        if memory is not None and None in held:
-            peers = (edge.upload[memory] for edge in self.chain.edges)
-            self._learn(self.entrance.upload[memory], rows, seconds, peers)
-        elif memory is None and len(held) == 1:
+    def observe_arrival(self, choice: Choice, held: Held, rows: int, nbytes: int, seconds: float) -> None:
+        """Learn the seconds that rows took from the memories `held` to that of a choice, if that was one transfer."""
+        edge, memory = self.entrance, self.memories[choice.backend]
+        if choice.counts and memory is not None and None in held:
+            self._observe_transfer(edge, edge.uploads[memory], rows, nbytes, seconds)
+        elif choice.counts and memory is None and len(held) == 1:
             (form,) = held
             assert form is not None
-            self._observe_download(self.entrance, form, rows, seconds)
+            self._observe_transfer(edge, edge.downloads[form], rows, nbytes, seconds)
 
-    def observe_leaving(self, form: str, rows: int, seconds: float) -> None:
-        """Learn the seconds that rows took from a device to host memory after the last stage."""
-        self._observe_download(self.exit, form, rows, seconds)
+    def observe_leaving(self, choice: Choice, rows: int, nbytes: int, seconds: float) -> None:
+        """Learn the seconds that rows took from the device of a choice to host memory after the last stage."""
+        form = self.memories[choice.backend]
+        if choice.counts and form is not None:
+            self._observe_transfer(self.exit, self.exit.downloads[form], rows, nbytes, seconds)
 
-    def _observe_download(self, edge: Edge, form: str, rows: int, seconds: float) -> None:
-        peers = (each.download[form] for each in self.chain.edges)
-        self._learn(edge.download[form], rows, seconds, peers)
+    def _observe_transfer(
+        self, edge: Edge, direction: Direction, rows: int, nbytes: int, seconds: float
+    ) -> None:
+        line = direction.line
+        before = (line.fixed, line.slope)
+        edge.measure(rows, nbytes)
+        direction.observe(rows, nbytes, seconds * 1e6)
+        self.chain.changed(line, before, nbytes)
 
     def observe_kept(self, rows: int, kept: int) -> None:
         """Learn how many rows of a batch came out."""
@@ -221,37 +273,43 @@ class DevicePlacement(Placement):
             self._kept = share
             self.chain.update()
 
-    def _learn(self, cost: LineCost, rows: int, seconds: float, peers: Iterable[LineCost]) -> None:
-        before = (cost.fixed, cost.slope)
-        if cost.samples == WARM_UP:
-            measure(cost, rows, seconds * 1e6, peers)
-            self.chain.update()
-        else:
-            cost.observe(rows, seconds * 1e6)
-            self.chain.changed(cost, before, rows)
-
     def explain(self) -> str:
-        """Return what `Placement.explain` says, and the fitted costs of transfers."""
+        """Return what `Placement.explain` says, a line for each device, and the fitted costs of transfers."""
+        lines = [f"backend: {super().reason}", *self._about_devices()]
+        if costs := fitted(self.measured.items()):
+            lines.append(f"costs: {costs}")
         edge = self.entrance
-        transfers = [
-            f"{way} {form} {cost} ({cost.samples:,})"
-            for way, costs in (("to", edge.upload), ("from", self.exit.download))
-            for form, cost in costs.items()
-            if cost.samples
+        ways = [
+            *((f"to {form}", edge.upload[form], way.line.samples) for form, way in edge.uploads.items()),
+            *(
+                (f"from {form}", self.exit.download[form], way.line.samples)
+                for form, way in edge.downloads.items()
+            ),
         ]
-        return "\n".join([super().explain(), *([f"transfers: {', '.join(transfers)}"] if transfers else [])])
+        if transfers := [f"{name} {cost} ({samples:,} batches)" for name, cost, samples in ways if samples]:
+            lines.append(f"transfers: {', '.join(transfers)}")
+        return "\n".join(lines)
 
     @property
     def reason(self) -> str:
         """The backend and the reason, and from how many rows of a batch that enters the chain a device pays."""
+        return "; ".join([super().reason, *self._about_devices()])
+
+    def _about_devices(self) -> Iterator[str]:
         names = [link.name for link in self.chain.links]
-        about = about_devices(self.chain.legs, self.chain.edges[-1].download, self.number, names)
-        return "; ".join([super().reason, *about])
+        yield from about_devices(self.chain.legs, self.chain.edges[-1].download, self.number, names)
+        if self.grouped_after:
+            yield "rows that are on a device are grouped there for the next step"
 
     @property
     def measured(self) -> dict[str, LineCost]:
         """The cost of each backend that has run a batch."""
         return {name: cost for name in self.memories if (cost := self._cost(name)).samples}
+
+
+def _cheapest(ways: Mapping[str, Way], rows: int) -> str:
+    """Return the side with the cheapest way; of equal ones, the first."""
+    return min(ways, key=lambda side: ways[side].predict(rows))
 
 
 def connect(placements: Iterable[Placement | None]) -> None:
