@@ -16,6 +16,7 @@ from typing import ClassVar, Self, TypeVar
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.checkpoints.described import Described
 from arrowstream.core.notes import ReaderNote
@@ -87,6 +88,10 @@ class Operator(Described):
     def at_hand(self) -> bool:
         """True if `output_schema` calls no function of the user and connects to nothing: notebooks show it."""
         return True
+
+    def with_settings(self, settings: Settings) -> Operator:
+        """Return the same step with a pipeline's settings; by default the step itself."""
+        return self
 
     @abstractmethod
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
