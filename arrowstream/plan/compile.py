@@ -193,7 +193,7 @@ class _Compiler:
         into_arrow = isinstance(graph.sink, BoundSink) and graph.sink.sink.takes_arrow
         stages = tuple(self._stage(draft, into_arrow and draft is drafts[-1]) for draft in drafts)
         for stage, following in pairwise(stages):
-            _keep_for_groups(stage, following)
+            _leave_on_device(stage, following)
         connect(stage.placement if isinstance(stage, SegmentStage) else None for stage in stages)
         output = stages[-1].output if stages else schema
         if graph.sink is None:
@@ -223,15 +223,18 @@ class _Compiler:
         return replace(work, policies=draft.policies) if isinstance(work, InputsStage) else work
 
 
-def _keep_for_groups(stage: Stage, following: Stage) -> None:
-    """Let rows stay on a device after a stage if the following one takes groups of them."""
-    if (
+def _leave_on_device(stage: Stage, following: Stage) -> None:
+    """Let rows stay on a device after a stage if the following one takes them, or groups of them, from there."""
+    if not (
         isinstance(stage, SegmentStage)
         and isinstance(stage.placement, DevicePlacement)
         and isinstance(following, OperatorStage)
-        and following.operator.grouping(following.schema) is not None
     ):
-        stage.placement.group_after()
+        return
+    if following.operator.grouping(following.schema) is not None:
+        stage.placement.stay_after("groups")
+    elif following.operator.takes_any_form:
+        stage.placement.stay_after("rows")
 
 
 def _binding(id: str, end: BoundSink, schema: pl.Schema, policies: Policies) -> SinkBinding:

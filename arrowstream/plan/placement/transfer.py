@@ -124,7 +124,7 @@ class Edge:
 
     def of_groups(self) -> None:
         """Assume that groups of the rows pass in place of them: too few for their number to matter."""
-        self.download = {form: LineCost(cost.fixed, _LEAST_SLOPE) for form, cost in self.download.items()}
+        self.width = 0.0
 
     def memories(self, batch: Batch) -> Held:
         """Return the memories that hold a batch."""
