@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from arrowstream.backends.base import Backend
 from arrowstream.plan.placement.chain import MOVED, Chain
@@ -70,9 +70,9 @@ class DevicePlacement(Placement):
         "device_from",
         "entrance",
         "exit",
-        "grouped_after",
         "memories",
         "name",
+        "next_step",
         "number",
     )
 
@@ -107,8 +107,8 @@ class DevicePlacement(Placement):
         self._weighed: dict[tuple[Held, int, int], Standing] = {}
         self._joins_at = self._joined = 0
         self.number = 0
-        self.grouped_after = False
-        """Whether the next step asks for groups of the rows, which may be made on the device."""
+        self.next_step: Literal["groups", "rows"] | None = None
+        """Whether the next step takes groups of rows that are on a device, or the rows there; None if neither."""
         self.chain = Chain([self])
 
     def leg(self) -> Leg:
@@ -130,12 +130,13 @@ class DevicePlacement(Placement):
     @property
     def brings_back(self) -> bool:
         """True if the stage brings its rows to host memory."""
-        return self.is_last and not self.grouped_after
+        return self.is_last and self.next_step is None
 
-    def group_after(self) -> None:
-        """Let the rows stay where they are, as the next step asks for groups of them; call it before `connect`."""
-        self.grouped_after = True
-        self.exit.has_groups = True
+    def stay_after(self, takes: Literal["groups", "rows"]) -> None:
+        """Let rows stay where they are, as the next step takes them, or groups of them; call it before `connect`."""
+        self.next_step = takes
+        if takes == "groups":
+            self.exit.of_groups()
 
     def choose(self, rows: int, held: Held = HOST) -> Choice:
         """Choose the backend for a batch of `rows` rows in the memories `held`; the time includes its transfers."""
@@ -298,8 +299,10 @@ class DevicePlacement(Placement):
     def _about_devices(self) -> Iterator[str]:
         names = [link.name for link in self.chain.links]
         yield from about_devices(self.chain.legs, self.chain.edges[-1].download, self.number, names)
-        if self.grouped_after:
+        if self.next_step == "groups":
             yield "rows that are on a device are grouped there for the next step"
+        elif self.next_step == "rows":
+            yield "the next step takes rows where they are"
 
     @property
     def measured(self) -> dict[str, LineCost]:
