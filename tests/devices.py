@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 import pyarrow as pa
@@ -12,7 +12,7 @@ from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch, to_frame, to_record
 from arrowstream.core.rows.forms import Form, register_form
-from arrowstream.expressions.program import Program, Refusal
+from arrowstream.expressions.program import Call, Cast, Column, Expression, Filter, Program, Project, Refusal
 
 LOG: list[tuple[str, int]] = []
 """Uploads, downloads and computations in order, each with its number of rows."""
@@ -57,11 +57,34 @@ FORM = Form(
 )
 
 
+class Selective:
+    """An evaluator that brings only some columns: it logs which, in place of the number of rows of an upload."""
+
+    def __init__(self, evaluate: Evaluator, reads: frozenset[str]) -> None:
+        self.evaluate = evaluate
+        self.reads = reads
+        self.ahead: frozenset[str] = frozenset()
+
+    def bring(self, batch: Batch) -> Batch:
+        there = batch.has("device")
+        try:
+            rows = batch.form("device")
+        except MemoryError:
+            return batch
+        if not there:
+            LOG[-1] = (f"upload {','.join(sorted(self.reads | self.ahead))}", batch.num_rows)
+        return batch.with_rows(rows)
+
+    def __call__(self, batch: Batch) -> Batch:
+        return self.evaluate(batch)
+
+
 @dataclass
 class DeviceBackend(Backend):
     """A backend that computes on the device whatever Polars computes, except for strings.
 
-    Its `least_rows` is the setting `gpu_batch_size` if it `follows_settings`.
+    Its `least_rows` is the setting `gpu_batch_size` if it `follows_settings`. If it is `selective`, its evaluators
+    bring only the columns that a program reads.
     """
 
     name = "device"
@@ -71,12 +94,13 @@ class DeviceBackend(Backend):
     start: tuple[float, float] = (30.0, 1e-5)
     least_rows: int = 0
     follows_settings: bool = False
+    selective: bool = False
 
     def __post_init__(self) -> None:
         self.start_cost = self.start
 
     def with_settings(self, settings: Settings) -> "DeviceBackend":
-        return DeviceBackend(self.start, settings.gpu_batch_size) if self.follows_settings else self
+        return replace(self, least_rows=settings.gpu_batch_size) if self.follows_settings else self
 
     def prepare(self, segment: Frames, program: Program | Refusal) -> Evaluator | Refusal:
         if any(dtype == pl.String for dtype in segment.schema.dtypes()):
@@ -91,7 +115,32 @@ class DeviceBackend(Backend):
             LOG.append(("compute", frame.height))
             return batch.with_rows(DeviceRows(segment.apply_lazy(frame.lazy()).collect()))
 
-        return evaluate
+        if not self.selective or isinstance(program, Refusal):
+            return evaluate
+        return Selective(evaluate, frozenset(read(program)))
+
+
+def read(program: Program) -> Iterator[str]:
+    """The columns of the input that a program computes with."""
+    origins: dict[str, str | None] = {name: name for name in program.input.names}
+    for step in program.steps:
+        found = [step.predicate] if isinstance(step, Filter) else []
+        if isinstance(step, Project):
+            found = [value for _, value in step.columns if not isinstance(value, Column)]
+        names = [name for value in found for name in columns_of(value)]
+        yield from (origin for name in names if (origin := origins[name]) is not None)
+        if isinstance(step, Project):
+            passed = {name: value.name for name, value in step.columns if isinstance(value, Column)}
+            origins = {name: origins[passed[name]] if name in passed else None for name, _ in step.columns}
+
+
+def columns_of(value: Expression) -> list[str]:
+    if isinstance(value, Column):
+        return [value.name]
+    if isinstance(value, Cast):
+        return columns_of(value.input)
+    arguments = value.arguments if isinstance(value, Call) else ()
+    return [name for argument in arguments for name in columns_of(argument)]
 
 
 @contextmanager

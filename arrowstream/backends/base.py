@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import polars as pl
 
@@ -33,6 +33,31 @@ It may be called from any thread, also from several at a time. It returns `batch
 rows the backend computes with (see `arrowstream.core.rows.forms`). Raising means that the batch fails as a whole: the
 policies of the stage then decide, and may call it again with the same batch or parts of it.
 """
+
+
+@runtime_checkable
+class SelectiveEvaluator(Protocol):
+    """An evaluator of a device that brings there only the columns that are read; the others go round it.
+
+    A stage calls `bring` with the batch, times it as the upload, and calls the evaluator with the result.
+    """
+
+    ahead: frozenset[str]
+    """Columns of the same rows that the next stages will read on the device; set before `bring`, for each batch."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The columns of its input that the segment reads, and does not only pass on."""
+        ...
+
+    def bring(self, batch: Batch) -> Batch:
+        """Return the batch with the columns `reads` and `ahead` on the device, in one upload.
+
+        Columns that are there already cost nothing. A batch for which the device has no room stays as it is.
+        """
+        ...
+
+    def __call__(self, batch: Batch) -> Batch: ...
 
 
 class TransferCost(NamedTuple):
@@ -71,10 +96,11 @@ class Backend(ABC):
     """Name of the registered form of rows that the backend computes with, if that is in another memory, such as
     ``"gpu"``; None for host memory, whose forms cost nothing to pass on.
 
-    A stage on such a backend calls ``batch.form(form)`` before the evaluator, and times it as the upload. If that
-    raises MemoryError, the evaluator is called all the same, with the batch as it was. The evaluator returns rows in
-    this form, or in a form of the host if it had to compute there. The next stage, or this one if that one needs host
-    memory, calls ``arrow()`` on the result, and times it as the download.
+    A stage on such a backend calls ``batch.form(form)`` before the evaluator, or `SelectiveEvaluator.bring` if the
+    evaluator has it, and times it as the upload. If ``form`` raises MemoryError, the evaluator is called with the
+    batch as it was. The evaluator returns rows in this form, or in a form of the host if it had to compute there. The
+    next stage, or this one if that one needs host memory, calls ``arrow()`` on the result, and times it as the
+    download.
     """
 
     upload_cost: ClassVar[TransferCost] = TransferCost()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
+from arrowstream.backends.base import Evaluator, SelectiveEvaluator
 from arrowstream.core.batch import Batch
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
-from arrowstream.core.rows.forms import FORMS
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Choice
 from arrowstream.plan.placement.device_choice import DevicePlacement
-from arrowstream.plan.placement.path import HOST, Held, Memory
+from arrowstream.plan.placement.path import HOST, Held
+from arrowstream.plan.placement.transfer import Edge
 from arrowstream.runtime.call_times import INLINE_NS
 from arrowstream.runtime.flow.joining import JoiningInput
 from arrowstream.runtime.flow.ports import ChannelInput, InputPort
@@ -75,11 +76,12 @@ class RunningDeviceSegment(RunningSegment):
         return JoiningInput(source, self._placement) if isinstance(source, ChannelInput) else source
 
     def _begin(self, batch: Batch) -> Batch | Awaitable[Batch]:
-        held = self._placement.entrance.memories(batch)
+        held = self._placement.link.entrance.memories(batch)
         if held is HOST and batch.num_rows < self._placement.device_from:
             return super()._begin(batch)
         choice = self._placement.choose(batch.num_rows, held)
-        work = partial(self._evaluated, batch, choice.backend)
+        columns = self._placement.reads_on_device(choice, batch.num_rows, held)
+        work = partial(self._evaluated, batch, choice.backend, columns)
         if choice.predicted_us * 1000 >= INLINE_NS:
             return self._away(batch, held, choice, work)
         begin = self._now_ns()
@@ -97,43 +99,57 @@ class RunningDeviceSegment(RunningSegment):
             return await self._raise_named(batch, error)
         return self._learn(batch, held, choice, done, self._now_ns() - begin)
 
-    def _evaluated(self, batch: Batch, backend: str) -> Evaluated:
+    def _evaluated(self, batch: Batch, backend: str, columns: frozenset[str]) -> Evaluated:
         """Bring a batch to where a backend computes, run it, and bring the result back if the stage is the last."""
-        placement = self._placement
-        memory = placement.memories[backend]
-        arrival = self._brought(batch, memory)
+        placement, evaluate = self._placement, self._stage.evaluators[backend]
+        if (form := placement.link.memories[backend]) is None:
+            arrival = self._returned(batch, placement.link.entrance)
+        else:
+            batch, arrival = self._brought(batch, evaluate, form, columns)
         begin = self._now_ns()
-        result = self._stage.evaluators[backend](batch)
+        result = evaluate(batch)
         work_ns = self._now_ns() - begin
-        leaving = _NONE
-        if placement.is_last:
-            leaving = self._brought(result, None)
+        leaving = self._returned(result, placement.link.exit) if placement.link.is_last else _NONE
+        if leaving is not _NONE:
             # Without the device's form, so that its memory is free whoever keeps the batch.
-            result = result.with_rows(result.arrow()) if leaving is not _NONE else result
+            result = result.with_rows(result.arrow())
         return Evaluated(result, arrival, work_ns, leaving)
 
-    def _brought(self, batch: Batch, memory: Memory) -> Transfer:
-        """Bring a batch into a memory; return the time that it took."""
-        held = self._placement.entrance.memories(batch)
-        if memory in held:
+    def _brought(
+        self, batch: Batch, evaluate: Evaluator, form: str, columns: frozenset[str]
+    ) -> tuple[Batch, Transfer]:
+        """Bring columns of a batch to a device; return it with what that took, if its rows were not there."""
+        was_there = batch.has(form)
+        begin = self._now_ns()
+        if isinstance(evaluate, SelectiveEvaluator):
+            evaluate.ahead = columns - evaluate.reads
+            brought = evaluate.bring(batch)
+        else:
+            try:
+                batch.form(form)
+            except MemoryError:  # the evaluator is called all the same: it may divide the batch
+                return batch, _NONE
+            brought = batch
+        taken_ns = self._now_ns() - begin
+        if was_there or not brought.has(form):
+            return brought, _NONE
+        return brought, Transfer(taken_ns, _nbytes(batch, columns))
+
+    def _returned(self, batch: Batch, edge: Edge) -> Transfer:
+        """Bring a batch to host memory; return what that took, if it was not there."""
+        if None in edge.memories(batch):
             return _NONE
         begin = self._now_ns()
-        try:
-            batch.form(memory or "arrow")
-        except MemoryError:
-            if memory is None:
-                raise
-            return _NONE  # the evaluator is called all the same: it may divide the batch
+        batch.arrow()
         taken_ns = self._now_ns() - begin
-        device = memory or next(form for form in held if form is not None)
-        return Transfer(taken_ns, FORMS[device].nbytes(batch.form(device)))
+        return Transfer(taken_ns, _nbytes(batch, edge.returned))
 
     def _learn(self, batch: Batch, held: Held, choice: Choice, done: Evaluated, latency_ns: int) -> Batch:
         """Count a batch, and learn what its parts took; return the result."""
         placement, rows, result = self._placement, batch.num_rows, done.batch
         (arrival_ns, arrived), (leaving_ns, left) = done.arrival, done.leaving
         placement.observe(choice, rows, done.work_ns / 1e9)
-        placement.observe_kept(rows, result.num_rows)
+        placement.link.observe_kept(rows, result.num_rows)
         if done.arrival is not _NONE:
             placement.observe_arrival(choice, held, rows, arrived, arrival_ns / 1e9)
         if done.leaving is not _NONE:
@@ -141,3 +157,8 @@ class RunningDeviceSegment(RunningSegment):
         busy_ns = arrival_ns + done.work_ns + leaving_ns
         self.counters.record_batch(choice.backend, rows, busy_ns, latency_ns)
         return result
+
+
+def _nbytes(batch: Batch, columns: Iterable[str]) -> int:
+    """Return the bytes of some columns in host memory."""
+    return int(batch.arrow().select(list(columns)).nbytes)
