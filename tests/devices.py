@@ -1,13 +1,13 @@
 """A backend with a memory of its own, without a device: it logs what crosses over and what it computes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.backends.base import Backend, Evaluator, Frames, TransferCost
+from arrowstream.backends.base import Backend, DeviceEvaluator, Evaluator, Frames, TransferCost
 from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch, to_frame, to_record
@@ -57,23 +57,33 @@ FORM = Form(
 )
 
 
-class Selective:
-    """An evaluator that brings only some columns: it logs which, in place of the number of rows of an upload."""
+class Selective(DeviceEvaluator):
+    """An evaluator that brings only some columns: it logs which."""
 
-    def __init__(self, evaluate: Evaluator, reads: frozenset[str]) -> None:
+    def __init__(self, evaluate: Evaluator, reads: frozenset[str], passed: dict[str, str]) -> None:
         self.evaluate = evaluate
-        self.reads = reads
-        self.ahead: frozenset[str] = frozenset()
+        self._reads = reads
+        self._passed = passed
 
-    def bring(self, batch: Batch) -> Batch:
-        there = batch.has("device")
+    @property
+    def reads(self) -> frozenset[str]:
+        return self._reads
+
+    @property
+    def passed(self) -> dict[str, str]:
+        return self._passed
+
+    def look_ahead(self, names: Iterable[str]) -> None:
+        self.ahead = frozenset(names)
+
+    def bring(self, batch: Batch) -> int:
         try:
             rows = batch.form("device")
         except MemoryError:
-            return batch
-        if not there:
-            LOG[-1] = (f"upload {','.join(sorted(self.reads | self.ahead))}", batch.num_rows)
-        return batch.with_rows(rows)
+            return 0
+        columns = sorted(self.reads | self.ahead)
+        LOG[-1] = (f"upload {','.join(columns)}", batch.num_rows)
+        return int(rows.frame.select(columns).estimated_size())
 
     def __call__(self, batch: Batch) -> Batch:
         return self.evaluate(batch)
@@ -117,21 +127,22 @@ class DeviceBackend(Backend):
 
         if not self.selective or isinstance(program, Refusal):
             return evaluate
-        return Selective(evaluate, frozenset(read(program)))
+        return Selective(evaluate, *used(program))
 
 
-def read(program: Program) -> Iterator[str]:
-    """The columns of the input that a program computes with."""
-    origins: dict[str, str | None] = {name: name for name in program.input.names}
+def used(program: Program) -> tuple[frozenset[str], dict[str, str]]:
+    """The columns of the input that a program computes with, and those that come out unchanged."""
+    origins = {name: name for name in program.input.names}
+    reads: set[str] = set()
     for step in program.steps:
-        found = [step.predicate] if isinstance(step, Filter) else []
+        values = [step.predicate] if isinstance(step, Filter) else []
         if isinstance(step, Project):
-            found = [value for _, value in step.columns if not isinstance(value, Column)]
-        names = [name for value in found for name in columns_of(value)]
-        yield from (origin for name in names if (origin := origins[name]) is not None)
+            values = [value for _, value in step.columns if not isinstance(value, Column)]
+        reads |= {origins[name] for value in values for name in columns_of(value) if name in origins}
         if isinstance(step, Project):
             passed = {name: value.name for name, value in step.columns if isinstance(value, Column)}
-            origins = {name: origins[passed[name]] if name in passed else None for name, _ in step.columns}
+            origins = {name: origins[source] for name, source in passed.items() if source in origins}
+    return frozenset(reads), origins
 
 
 def columns_of(value: Expression) -> list[str]:

@@ -71,7 +71,7 @@ def segment_stage(
     devices = [backend.name for backend in choice if backend.form is not None]
     if devices:
         edges = Edge(segment.schema, backends), Edge(segment.output, backends)
-        use = column_use(evaluators[devices[0]], segment.schema, program)
+        use = column_use(evaluators[devices[0]], segment.schema)
         placement = DevicePlacement(choice, refused, pin, name, *edges, use)
     else:
         placement = Placement({backend.name: backend.start_cost for backend in choice}, refused, pin)

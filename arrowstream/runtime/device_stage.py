@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from arrowstream.backends.base import Evaluator, SelectiveEvaluator
+from arrowstream.backends.base import DeviceEvaluator, Evaluator
 from arrowstream.core.batch import Batch
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
+from arrowstream.core.rows.forms import FORMS
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Choice
 from arrowstream.plan.placement.device_choice import DevicePlacement
@@ -80,8 +81,7 @@ class RunningDeviceSegment(RunningSegment):
         if held is HOST and batch.num_rows < self._placement.device_from:
             return super()._begin(batch)
         choice = self._placement.choose(batch.num_rows, held)
-        columns = self._placement.reads_on_device(choice, batch.num_rows, held)
-        work = partial(self._evaluated, batch, choice.backend, columns)
+        work = partial(self._evaluated, batch, choice.backend)
         if choice.predicted_us * 1000 >= INLINE_NS:
             return self._away(batch, held, choice, work)
         begin = self._now_ns()
@@ -99,13 +99,14 @@ class RunningDeviceSegment(RunningSegment):
             return await self._raise_named(batch, error)
         return self._learn(batch, held, choice, done, self._now_ns() - begin)
 
-    def _evaluated(self, batch: Batch, backend: str, columns: frozenset[str]) -> Evaluated:
+    def _evaluated(self, batch: Batch, backend: str) -> Evaluated:
         """Bring a batch to where a backend computes, run it, and bring the result back if the stage is the last."""
         placement, evaluate = self._placement, self._stage.evaluators[backend]
-        if (form := placement.link.memories[backend]) is None:
+        form = placement.link.memories[backend]
+        if form is None:
             arrival = self._returned(batch, placement.link.entrance)
         else:
-            batch, arrival = self._brought(batch, evaluate, form, columns)
+            arrival = self._brought(batch, form, evaluate)
         begin = self._now_ns()
         result = evaluate(batch)
         work_ns = self._now_ns() - begin
@@ -115,25 +116,20 @@ class RunningDeviceSegment(RunningSegment):
             result = result.with_rows(result.arrow())
         return Evaluated(result, arrival, work_ns, leaving)
 
-    def _brought(
-        self, batch: Batch, evaluate: Evaluator, form: str, columns: frozenset[str]
-    ) -> tuple[Batch, Transfer]:
-        """Bring columns of a batch to a device; return it with what that took, if its rows were not there."""
-        was_there = batch.has(form)
+    def _brought(self, batch: Batch, form: str, evaluate: Evaluator) -> Transfer:
+        """Bring a batch to a device, for an evaluator there; return what that took, if its rows were not there."""
+        if batch.has(form):
+            return _NONE
         begin = self._now_ns()
-        if isinstance(evaluate, SelectiveEvaluator):
-            evaluate.ahead = columns - evaluate.reads
+        if isinstance(evaluate, DeviceEvaluator):
             brought = evaluate.bring(batch)
-        else:
-            try:
-                batch.form(form)
-            except MemoryError:  # the evaluator is called all the same: it may divide the batch
-                return batch, _NONE
-            brought = batch
+            return Transfer(self._now_ns() - begin, brought) if brought else _NONE
+        try:
+            rows = batch.form(form)
+        except MemoryError:  # the evaluator is called all the same: it may divide the batch
+            return _NONE
         taken_ns = self._now_ns() - begin
-        if was_there or not brought.has(form):
-            return brought, _NONE
-        return brought, Transfer(taken_ns, _nbytes(batch, columns))
+        return Transfer(taken_ns, FORMS[form].nbytes(rows))
 
     def _returned(self, batch: Batch, edge: Edge) -> Transfer:
         """Bring a batch to host memory; return what that took, if it was not there."""
@@ -142,7 +138,7 @@ class RunningDeviceSegment(RunningSegment):
         begin = self._now_ns()
         batch.arrow()
         taken_ns = self._now_ns() - begin
-        return Transfer(taken_ns, _nbytes(batch, edge.returned))
+        return Transfer(taken_ns, int(batch.arrow().select(list(edge.returned)).nbytes))
 
     def _learn(self, batch: Batch, held: Held, choice: Choice, done: Evaluated, latency_ns: int) -> Batch:
         """Count a batch, and learn what its parts took; return the result."""
@@ -157,8 +153,3 @@ class RunningDeviceSegment(RunningSegment):
         busy_ns = arrival_ns + done.work_ns + leaving_ns
         self.counters.record_batch(choice.backend, rows, busy_ns, latency_ns)
         return result
-
-
-def _nbytes(batch: Batch, columns: Iterable[str]) -> int:
-    """Return the bytes of some columns in host memory."""
-    return int(batch.arrow().select(list(columns)).nbytes)

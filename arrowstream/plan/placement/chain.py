@@ -163,7 +163,7 @@ class Chain:
         The stages, in order; each becomes one of this chain.
     """
 
-    __slots__ = ("_reads", "_used", "edges", "legs", "links", "moves")
+    __slots__ = ("_used", "edges", "legs", "links", "moves")
 
     def __init__(self, links: Sequence[Link]) -> None:
         self.links = tuple(links)
@@ -182,7 +182,6 @@ class Chain:
         self.moves = 0
         """Changes by the number of times that costs have moved; paths found at another number are out of date."""
         self._used: dict[LineCost, tuple[float, float]] = {}
-        self._reads: dict[tuple[int, int], frozenset[str]] = {}
         self.legs: tuple[Leg, ...] = ()
         self.update()
 
@@ -208,13 +207,6 @@ class Chain:
         then = fixed + slope * size
         if abs(cost.predict(size) - then) > MOVED * then:
             self.update()
-
-    def reads(self, number: int, stays: int) -> frozenset[str]:
-        """Return the columns before a stage that it and the next `stays` stages read on a device."""
-        key = (number, stays)
-        if key not in self._reads:
-            self._reads[key] = needed([link.use for link in self.links[number : number + stays + 1]])
-        return self._reads[key]
 
     def beginning_at(self, number: int) -> tuple[tuple[Leg, ...], Mapping[str, Cost]]:
         """Return the legs of a path that begins at a stage, and the downloads at its end."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from arrowstream.backends.base import Evaluator, SelectiveEvaluator
-from arrowstream.expressions.program import Column, Filter, Program, Project, Refusal
+from arrowstream.backends.base import DeviceEvaluator, Evaluator
 
 
 class ColumnUse(NamedTuple):
@@ -24,28 +23,11 @@ class ColumnUse(NamedTuple):
     passes: Mapping[str, str]
 
 
-def column_use(evaluate: Evaluator, columns: Collection[str], program: Program | Refusal) -> ColumnUse:
+def column_use(evaluate: Evaluator, columns: Collection[str]) -> ColumnUse:
     """Return the use of columns by a device's evaluator; all cross over if it does not say which it reads."""
-    if isinstance(evaluate, SelectiveEvaluator):
-        return ColumnUse(evaluate.reads, _passed_on(program))
+    if isinstance(evaluate, DeviceEvaluator):
+        return ColumnUse(evaluate.reads, evaluate.passed)
     return ColumnUse(frozenset(columns), {})
-
-
-def _passed_on(program: Program | Refusal) -> dict[str, str]:
-    """Return the columns of a program's result that are unchanged, with the names that they had."""
-    if isinstance(program, Refusal):
-        return {}
-    origins = {name: name for name in program.input.names}
-    for step in program.steps:
-        if isinstance(step, Project):
-            origins = {
-                name: origins[value.name]
-                for name, value in step.columns
-                if isinstance(value, Column) and value.name in origins
-            }
-        elif not isinstance(step, Filter):
-            return {}
-    return origins
 
 
 def needed(uses: Sequence[ColumnUse]) -> frozenset[str]:

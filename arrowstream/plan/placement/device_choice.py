@@ -87,13 +87,6 @@ class DevicePlacement(Placement):
         micros = choice.predicted_us + link.arrival_us(None, rows, held)
         return choice._replace(predicted_us=micros, counts=choice.counts and side.counts)
 
-    def reads_on_device(self, choice: Choice, rows: int, held: Held) -> frozenset[str]:
-        """Return the columns that a device reads in this stage, and in those after it where the rows then stay."""
-        if self.link.memories[choice.backend] is None:
-            return frozenset()
-        stays = self._ways.of(rows, held)[choice.backend].stays
-        return self.link.chain.reads(self.link.number, stays)
-
     def joins_up_to(self) -> int:
         """Return the number of rows up to which small batches that wait together are joined.
 

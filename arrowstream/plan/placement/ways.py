@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from arrowstream.plan.placement.chain import Link
 from arrowstream.plan.placement.choice import TUNING, Choice, Standing, choose
 from arrowstream.plan.placement.costs import WARM_UP
-from arrowstream.plan.placement.path import HOST, Held, Leg, Path, paths
+from arrowstream.plan.placement.path import HOST, Held, paths
 
 HOST_SIDE = ""
 """The name, among those of device backends, of all backends of the host together."""
@@ -24,14 +23,11 @@ class Way(NamedTuple):
         Its cost: microseconds a batch, and microseconds a row.
     samples
         The number of samples of the backend in this stage.
-    stays
-        Number of stages directly after this one in which the rows stay where they are.
     """
 
     fixed: float
     slope: float
     samples: int
-    stays: int
 
     def predict(self, rows: int) -> float:
         """Return the expected time of a batch of `rows` rows on the whole path, in microseconds."""
@@ -58,14 +54,10 @@ class Ways:
         self._found: dict[_Key, tuple[int, dict[str, Way]]] = {}
         self._standings: dict[_Key, Standing] = {}
 
-    def of(self, rows: int, held: Held) -> dict[str, Way]:
-        """Return the way on each side for batches like one of `rows` rows, found again if a cost has moved."""
-        return self._of(self._key(rows, held), rows)
-
     def choose(self, rows: int, held: Held) -> Choice:
         """Choose a side for a batch: a device's backend, or `HOST_SIDE`."""
         key = self._key(rows, held)
-        ways = self._of(key, rows)
+        ways = self._known(key, rows)
         if None not in held and (name := self._unmeasured(ways, rows, held)) is not None:
             return Choice(name, 0.0, "probe")
         if len(ways) == 1:
@@ -80,7 +72,8 @@ class Ways:
     def _key(self, rows: int, held: Held) -> _Key:
         return held, rows.bit_length(), sum(rows >= least for least in self._link.least_rows.values())
 
-    def _of(self, key: _Key, rows: int) -> dict[str, Way]:
+    def _known(self, key: _Key, rows: int) -> dict[str, Way]:
+        """Return the way on each side for batches like one of `rows` rows, found again if a cost has moved."""
         found, moves = self._found.get(key), self._link.chain.moves
         if found is not None and found[0] == moves:
             return found[1]
@@ -97,7 +90,7 @@ class Ways:
         legs, end = link.chain.beginning_at(link.number)
         ways: dict[str, Way] = {}
         for name, path in paths(legs, end, rows, held).items():
-            way = Way(path.fixed, path.slope, link.cost(name).samples, _stays(legs, path))
+            way = Way(path.fixed, path.slope, link.cost(name).samples)
             side = HOST_SIDE if link.memories[name] is None else name
             if side not in ways or way.predict(rows) < ways[side].predict(rows):
                 ways[side] = way
@@ -114,12 +107,6 @@ class Ways:
                 if way.predict(rows) <= TUNING.first_probe_within * least:
                     return name
         return None
-
-
-def _stays(legs: Sequence[Leg], path: Path) -> int:
-    """Return the number of stages after the first one in which a path stays in its memory."""
-    memories = [leg.memories[name] for leg, name in zip(legs, path.backends, strict=True)]
-    return len(list(takewhile(lambda memory: memory == memories[0], memories))) - 1
 
 
 def _cheapest(ways: Mapping[str, Way], rows: int) -> str:
