@@ -38,12 +38,12 @@ def _leave_there(stage: SegmentStage, placement: DevicePlacement, following: Ope
     """Let rows stay on a device after a stage if the following step takes them, or groups of them, from there."""
     grouping = following.operator.grouping(following.schema)
     if grouping is not None:
-        placement.stay_after("groups")
+        placement.link.stays_for = "groups"
         for evaluate in stage.evaluators.values():
             if isinstance(evaluate, DeviceEvaluator):
                 _look_ahead(evaluate, frozenset(grouping.reads))
     elif following.operator.takes_any_form:
-        placement.stay_after("rows")
+        placement.link.stays_for = "rows"
 
 
 def _look_ahead(evaluate: DeviceEvaluator, wanted: frozenset[str]) -> None:
