@@ -4,6 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pylibcudf import traits
 from pylibcudf.binaryop import BinaryOperator, is_supported_operation
 from pylibcudf.types import DataType, TypeId
 
@@ -25,6 +26,11 @@ _STRING_COMPARISONS = {
     BinaryOperator.GREATER_EQUAL: pc.greater_equal,
 }
 
+_EXTREMES = {
+    BinaryOperator.NULL_MAX: pc.max_element_wise,
+    BinaryOperator.NULL_MIN: pc.min_element_wise,
+}
+
 _MAKES_BOOLEANS = {*_STRING_COMPARISONS, BinaryOperator.NULL_EQUALS, BinaryOperator.NULL_NOT_EQUALS}
 
 
@@ -43,11 +49,13 @@ def binary_operation(
     if isinstance(lhs, Column) and isinstance(rhs, Column) and lhs.size() != rhs.size():
         raise ValueError("CUDF failure: Column sizes don't match")
     strings = lhs.type().id() == rhs.type().id() == output_type.id() == TypeId.STRING
-    if strings and op in (BinaryOperator.NULL_MAX, BinaryOperator.NULL_MIN):
-        raise NotImplementedError("the fake has no NULL_MAX and NULL_MIN of strings")
+    rows = lhs.size() if isinstance(lhs, Column) else rhs.size()  # type: ignore[union-attr]
+    if strings and op in _EXTREMES:
+        return made(_extreme(op, lhs, rhs, rows), output_type, stream)
     if not is_supported_operation(output_type, lhs.type(), rhs.type(), op):
         raise TypeError("CUDF failure: Unsupported operator for these types")
-    rows = lhs.size() if isinstance(lhs, Column) else rhs.size()  # type: ignore[union-attr]
+    if op in _EXTREMES:
+        return made(_extreme(op, lhs, rhs, rows), output_type, stream)
     if lhs.type().id() == TypeId.STRING:
         return made(_strings(op, lhs, rhs, rows), output_type, stream)
     left, left_valid = _operand(lhs, rows)
@@ -61,8 +69,19 @@ def binary_operation(
     return made(array_of(to_type(values, result, output_type.id()), valid, output_type), output_type, stream)
 
 
+def _extreme(op: BinaryOperator, lhs: Column | Scalar, rhs: Column | Scalar, rows: int) -> pa.Array:
+    """Take the larger or smaller value, or the one that is valid (operation.cuh: NullMax); strings by their bytes."""
+    if lhs.type() != rhs.type() or traits.is_floating_point(lhs.type()):
+        raise NotImplementedError(f"the fake has no {op.name} of {lhs.type().id().name}")
+    return _EXTREMES[op](*(_array(operand, rows) for operand in (lhs, rhs)))
+
+
+def _array(operand: Column | Scalar, rows: int) -> pa.Array:
+    return operand.array() if isinstance(operand, Column) else pa.repeat(operand.value, rows)
+
+
 def _operand(operand: Column | Scalar, rows: int) -> tuple[Array, Array | None]:
-    array = operand.array() if isinstance(operand, Column) else pa.repeat(operand.value, rows)
+    array = _array(operand, rows)
     return numbers(array, operand.type()), validity(array)
 
 
@@ -104,9 +123,7 @@ def _times_and_numbers(
 
 def _strings(op: BinaryOperator, lhs: Column | Scalar, rhs: Column | Scalar, rows: int) -> pa.Array:
     """Compare strings by their bytes."""
-    left, right = (
-        each.array() if isinstance(each, Column) else pa.repeat(each.value, rows) for each in (lhs, rhs)
-    )
+    left, right = _array(lhs, rows), _array(rhs, rows)
     if op in _STRING_COMPARISONS:
         return _STRING_COMPARISONS[op](left, right)
     if op in (BinaryOperator.NULL_EQUALS, BinaryOperator.NULL_NOT_EQUALS):

@@ -26,6 +26,8 @@ def swapcase(input: Column, stream: Any = None, mr: Any = None) -> Column:
 
 def _ascii(input: Column, rule: Any, stream: Any) -> Column:
     require_text(input)
-    if not pc.all(pc.string_is_ascii(input.array()), min_count=0).as_py():
-        raise NotImplementedError("the fake changes the case of ASCII only")
-    return made(rule(input.array()), TEXT, stream)
+    array = input.array()
+    changed = rule(array)
+    # A value that is wrong wherever it is used, as no other is known.
+    unknown = pc.binary_join_element_wise(changed, "\ufffd", "")
+    return made(pc.if_else(pc.string_is_ascii(array), changed, unknown), TEXT, stream)
