@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from strategies import corners
 
 from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Source
+from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.core.batch import Batch
 from arrowstream.core.rows import forms
 from arrowstream.errors import PlanError, StageError
@@ -23,6 +24,7 @@ from arrowstream.testing import TestSink
 pytest.importorskip("pylibcudf", exc_type=ImportError)
 pytest.importorskip("cuda.bindings.nvrtc", exc_type=ImportError)
 from arrowstream.gpu import device as device_module
+from arrowstream.gpu.backend import GpuBackend
 from arrowstream.gpu.custom.launches import OnOtherDevice, on_device
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.rows import DeviceRows
@@ -277,6 +279,47 @@ def test_without_room_the_cpu_does_it_or_an_error_says_so(machine: Any) -> None:
     assert_frame_equal(
         evaluated(processor(), FRAME).polars(), FRAME.with_columns(z=pl.col("x") / pl.col("y"))
     )
+
+
+def test_no_row_is_lost_whichever_allocation_fails(machine: Any, device: Device) -> None:
+    made = processor().kernel(POSITIVE, "positive", inputs=["x", "y"], outputs={"p": pl.Int64})
+    give(machine, made, FRAME.schema, ratio, positive)
+    z, p = pl.col("x") / pl.col("y"), pl.when((pl.col("x") > 0) & (pl.col("y") > 0)).then("x")
+    twin = made.on_cpu(lambda frame: frame.select(z=z, p=p))
+    failed = 0
+    for number in range(1, 30):
+        machine.fail_next(number)
+        assert_frame_equal(evaluated(twin, FRAME).polars(), FRAME.with_columns(z=z, p=p))
+        failed += machine._allocations_until_failure is None
+        device.breaker.reset()
+    assert 5 < failed < 29  # each of them, and then none
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("batch_rows", range(1, 8))
+def test_results_do_not_depend_on_cuts(machine: Any, batch_rows: int) -> None:
+    made = processor().kernel(OR_ZERO, "or_zero", inputs="z", outputs={"w": pl.Float64})
+    give(machine, made, FRAME.schema, ratio, or_zero)
+    z = pl.col("x") / pl.col("y")
+    expected = FRAME.with_columns(z=z, w=z.fill_null(0.0))
+    assert_frame_equal(begin(FRAME, batch_rows).process_gpu(made).collect_sync(), expected)
+
+
+def test_rows_stay_on_the_gpu_between_kernels_and_expressions(machine: Any, device: Device) -> None:
+    give(machine, processor(), FRAME.schema, ratio)
+    register_backend(GpuBackend(lambda: device))
+    try:
+        steps = begin(FRAME, 6).with_columns(y=pl.col("y") * 2).backend("gpu").process_gpu(processor())
+        found = steps.filter(pl.col("z") > 0).backend("gpu").collect_sync()
+    finally:
+        unregister_backend("gpu")
+    expected = (
+        FRAME.with_columns(pl.col("y") * 2).with_columns(z=pl.col("x") / pl.col("y")).filter(pl.col("z") > 0)
+    )
+    assert_frame_equal(found, expected)
+    print(machine.log.uploads, machine.log.downloads, machine.log.calls)
+    assert sorted(name for names in of_columns(machine.log.uploads) for name in names) == ["x", "y"]
+    assert len(machine.log.downloads) == 1
 
 
 def test_a_device_that_is_given_up(machine: Any, device: Device) -> None:
