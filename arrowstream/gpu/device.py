@@ -14,7 +14,6 @@ from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.breaker import Breaker
 from arrowstream.gpu.staging import in_pinned_memory
 from arrowstream.gpu.text_limit import check_text, text_sizes
-from arrowstream.gpu.text_limit import check_text, text_sizes
 
 if TYPE_CHECKING:
     import pylibcudf as plc

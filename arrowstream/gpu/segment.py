@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from arrowstream.backends.base import Evaluator
+import pyarrow as pa
+
+from arrowstream.backends.base import DeviceEvaluator, Evaluator
 from arrowstream.core.batch import Batch, joined_batch
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.rows import DeviceRows
+from arrowstream.gpu.types import device_type
 
 _LOG = logging.getLogger("arrowstream.gpu")
 
@@ -25,12 +28,22 @@ class DeviceWork(Protocol):
         """The columns of the input that it reads, and does not only pass on."""
         ...
 
+    @property
+    def passed(self) -> Mapping[str, str]:
+        """The columns that come out unchanged, each with the name that it came in with."""
+        ...
+
+    @property
+    def input(self) -> pa.Schema:
+        """The schema of the rows that come in."""
+        ...
+
     def __call__(self, rows: DeviceRows) -> DeviceRows | None:
         """Return the result, or None if a row is in doubt; called on the device's thread."""
         ...
 
 
-class DeviceSegment:
+class DeviceSegment(DeviceEvaluator):
     """The evaluator of a segment.
 
     Parameters
@@ -61,29 +74,31 @@ class DeviceSegment:
         self._program = program
         self._on_cpu = on_cpu
         self._absent = False
-        self.ahead: frozenset[str] = frozenset()
-        """Columns that the stages after this one read on the device: the same upload brings them there."""
 
     @property
     def reads(self) -> frozenset[str]:
-        """The columns that it reads."""
         return self._program.reads
 
-    def bring(self, batch: Batch) -> Batch:
-        """Return the batch with all columns on the device that are read there, brought in one upload.
+    @property
+    def passed(self) -> Mapping[str, str]:
+        return self._program.passed
 
-        A batch for which the device has no room stays as it is.
-        """
-        device = self._usable()
+    def look_ahead(self, names: Iterable[str]) -> None:
+        types = {field.name: field.type for field in self._program.input}
+        self.ahead = frozenset(name for name in names if device_type(types[name]) is not None)
+
+    def bring(self, batch: Batch) -> int:
+        device = self._usable() if batch.num_rows else None
         if device is None:
-            return batch
+            return 0
         rows: DeviceRows = batch.form(self._form)
-        wanted = self.reads | self.ahead
         try:
-            return batch.with_rows(rows.with_resident(wanted))
+            there = rows.with_resident(self.reads | self.ahead)
         except (MemoryError, OverflowError, RuntimeError):
             # The call with the batch meets the same, and says so.
-            return batch
+            return 0
+        batch.keep(there)
+        return there.device_bytes - rows.device_bytes
 
     def __call__(self, batch: Batch) -> Batch:
         device = self._usable() if batch.num_rows else None

@@ -112,9 +112,11 @@ def zeros(machine: Any) -> Callable[..., ndarray]:
 
 
 class RawKernel:
-    """A CUDA kernel: launches are logged, and computed by the twin `machine.kernels[name]`.
+    """A CUDA kernel: launches are logged, and computed by the twin `machine.kernels[name]`, a function.
 
-    The twin is called with what the kernel is given, arrays as NumPy's, into which it writes.
+    The twin is called with what the kernel is given; into arrays, which are NumPy's, it writes. Pointers are
+    numbers of 64 bits without a sign, for which it gets the bytes that they point to. A part of the name will do as
+    a key.
     """
 
     machine: Any = None
@@ -138,31 +140,50 @@ class RawKernel:
         """Nothing: the twin is Python."""
 
     def __call__(
-        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple, *, shared_mem: int = 0
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: Any, *, shared_mem: int = 0
     ) -> None:
-        machine = self.machine
-        queue = _queue(machine, f"kernel {self.name}")
-        _check_launch(machine, self.name, grid, block)
-        queue.push()
-        values = []
-        for arg in args:
-            if isinstance(arg, Handle):
-                for memory in arg.memories():
-                    if memory.machine is not machine:
-                        raise ValueError(f"kernel {self.name} is given an array of another machine")
-                    memory.use(queue, f"kernel {self.name}")
-                values.append(arg.host)  # type: ignore[attr-defined]
-            elif isinstance(arg, np.generic | int | float):
-                values.append(arg)
-            else:
-                raise TypeError(f"Unsupported type {type(arg)}")
-        machine.log.launches.append((self.name, tuple(grid), tuple(block), tuple(args)))
-        twin = machine.kernels.get(self.name)
-        if twin is None:
-            raise NotImplementedError(
-                f"the test must give a Python twin: machine.kernels[{self.name!r}] = ..."
-            )
-        twin(*values)
+        queue = _queue(self.machine, f"kernel {self.name}")
+        _launch(self.machine, self.name, queue, tuple(grid), tuple(block), tuple(args))
+
+
+class Module:
+    """Compiled code of several kernels."""
+
+    machine: Any = None
+
+    def __init__(self) -> None:
+        self.code = b""
+
+    def load(self, cubin: bytes) -> None:
+        if not cubin:
+            raise RuntimeError("CUDA_ERROR_INVALID_IMAGE: device kernel image is invalid")
+        self.code = cubin
+
+    def get_function(self, name: str) -> "Function":
+        if not self.code:
+            raise RuntimeError("CUDA_ERROR_INVALID_HANDLE: no code is loaded")
+        return Function(self, name)
+
+
+class Function:
+    """A kernel of a module; launched as a `RawKernel` is, or on a stream that is given."""
+
+    def __init__(self, module: Module, funcname: str) -> None:
+        self.module = module
+        self.name = funcname
+
+    def __call__(
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        args: Any,
+        shared_mem: int = 0,
+        stream: Any = None,
+        enable_cooperative_groups: bool = False,
+    ) -> None:
+        machine = self.module.machine
+        queue = stream.queue if stream is not None else _queue(machine, f"kernel {self.name}")
+        _launch(machine, self.name, queue, tuple(grid), tuple(block), tuple(args))
 
 
 class RawModule:
@@ -188,7 +209,39 @@ class RawModule:
         return self.machine.cupy.RawKernel(self.code, name)  # type: ignore[no-any-return]
 
 
-def _check_launch(machine: Any, name: str, grid: tuple[int, ...], block: tuple[int, ...]) -> None:
+def _launch(
+    machine: Any, name: str, queue: Any, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]
+) -> None:
+    """Log a launch, and let the kernel's twin compute it."""
     threads = int(np.prod(block))
     if not 1 <= threads <= 1024 or not all(0 < size < 2**31 for size in grid):
         raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: kernel {name} with grid {grid} of blocks {block}")
+    if queue.machine is not machine:
+        raise ValueError(f"kernel {name} is launched on a stream of another machine")
+    queue.push()
+    values = []
+    for arg in args:
+        if isinstance(arg, ndarray):
+            if arg.memory.machine is not machine:
+                raise ValueError(f"kernel {name} is given an array of another machine")
+            arg.memory.use(queue, f"kernel {name}")
+            values.append(arg.host)
+        elif isinstance(arg, np.uint64):
+            # A pointer: its twin gets the bytes from there on.
+            memory, found = machine.addresses.at(int(arg))
+            if memory is None:
+                machine.violate(f"use after free: kernel {name} is given memory that was let go")
+            memory.use(queue, f"kernel {name}")
+            values.append(found)
+        elif isinstance(arg, np.generic | int | float):
+            values.append(arg)
+        else:
+            raise TypeError(f"Unsupported type {type(arg)}")
+    machine.log.launches.append((name, grid, block, args))
+    # Names of Python kernels are mangled.
+    twin = machine.kernels.get(name) or next(
+        (twin for key, twin in machine.kernels.items() if key in name), None
+    )
+    if twin is None:
+        raise NotImplementedError(f"the test must give a Python twin: machine.kernels[{name!r}] = ...")
+    twin(*values)

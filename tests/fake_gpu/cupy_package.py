@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fake_gpu.cupy_arrays import RawKernel, RawModule, asarray, empty, ndarray, zeros
-from fake_gpu.cupy_modules import Module
+from fake_gpu.cupy_arrays import Module, RawKernel, RawModule, asarray, empty, ndarray, zeros
 from fake_gpu.queues import Clock
 
 _CURRENT = threading.local()
@@ -133,7 +132,7 @@ def package(machine: Any) -> SimpleNamespace:
         Device=Device,
         get_current_stream=current_stream,
         Module=owned(Module),
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1),
+        runtime=SimpleNamespace(getDeviceCount=lambda: 1, deviceSynchronize=lambda: synchronize(machine)),
         set_allocator=lambda allocator=None: None,
     )
     return SimpleNamespace(
@@ -146,6 +145,12 @@ def package(machine: Any) -> SimpleNamespace:
         RawModule=owned(RawModule),
         **{name: getattr(np, name) for name in _TYPES},
     )
+
+
+def synchronize(machine: Any) -> None:
+    """Wait for all streams."""
+    for queue in machine.queues:
+        queue.synchronize()
 
 
 _TYPES = [

@@ -4,7 +4,7 @@ import itertools
 import threading
 
 from fake_gpu import cupy_package, plc, rmm_package
-from fake_gpu.cupy_modules import Addresses
+from fake_gpu.addresses import Addresses
 from fake_gpu.log import Log
 from fake_gpu.memory import Memory, Resource
 from fake_gpu.queues import Clock, Queue, merge
@@ -35,6 +35,7 @@ class Machine:
         self.violations: list[str] = []
         self.host: Clock = {}
         """What the host has waited for."""
+        self.queues: list[Queue] = []
         self.pending: list = []
         """Uploads that nobody has waited for."""
         self.device_memory = self.resource = Resource(limit)
@@ -59,7 +60,10 @@ class Machine:
         return self.device_memory.most
 
     def queue(self) -> Queue:
-        return Queue(self, next(self._numbers))
+        """Make a queue, for a new stream."""
+        queue = Queue(self, next(self._numbers))
+        self.queues.append(queue)
+        return queue
 
     def fail_next(self, n: int = 1) -> None:
         """Let the n-th allocation from now fail, as if memory had run out; those after it succeed."""

@@ -1,6 +1,7 @@
 """A GPU for tests: `machine`, in place of the packages that reach a real one."""
 
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
@@ -9,9 +10,14 @@ import pytest
 def packages() -> None:
     """The CUDA packages: without them there are no names and signatures that a fake could have."""
     for name in ("pylibcudf", "rmm", "cupy"):
-        pytest.importorskip(
-            name, reason=f"the fake GPU has the names and signatures of {name}", exc_type=ImportError
-        )
+        try:
+            import_module(name)
+        # A package may be there without the CUDA libraries that it loads.
+        except (ImportError, OSError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            pytest.skip(
+                f"the fake GPU has the names and signatures of {name}, which cannot be imported: {reason}"
+            )
 
 
 @pytest.fixture
@@ -19,7 +25,8 @@ def machine(packages: None, monkeypatch: pytest.MonkeyPatch) -> Iterator["fake_g
     """A fake GPU that arrowstream.gpu uses; at the test's end, nothing was done that a device minds."""
     from fake_gpu import Machine
 
-    libraries = pytest.importorskip("arrowstream.gpu.libraries", exc_type=ImportError)
+    from arrowstream.gpu import libraries
+
     machine = Machine()
     for name in ("plc", "rmm", "cupy", "cupyx"):
         monkeypatch.setattr(libraries, name, getattr(machine, name))

@@ -21,7 +21,6 @@ from arrowstream.gpu.custom.compiled import Compiled
 from arrowstream.gpu.custom.parameters import Parameter
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.download import in_host_memory
-from arrowstream.gpu.form import register
 from arrowstream.gpu.rows import DeviceRows
 from arrowstream.gpu.segment import DeviceSegment
 
@@ -30,15 +29,12 @@ if TYPE_CHECKING:
 
     from arrowstream.gpu.processor import GpuProcessor
 
-FORM = "gpu"
-"""The form of rows on the device, that of the backend."""
-
 
 def on_device(
     device: Device,
     processor: GpuProcessor,
     compiled: Sequence[Compiled],
-    output: pa.Schema,
+    schemas: tuple[pa.Schema, pa.Schema],
     memory_mb: int,
     on_cpu: Evaluator | None,
 ) -> Evaluator:
@@ -50,19 +46,15 @@ def on_device(
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    output
-        The schema of the result.
+    schemas
+        The schemas of the rows that come in and that come out.
     memory_mb
         Limit of the device's memory, in MiB.
     on_cpu
         What computes a batch that the device cannot compute; None for an error.
     """
-    launches = Launches(device, processor, compiled, output)
-    otherwise = on_cpu or _Failing(device)
-    if device.number:
-        return OnOtherDevice(FORM, lambda: device, memory_mb, launches, otherwise)
-    register(FORM, lambda: device)
-    return DeviceSegment(FORM, lambda: device, memory_mb, launches, otherwise)
+    launches = Launches(device, processor, compiled, *schemas)
+    return KernelSegment("gpu", lambda: device, memory_mb, launches, on_cpu or _Failing(device))
 
 
 class Launches:
@@ -74,14 +66,26 @@ class Launches:
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    output
-        The schema of the result.
+    input, output
+        The schemas of the rows that come in and that come out.
+
+    Attributes
+    ----------
+    reads, passed, input
+        As `arrowstream.gpu.segment.DeviceWork` has them.
     """
 
     def __init__(
-        self, device: Device, processor: GpuProcessor, compiled: Sequence[Compiled], output: pa.Schema
+        self,
+        device: Device,
+        processor: GpuProcessor,
+        compiled: Sequence[Compiled],
+        input: pa.Schema,
+        output: pa.Schema,
     ) -> None:
         self.reads = frozenset(processor.inputs)
+        self.passed = {name: name for name in input.names if name not in processor.outputs}
+        self.input = input
         self._compiled = tuple(compiled)
         self._block = processor.threads
         self._output = output
@@ -94,8 +98,7 @@ class Launches:
         columns = dict(rows.resident)
         for compiled, function in zip(self._compiled, self._functions, strict=True):
             columns |= self._launch(compiled, function, columns, rows)
-        written = {one.column for each in self._compiled for one in each.parameters if one.written}
-        unchanged = {name: source for name, source in rows.unchanged.items() if name not in written}
+        unchanged = {name: source for name, source in rows.unchanged.items() if name in self.passed}
         return replace(rows, schema=self._output, resident=columns, unchanged=unchanged)
 
     def _launch(
@@ -151,15 +154,24 @@ class Launches:
         return {name: _with_nulls_of(unseen, column, rows.device) for name, column in found.items()}
 
 
-class OnOtherDevice(DeviceSegment):
-    """Kernels on another device than the first. Their rows leave it at once: other steps are on the first."""
+class KernelSegment(DeviceSegment):
+    """Kernels as a segment on a device, whose rows come and go with each batch: the next step need not be there.
+
+    So failures of kernels, which a device tells late, are found in the batch that they happened in.
+    """
 
     def _on_device(self, device: Device, batch: Batch) -> Batch:
+        there = DeviceRows.of(batch.arrow(), device).with_resident(self.reads)
+
         def compute() -> pa.RecordBatch:
-            rows = DeviceRows.of(batch.arrow(), device).with_resident(self.reads)
-            found = self._program(rows)
-            assert found is not None
-            return in_host_memory(found)
+            try:
+                found = self._program(there)
+                assert found is not None
+                return in_host_memory(found)
+            except BaseException:
+                # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
+                device.retain(there)
+                raise
 
         return batch.with_rows(device.run(compute))
 
