@@ -238,6 +238,16 @@ def test_an_output_takes_the_place_of_an_input(machine: Any) -> None:
     assert_frame_equal(again.polars(), found.polars())
 
 
+@pytest.mark.usefixtures("device")
+def test_a_later_kernel_writes_a_column_again_in_another_type(machine: Any) -> None:
+    source = OR_ZERO.replace("double* w", "int* w")
+    made = processor().kernel(source, "or_zero", inputs="z", outputs={"z": pl.Date})
+    give(machine, made, FRAME.schema, ratio, or_zero)
+    finite = FRAME.filter(pl.col("y") != 0)
+    expected = finite.with_columns(z=(pl.col("x") / pl.col("y")).fill_null(0).cast(pl.Int32).cast(pl.Date))
+    assert_frame_equal(evaluated(made, finite).polars(), expected)
+
+
 def test_columns_that_begin_inside_of_their_memory(machine: Any, device: Device) -> None:
     """Parts of rows that are there already, such as halves of them."""
     compiled = give(machine, processor(), FRAME.schema, ratio)

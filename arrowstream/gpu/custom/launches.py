@@ -123,8 +123,7 @@ class Launches:
         if one.role == "count":
             return None
         if one.written:
-            dtype = pa.bool_() if one.role == "valid" else self._output.field(one.column).type
-            zero = rows.device.scalar(False if pa.types.is_boolean(dtype) else 0, dtype)
+            zero = rows.device.scalar(False if pa.types.is_boolean(one.dtype) else 0, one.dtype)
             return cuda.plc.Column.from_scalar(zero, rows.num_rows, stream=stream)
         column = columns[one.column]
         return cuda.plc.unary.is_valid(column, stream=stream) if one.role == "valid" else column
