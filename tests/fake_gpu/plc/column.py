@@ -62,7 +62,8 @@ class Column(Handle):
         self._array: pa.Array | None = None
         self._size = size
         self._nulls = nulls
-        self._base: Column = self
+        self._whole: Column | None = None
+        """What this is a view of; not itself, which would be a circle that only the collector frees."""
         self._offset = 0
         self._shown: np.ndarray | None = None
         """Its data, once someone has a pointer to it."""
@@ -75,12 +76,15 @@ class Column(Handle):
         column._set(dtype, held, content, size, nulls)
         return column
 
+    def _base(self) -> "Column":
+        return self if self._whole is None else self._whole
+
     def memories(self) -> Iterator[Memory]:
         yield from self._held
 
     def array(self) -> pa.Array:
         """The values, as an Arrow array (for the fake's own functions; a device has none)."""
-        shown = self._base._shown
+        shown = self._base()._shown
         if shown is not None:
             # A kernel may have written it since.
             values = shown.view(NUMPY[self._dtype.id()])[self._offset : self._offset + self._size]
@@ -109,7 +113,7 @@ class Column(Handle):
         """The memory of its values, those before `offset` as well; booleans are bytes."""
         if self._dtype.id() not in NUMPY:
             raise NotImplementedError(f"the fake shows no data of {self._dtype.id().name}")
-        base = self._base
+        base = self._base()
         if base._shown is None:
             base._shown = numbers(base._values(), self._dtype).copy().view(np.uint8)
         return gpumemoryview._of(self._held[0], base._shown)
@@ -136,7 +140,7 @@ class Column(Handle):
             raise IndexError("CUDF failure: Slice range out of bounds.")
         array = self.array().slice(begin, end - begin)
         view = Column._made(self._dtype, self._held, lambda: array, len(array), array.null_count)
-        view._base, view._offset = self._base, self._offset + begin
+        view._whole, view._offset = self._base(), self._offset + begin
         return view
 
     def _child(self, part: Callable[[Any], pa.Array]) -> "Column":
@@ -162,7 +166,7 @@ class Column(Handle):
         )
 
     def null_mask(self) -> gpumemoryview | None:
-        valid = validity(self._base.array())
+        valid = validity(self._base().array())
         return None if valid is None else gpumemoryview._of(self._held[-1], packed(valid))
 
     @call
