@@ -119,6 +119,18 @@ class Batch:
         """Return whether the batch already has this form, so that `form` costs nothing."""
         return self._get(name) is not None
 
+    def keep(self, rows: Rows) -> None:
+        """Take over the same rows in another form, so that `form` costs nothing."""
+        self._put(form_of(rows).name, rows)
+
+    def forget(self, name: str) -> None:
+        """Let go the rows in a form other than Arrow's and Polars', such as one on a device.
+
+        The batch must have them in another form, too, from which `form` makes it again.
+        """
+        if self._others is not None:
+            self._others = {kept: rows for kept, rows in self._others.items() if kept != name}
+
     @property
     def is_polars(self) -> bool:
         """True if the batch already has the Polars form."""

@@ -64,8 +64,7 @@ class Device:
                 thread.submit(cuda.cupy.cuda.Device(number).use).result()
             self.run(lambda: self._open(memory_mb))
         except BaseException:
-            self._work.shutdown()
-            self._transport.shutdown()
+            self.close()
             raise
 
     def _open(self, memory_mb: int) -> None:
@@ -83,6 +82,11 @@ class Device:
         if threading.get_ident() == self._thread:
             return work()
         return self._work.submit(work).result()
+
+    def close(self) -> None:
+        """End the threads of the device."""
+        self._work.shutdown()
+        self._transport.shutdown()
 
     def limit_memory(self, memory_mb: int) -> None:
         """Set the limit for what is allocated from now on, in MiB."""
@@ -112,8 +116,12 @@ class Device:
 
     def _upload(self, record: pa.RecordBatch) -> plc.Table:
         staged = in_pinned_memory(record)
-        table = cuda.plc.Table.from_arrow(staged, stream=self._copies)
-        self.retain((staged, table))
+        try:
+            table = cuda.plc.Table.from_arrow(staged, stream=self._copies)
+        finally:
+            # Also if it fails, which it may after it has begun to copy.
+            self.retain(staged)
+        self.retain(table)
         ready = cuda.cupy.cuda.Event(disable_timing=True)
         ready.record(self._uploads)
         self._compute.wait_event(ready)
@@ -153,10 +161,12 @@ class Device:
         key = (dtype, repr(value))
         if key not in self._scalars:
             array = pa.array([value], dtype)
-            # Not `Scalar.from_arrow`, which reads the column that it makes on another stream than it was made on.
-            column = cuda.plc.Column.from_arrow(array, stream=self.compute)
-            self._scalars[key] = column.to_scalar(stream=self.compute)
-            self.retain((array, column))
+            try:
+                # Not `Scalar.from_arrow`, which reads the column that it makes on another stream than it was made on.
+                column = cuda.plc.Column.from_arrow(array, stream=self.compute)
+                self._scalars[key] = column.to_scalar(stream=self.compute)
+            finally:
+                self.retain(array)
         return self._scalars[key]
 
 

@@ -28,11 +28,22 @@ def in_host_memory(rows: DeviceRows) -> pa.RecordBatch:
         return pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
 
 
-def _downloaded(rows: DeviceRows) -> pa.RecordBatch:
+def downloaded_bytes(rows: DeviceRows) -> int:
+    """Return the bytes that come from the device for the rows to be in host memory."""
+    columns = _from_device(rows)
+    numbers = 0 if rows.kept is None or len(columns) == len(rows.schema) else 4 * rows.num_rows
+    return numbers + sum(rows.resident[field.name].device_buffer_size() for field in columns)
+
+
+def _from_device(rows: DeviceRows) -> list[pa.Field]:
     # Without a filter, the column that came in is still there as it was.
-    from_device = [
+    return [
         field for field in rows.schema if not (field.name in rows.unchanged and _as_it_came(rows, field.name))
     ]
+
+
+def _downloaded(rows: DeviceRows) -> pa.RecordBatch:
+    from_device = _from_device(rows)
     around = [name for name in rows.schema.names if name not in {field.name for field in from_device}]
     columns = [rows.resident[field.name] for field in from_device]
     host = rows.host

@@ -63,7 +63,7 @@ class DeviceRows:
 
     def with_resident(self, names: Collection[str]) -> DeviceRows:
         """Return the same rows with these columns on the device, brought there in one upload."""
-        absent = [name for name in names if name not in self.resident]
+        absent = sorted(name for name in names if name not in self.resident)
         if not absent:
             return self
         record = self.host.select([self.unchanged[name] for name in absent])
@@ -119,9 +119,12 @@ class DeviceRows:
         )
 
     @property
+    def device_bytes(self) -> int:
+        """Bytes of memory that the rows take on the device."""
+        return sum(column.device_buffer_size() for column in self.resident.values())
+
+    @property
     def nbytes(self) -> int:
         """Bytes that the rows take, on the device and in host memory."""
         around = [self.unchanged[name] for name in self.unchanged if name not in self.resident]
-        return sum(column.device_buffer_size() for column in self.resident.values()) + int(
-            self.host.select(around).nbytes
-        )
+        return self.device_bytes + int(self.host.select(around).nbytes)

@@ -32,12 +32,11 @@ from arrowstream.plan.physical import (
     Line,
     OperatorStage,
     Plan,
-    SegmentStage,
     SinkBinding,
     SplitStage,
     Stage,
 )
-from arrowstream.plan.placement.device_choice import connect
+from arrowstream.plan.placement.residence import lay_out
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
@@ -191,7 +190,7 @@ class _Compiler:
         # A conversion to the form that the sink takes is part of the last stage's cost.
         into_arrow = isinstance(graph.sink, BoundSink) and graph.sink.sink.takes_arrow
         stages = tuple(self._stage(draft, into_arrow and draft is drafts[-1]) for draft in drafts)
-        connect(stage.placement if isinstance(stage, SegmentStage) else None for stage in stages)
+        lay_out(stages)
         output = stages[-1].output if stages else schema
         if graph.sink is None:
             return Line(name, start, stages, output)

@@ -43,3 +43,12 @@ def machine(packages: None, monkeypatch: pytest.MonkeyPatch) -> Iterator["fake_g
         monkeypatch.setattr(libraries, name, getattr(machine, name))
     yield machine
     assert machine.violations == []
+
+
+@pytest.fixture
+def backend(machine: "fake_gpu.Machine") -> Iterator["GpuBackend"]:  # noqa: F821
+    """The GPU backend on a fake device."""
+    from gpu.device_backend import fake_backend
+
+    with fake_backend() as backend:
+        yield backend

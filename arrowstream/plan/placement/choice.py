@@ -7,7 +7,7 @@ the same batches with the same timings are placed the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, Protocol
@@ -243,9 +243,8 @@ class Placement:
     def explain(self) -> str:
         """Return the backend and the reason; after the first measurement also the fitted costs."""
         lines = [f"backend: {self.reason}"]
-        measured = [f"{name} {cost} ({cost.samples:,} batches)" for name, cost in self.measured.items()]
-        if measured:
-            lines.append(f"costs: {', '.join(measured)}")
+        if costs := fitted(self.measured.items()):
+            lines.append(f"costs: {costs}")
         return "\n".join(lines)
 
     @property
@@ -272,6 +271,11 @@ class Placement:
             ranges.append(f"{name} below ~{min(meetings):,.0f} rows")
             name = meetings[min(meetings)]
         return f"auto: {', '.join(ranges)}, {name} above" if ranges else f"auto: {name} at every size"
+
+
+def fitted(costs: Iterable[tuple[str, LineCost]]) -> str:
+    """Return the costs that have samples, in words."""
+    return ", ".join(f"{name} {cost} ({cost.samples:,} batches)" for name, cost in costs if cost.samples)
 
 
 def _meeting(first: LineCost, flatter: LineCost) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from arrowstream.plan.placement.choice import TUNING
 from arrowstream.plan.placement.path import Cost, Leg, Path, cheapest
@@ -32,22 +32,26 @@ def about_devices(
     for backend, memory in leg.memories.items():
         if memory is None:
             continue
-        rows = pays_from(legs, end, number, backend)
-        if rows is None:
+        found = pays_between(legs, end, number, backend)
+        if found is None:
             yield f"{backend}: never pays: {_comparison(legs, end, number, backend)}"
             continue
-        path = cheapest(legs, end, rows)
-        first, last = _stay(legs, path, number)
+        least, most = found
+        first, last = _stay(legs, cheapest(legs, end, least), number)
         if len(leg.costs) > 1:
+            to = "" if most is None else f" to ~{_two_digits(most):,}"
+            where = f" before {names[0]}" if number else ""
             how = "upload included" if first == number else "the rows are there already"
-            yield f"{backend}: pays from ~{_two_digits(rows):,} rows a batch ({how})"
+            yield f"{backend}: pays from ~{_two_digits(least):,}{to} rows a batch{where} ({how})"
         if first < last:
             between = "and" if first + 1 == last else "to"
             yield f"{names[first]} {between} {names[last]} stay on {memory}: one upload, one download"
 
 
-def pays_from(legs: Sequence[Leg], end: Mapping[str, Cost], number: int, backend: str) -> float | None:
-    """Return the rows from which the cheapest path of a batch in host memory has a backend for a stage.
+def pays_between(
+    legs: Sequence[Leg], end: Mapping[str, Cost], number: int, backend: str
+) -> tuple[float, float | None] | None:
+    """Return the rows between which the cheapest path of a batch in host memory has a backend for a stage.
 
     Parameters
     ----------
@@ -58,21 +62,28 @@ def pays_from(legs: Sequence[Leg], end: Mapping[str, Cost], number: int, backend
 
     Returns
     -------
-    float or None
-        The rows; None if the backend is on no cheapest path of a batch of up to `PlacementTuning.most_rows` rows.
+    tuple of (float, float or None), or None
+        The fewest and the most rows, where the most is None if there is no end; None if the backend is on no cheapest
+        path of a batch of up to `PlacementTuning.most_rows` rows.
     """
 
     def pays(rows: float) -> bool:
         return cheapest(legs, end, rows).backends[number] == backend
 
-    below, rows = 0.0, 1.0
-    while not pays(rows):
+    least = _first(pays, 0.0)
+    return None if least is None else (least, _first(lambda rows: not pays(rows), least))
+
+
+def _first(holds: Callable[[float], bool], above: float) -> float | None:
+    """Return the first number of rows for which something holds, of those above another; None if there is none."""
+    below, rows = above, max(2 * above, 1.0)
+    while not holds(rows):
         below, rows = rows, 2 * rows
         if below >= TUNING.most_rows:
             return None
     while below and rows > _CLOSE * below:
         middle = (below + rows) / 2
-        below, rows = (below, middle) if pays(middle) else (middle, rows)
+        below, rows = (below, middle) if holds(middle) else (middle, rows)
     return rows
 
 

@@ -8,7 +8,8 @@ memory. These are pure functions, and every cost is a line over rows, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
 Memory = str | None
@@ -55,30 +56,42 @@ class Leg(NamedTuple):
     download: Mapping[str, Cost]
     kept: float = 1.0
 
-    def backends(self, rows: float) -> Iterator[str]:
-        """Yield the backends that may get a batch of `rows` rows."""
-        allowed = [name for name in self.costs if rows >= self.least_rows.get(name, 0)]
-        yield from allowed or self.costs
+    def eligible(self, rows: float) -> Sequence[str]:
+        """Return the backends that may get a batch of `rows` rows."""
+        least = self.least_rows
+        return [name for name in self.costs if rows >= least.get(name, 0)] or list(self.costs)
 
 
 class Path(NamedTuple):
-    """The backends of stages in order, and what they and the transfers cost for a batch that enters the first one.
+    """A backend for each of several stages, and what they and the transfers cost for a batch that enters the first.
 
     Parameters
     ----------
     fixed, slope
         Microseconds a batch, and microseconds a row of those that enter.
-    backends
-        A backend for each stage.
+    backend
+        The first stage's backend; empty at the end of a path.
+    rest
+        The path of the stages after it.
     """
 
     fixed: float
     slope: float
-    backends: tuple[str, ...]
+    backend: str = ""
+    rest: Path | None = None
 
     def predict(self, rows: float) -> float:
         """Return the expected time of a batch of `rows` rows, in microseconds."""
         return self.fixed + self.slope * rows
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backend of each stage."""
+        found, path = [], self
+        while path.rest is not None:
+            found.append(path.backend)
+            path = path.rest
+        return tuple(found)
 
 
 def paths(legs: Sequence[Leg], end: Mapping[str, Cost], rows: float, held: Held = HOST) -> dict[str, Path]:
@@ -103,43 +116,69 @@ def paths(legs: Sequence[Leg], end: Mapping[str, Cost], rows: float, held: Held 
     entering = [rows]
     for leg in legs[:-1]:
         entering.append(entering[-1] * leg.kept)
-    rest: dict[Memory, Path] = {None: Path(0.0, 0.0, ())}
+    rest: dict[Memory, Path] = {None: Path(0.0, 0.0)}
     for form, cost in end.items():
-        rest[form] = Path(cost.fixed, cost.slope, ())
+        rest[form] = Path(cost.fixed, cost.slope)
     for number in range(len(legs) - 1, 0, -1):
-        leg, size = legs[number], entering[number]
-        froms = set(legs[number - 1].memories.values())
-        rest = {memory: _cheapest(_through(leg, size, frozenset([memory]), rest), size) for memory in froms}
-    return _through(legs[0], rows, held, rest)
+        rest = _continuations(legs[number], entering[number], set(legs[number - 1].memories.values()), rest)
+    found = _staying(legs[0], rows, rest)
+    for name, path in found.items():
+        fixed, slope = _transfer(legs[0], rows, held, legs[0].memories[name])
+        found[name] = Path(path.fixed + fixed, path.slope + slope, name, path.rest)
+    return found
 
 
 def cheapest(legs: Sequence[Leg], end: Mapping[str, Cost], rows: float, held: Held = HOST) -> Path:
     """Return the cheapest of all `paths`; of equal ones, the first."""
-    return _cheapest(paths(legs, end, rows, held), rows)
+    return min(paths(legs, end, rows, held).values(), key=lambda path: path.fixed + path.slope * rows)
 
 
-def _cheapest(found: Mapping[str, Path], rows: float) -> Path:
-    return min(found.values(), key=lambda path: path.fixed + path.slope * rows)
-
-
-def _through(leg: Leg, rows: float, held: Held, rest: Mapping[Memory, Path]) -> dict[str, Path]:
-    """Return the cheapest path of each backend of a stage, given the best continuations."""
-    found: dict[str, Path] = {}
-    for name in leg.backends(rows):
-        memory, cost = leg.memories[name], leg.costs[name]
-        after = rest[memory]
-        fixed, slope = cost.fixed + after.fixed, cost.slope + leg.kept * after.slope
-        if memory not in held:
-            for transfer in _transfers(leg, rows, held, memory):
-                fixed, slope = fixed + transfer.fixed, slope + transfer.slope
-        found[name] = Path(fixed, slope, (name, *after.backends))
+def _staying(leg: Leg, rows: float, rest: Mapping[Memory, Path]) -> dict[str, Path]:
+    """Return the path of each backend of a stage, for rows that are where it computes."""
+    found, kept, costs, memories = {}, leg.kept, leg.costs, leg.memories
+    for name in leg.eligible(rows):
+        cost, after = costs[name], rest[memories[name]]
+        found[name] = Path(cost.fixed + after.fixed, cost.slope + kept * after.slope, name, after)
     return found
 
 
-def _transfers(leg: Leg, rows: float, held: Held, memory: Memory) -> Iterator[Cost]:
-    """Yield the transfers that bring rows into a memory that lacks them; between devices, by way of the host."""
+def _continuations(
+    leg: Leg, rows: float, froms: Collection[Memory], rest: Mapping[Memory, Path]
+) -> dict[Memory, Path]:
+    """Return the cheapest path through a stage from each of several memories."""
+    # A transfer depends on the memory alone, so that only the cheapest backend of each one can be on a best path.
+    inside: dict[Memory, tuple[float, Path]] = {}
+    for name, path in _staying(leg, rows, rest).items():
+        memory, micros = leg.memories[name], path.fixed + path.slope * rows
+        if memory not in inside or micros < inside[memory][0]:
+            inside[memory] = (micros, path)
+    best: dict[Memory, Path] = {}
+    for begin in froms:
+        least = inf
+        for memory, (micros, path) in inside.items():
+            if memory != begin:
+                fixed, slope = _transfer(leg, rows, frozenset([begin]), memory)
+                micros += fixed + slope * rows
+            if micros < least:
+                least = micros
+                best[begin] = (
+                    path
+                    if memory == begin
+                    else Path(path.fixed + fixed, path.slope + slope, path.backend, path.rest)
+                )
+    return best
+
+
+def _transfer(leg: Leg, rows: float, held: Held, memory: Memory) -> tuple[float, float]:
+    """Return the cost of bringing rows into a memory: nothing if it holds them; between devices, through the host."""
+    if memory in held:
+        return 0.0, 0.0
+    fixed = slope = 0.0
     if None not in held:
         downloads = (leg.download[form] for form in held if form is not None)
-        yield min(downloads, key=lambda cost: cost.fixed + cost.slope * rows)
+        cost = min(downloads, key=lambda cost: cost.fixed + cost.slope * rows)
+        fixed, slope = cost.fixed, cost.slope
     if memory is not None:
-        yield leg.upload[memory]
+        cost = leg.upload[memory]
+        fixed, slope = fixed + cost.fixed, slope + cost.slope
+    return fixed, slope
