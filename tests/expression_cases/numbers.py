@@ -169,6 +169,14 @@ def comparison_cases() -> Iterator[Case]:
     for closed in ("both", "left", "right", "none"):
         yield Case("is_between", A.is_between(1, 50, closed=closed), (I64,))
         yield Case("is_between", A.is_between(-0.5, 2.5, closed=closed), (F64,))
+    many = [*range(-2, 8), 50, 100]
+    for dtype in (I64, pl.UInt8(), *FLOATS):
+        known = [number for number in many if number >= 0 or dtype != pl.UInt8()]
+        yield Case("is_in", A.is_in(pl.lit([*known, None], pl.List(dtype))), (dtype,))
+        yield Case("is_in", A.is_in(pl.lit([*known, None], pl.List(dtype)), nulls_equal=True), (dtype,))
+    yield Case("is_in", A.is_in([*map(float, many), float("nan"), float("inf")]), (F64,))
+    yield Case("is_in", A.is_in([*"abcdefghi", "", "é"]), (TEXT,))
+    yield Case("is_in", A.is_in([dt.date(1970, 1, day) for day in range(1, 15)], nulls_equal=True), (DATE,))
     yield Case("eq", A == "a", (TEXT,))
     yield Case("lt", A < "a", (TEXT,))
     yield Case("is_in", A.is_in(["a", "é", None]), (TEXT,))

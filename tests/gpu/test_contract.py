@@ -14,7 +14,7 @@ from expression_cases import numbers, strings, temporal
 from expression_cases.compared import assert_same, on_polars, segment_of
 from expression_cases.numbers import Case
 from gpu.random_expressions import SCHEMA, chains
-from gpu.tried_backends import BACKENDS, Compute, OnGpu, TriedBackend
+from gpu.tried_backends import BACKENDS, Compute, OnGpu, TriedBackend, fake_gpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import corners, cuts, frames, make_series
@@ -81,6 +81,8 @@ for known in (
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[TriedBackend]:
+    if request.param is fake_gpu:
+        request.getfixturevalue("packages")
     with request.param() as tried:
         yield tried
 
