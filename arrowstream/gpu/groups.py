@@ -115,7 +115,7 @@ def _aggregation(aggregate: Aggregate) -> plc.aggregation.Aggregation:
             return cuda.plc.aggregation.max()
         case "count":
             return cuda.plc.aggregation.count(policies.EXCLUDE)
-        case "len":
+        case _:  # "len"
             return cuda.plc.aggregation.count(policies.INCLUDE)
 
 
