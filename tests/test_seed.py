@@ -31,6 +31,7 @@ from arrowstream import (
     channel,
 )
 from arrowstream.errors import PlanError, SchemaError, StageError, StageTimeout
+from arrowstream.gpu import GpuProcessor
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 T = TypeVar("T")
@@ -206,6 +207,38 @@ def test_custom_processor() -> None:
 
     labels = begin().process(lambda: Labelled(50.0)).collect_sync()["label"].to_list()
     assert labels == ["Low: 1", "High: 60", "Low: 3", "High: 70"]
+
+
+SCALE = """
+extern "C" __global__ void process_kernel(const long long* x, double* half, long long n) {
+    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (i < n) half[i] = x[i] / 2.0;
+}
+"""
+
+
+def gpu_processor() -> GpuProcessor:
+    """A kernel, and the same for the CPU, which computes where no GPU is."""
+    kernel = GpuProcessor(device=0).kernel(
+        SCALE, "process_kernel", inputs=["x"], outputs={"half": pl.Float64}
+    )
+    return kernel.block_size(256).on_cpu(lambda frame: frame.select(half=pl.col("x") / 2))
+
+
+def test_gpu_processor() -> None:
+    found = begin().process_gpu(gpu_processor()).collect_sync()
+    assert found.rows() == [(1, 0.5), (60, 30.0), (3, 1.5), (70, 35.0)]
+    wrong = GpuProcessor().kernel(SCALE, "process_kernel", inputs=["x"], outputs={"half": pl.Float32})
+    with pytest.raises(PlanError, match="another type"):
+        begin().process_gpu(wrong.on_cpu(lambda frame: frame)).sink(TestSink()).build()
+
+
+def test_batching_for_the_gpu() -> None:
+    rows = pl.DataFrame({"x": range(5_000)})
+    sink = TestSink()
+    begin(rows, batch_rows=10).batch(rows=2048).process_gpu(gpu_processor()).sink(sink).build().run_sync()
+    assert [batch.num_rows for batch in sink.batches] == [2048, 2048, 904]
+    assert sink.frame().equals(rows.with_columns(half=pl.col("x") / 2))
 
 
 # Sources.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol, Self
 
 import polars as pl
@@ -51,6 +51,46 @@ class TransferCost(NamedTuple):
     per_byte: float = 0.0
 
 
+class DeviceEvaluator(ABC):
+    """An evaluator of a backend with a memory of its own, which knows the columns that it needs there.
+
+    Attributes
+    ----------
+    ahead : frozenset of str
+        Columns that pass the segment and that the stages after it read on the device. `bring` brings them as well.
+    """
+
+    ahead: frozenset[str] = frozenset()
+
+    @property
+    @abstractmethod
+    def reads(self) -> frozenset[str]:
+        """The columns that come in and that it computes with."""
+
+    @property
+    @abstractmethod
+    def passed(self) -> Mapping[str, str]:
+        """The columns that come out unchanged, each with the name that it came in with."""
+
+    @abstractmethod
+    def look_ahead(self, names: Iterable[str]) -> None:
+        """Set `ahead` to those of these columns that the device can hold."""
+
+    @abstractmethod
+    def bring(self, batch: Batch) -> int:
+        """Bring what it reads, and `ahead`, into the device's memory, and let the batch keep it there.
+
+        Returns
+        -------
+        int
+            The bytes that were brought; 0 if the device has no room for them, or needs none.
+        """
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Batch:
+        """Run the segment, as any `Evaluator`."""
+
+
 class Backend(ABC):
     """A library that can run segments. An instance holds no state of a run; one serves all pipelines.
 
@@ -71,10 +111,11 @@ class Backend(ABC):
     """Name of the registered form of rows that the backend computes with, if that is in another memory, such as
     ``"gpu"``; None for host memory, whose forms cost nothing to pass on.
 
-    A stage on such a backend calls ``batch.form(form)`` before the evaluator, and times it as the upload. If that
-    raises MemoryError, the evaluator is called all the same, with the batch as it was. The evaluator returns rows in
-    this form, or in a form of the host if it had to compute there. The next stage, or this one if that one needs host
-    memory, calls ``arrow()`` on the result, and times it as the download.
+    A stage on such a backend calls ``bring(batch)`` of a `DeviceEvaluator`, or for another evaluator
+    ``batch.form(form)``, and times it as the upload. If that raises MemoryError, the evaluator is called all the
+    same, with the batch as it was. The evaluator returns rows in this form, or in a form of the host if it had to
+    compute there. The next stage, or this one if that one needs host memory, calls ``arrow()`` on the result, and
+    times it as the download.
     """
 
     upload_cost: ClassVar[TransferCost] = TransferCost()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -22,15 +22,21 @@ class DeviceProgram:
 
     Parameters
     ----------
+    input
+        The schema of the rows that come in.
     reads
         The columns of the input that it reads, and does not only pass on.
+    passed
+        For each column of the result that it only passes on, its name in the input.
     steps
         The steps.
     output
         The schema of the result.
     """
 
+    input: pa.Schema
     reads: frozenset[str]
+    passed: Mapping[str, str]
     steps: tuple[Step, ...]
     output: pa.Schema
 
@@ -65,7 +71,7 @@ def compile_program(program: Program) -> DeviceProgram | Refusal:
                     for name, expression in step.columns
                     if not isinstance(expression, Column)
                 }
-                passed = {
+                columns = {
                     name: expression.name
                     for name, expression in step.columns
                     if isinstance(expression, Column)
@@ -74,14 +80,15 @@ def compile_program(program: Program) -> DeviceProgram | Refusal:
                     if name in computed:
                         reads |= _read(expression, origins)
                 origins = {
-                    name: origins[passed[name]] if name in passed else None for name, _ in step.columns
+                    name: origins[columns[name]] if name in columns else None for name, _ in step.columns
                 }
-                steps.append(_project(computed, passed))
+                steps.append(_project(computed, columns))
             case _:
                 return Refusal((*reasons, f"a {type(step).__name__} step is not offered by the GPU"))
     if reasons:
         return Refusal(tuple(dict.fromkeys(reasons)))
-    return DeviceProgram(frozenset(reads), tuple(steps), program.output)
+    passed = {name: origin for name, origin in origins.items() if origin is not None}
+    return DeviceProgram(program.input, frozenset(reads), passed, tuple(steps), program.output)
 
 
 def _read(expression: Expression, origins: dict[str, str | None]) -> set[str]:

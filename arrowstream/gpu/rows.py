@@ -119,9 +119,12 @@ class DeviceRows:
         )
 
     @property
+    def device_bytes(self) -> int:
+        """Bytes of memory that the rows take on the device."""
+        return sum(column.device_buffer_size() for column in self.resident.values())
+
+    @property
     def nbytes(self) -> int:
         """Bytes that the rows take, on the device and in host memory."""
         around = [self.unchanged[name] for name in self.unchanged if name not in self.resident]
-        return sum(column.device_buffer_size() for column in self.resident.values()) + int(
-            self.host.select(around).nbytes
-        )
+        return self.device_bytes + int(self.host.select(around).nbytes)

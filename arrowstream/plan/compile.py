@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from itertools import pairwise
 from typing import ParamSpec, TypeVar
 
 import polars as pl
@@ -33,12 +32,11 @@ from arrowstream.plan.physical import (
     Line,
     OperatorStage,
     Plan,
-    SegmentStage,
     SinkBinding,
     SplitStage,
     Stage,
 )
-from arrowstream.plan.placement.device_choice import DevicePlacement, connect
+from arrowstream.plan.placement.residence import lay_out
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
@@ -192,9 +190,7 @@ class _Compiler:
         # A conversion to the form that the sink takes is part of the last stage's cost.
         into_arrow = isinstance(graph.sink, BoundSink) and graph.sink.sink.takes_arrow
         stages = tuple(self._stage(draft, into_arrow and draft is drafts[-1]) for draft in drafts)
-        for stage, following in pairwise(stages):
-            _leave_on_device(stage, following)
-        connect(stage.placement if isinstance(stage, SegmentStage) else None for stage in stages)
+        lay_out(stages)
         output = stages[-1].output if stages else schema
         if graph.sink is None:
             return Line(name, start, stages, output)
@@ -221,20 +217,6 @@ class _Compiler:
             assert draft.output is not None
             return OperatorStage(draft.name, draft.state_id, work, draft.schema, draft.output, draft.policies)
         return replace(work, policies=draft.policies) if isinstance(work, InputsStage) else work
-
-
-def _leave_on_device(stage: Stage, following: Stage) -> None:
-    """Let rows stay on a device after a stage if the following one takes them, or groups of them, from there."""
-    if not (
-        isinstance(stage, SegmentStage)
-        and isinstance(stage.placement, DevicePlacement)
-        and isinstance(following, OperatorStage)
-    ):
-        return
-    if following.operator.grouping(following.schema) is not None:
-        stage.placement.stay_after("groups")
-    elif following.operator.takes_any_form:
-        stage.placement.stay_after("rows")
 
 
 def _binding(id: str, end: BoundSink, schema: pl.Schema, policies: Policies) -> SinkBinding:

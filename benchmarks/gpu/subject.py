@@ -12,11 +12,11 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream import Builder, Pipeline, Settings, Source
+from arrowstream.backends.base import DeviceEvaluator
 from arrowstream.backends.registry import backends
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.device import Device
-from arrowstream.gpu.segment import DeviceSegment
 from arrowstream.plan.compile import compile_plan
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.testing import TestSink
@@ -107,8 +107,9 @@ def segment(chain: Chain) -> SegmentStage:
 def resident(subject: Subject, stage: SegmentStage, record: pa.RecordBatch) -> Batch:
     """Return a batch whose columns that the stage reads are on the device."""
     evaluate = stage.evaluators[subject.backend]
-    assert isinstance(evaluate, DeviceSegment)
-    batch = evaluate.bring(Batch(record))
+    assert isinstance(evaluate, DeviceEvaluator)
+    batch = Batch(record)
+    evaluate.bring(batch)
     subject.device.run(subject.device.synchronize)
     return batch
 

@@ -31,7 +31,9 @@ def assert_same(found: pa.RecordBatch, frame: pl.DataFrame, ulps: int = 0) -> No
     assert found.num_rows == expected.num_rows
     for mine, theirs in zip(found.columns, expected.columns, strict=True):
         mine.validate(full=True)
-        if pa.types.is_floating(mine.type):
+        if pa.types.is_dictionary(mine.type):
+            assert mine.dictionary_decode().equals(theirs.dictionary_decode())
+        elif pa.types.is_floating(mine.type):
             assert mine.is_valid().equals(theirs.is_valid())
             assert_close(mine.drop_null().to_numpy(), theirs.drop_null().to_numpy(), ulps)
         else:

@@ -114,8 +114,9 @@ def zeros(machine: Any) -> Callable[..., ndarray]:
 class RawKernel:
     """A CUDA kernel: launches are logged, and computed by the twin `machine.kernels[name]`, a function.
 
-    The twin is called with what the kernel is given; into arrays, which are NumPy's, it writes. A part of the
-    name will do as a key.
+    The twin is called with what the kernel is given; into arrays, which are NumPy's, it writes. Pointers are
+    numbers of 64 bits without a sign, for which it gets the bytes that they point to. A part of the name will do as
+    a key.
     """
 
     machine: Any = None
@@ -225,6 +226,13 @@ def _launch(
                 raise ValueError(f"kernel {name} is given an array of another machine")
             arg.memory.use(queue, f"kernel {name}")
             values.append(arg.host)
+        elif isinstance(arg, np.uint64):
+            # A pointer: its twin gets the bytes from there on.
+            memory, found = machine.addresses.at(int(arg))
+            if memory is None:
+                machine.violate(f"use after free: kernel {name} is given memory that was let go")
+            memory.use(queue, f"kernel {name}")
+            values.append(found)
         elif isinstance(arg, np.generic | int | float):
             values.append(arg)
         else:

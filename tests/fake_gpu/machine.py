@@ -4,6 +4,7 @@ import itertools
 import threading
 
 from fake_gpu import cupy_package, plc, rmm_package
+from fake_gpu.addresses import Addresses
 from fake_gpu.log import Log
 from fake_gpu.memory import Memory, Resource
 from fake_gpu.queues import Clock, Queue, merge
@@ -42,6 +43,7 @@ class Machine:
         self._numbers = itertools.count(1)
         self.kernels: dict[str, object] = {}
         """Python twins of CUDA kernels, by name: see `fake_gpu.cupy_package.RawKernel`."""
+        self.addresses = Addresses()
         self.plc = plc
         self.rmm = rmm_package.package(self)
         self.cupy = cupy_package.package(self)

@@ -1,23 +1,35 @@
 """A GPU for tests: `machine`, in place of the packages that reach a real one."""
 
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
 
+@pytest.fixture(scope="session")
+def packages() -> None:
+    """The CUDA packages: without them there are no names and signatures that a fake could have."""
+    for name in ("pylibcudf", "rmm", "cupy"):
+        try:
+            import_module(name)
+        # A package may be there without the CUDA libraries that it loads.
+        except (ImportError, OSError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            pytest.skip(
+                f"the fake GPU has the names and signatures of {name}, which cannot be imported: {reason}"
+            )
+
+
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator["fake_gpu.Machine"]:  # noqa: F821
+def machine(packages: None, monkeypatch: pytest.MonkeyPatch) -> Iterator["fake_gpu.Machine"]:  # noqa: F821
     """A fake GPU that arrowstream.gpu uses; at the test's end, nothing was done that a device minds."""
-    pytest.importorskip(
-        "pylibcudf", reason="the fake takes names and signatures from pylibcudf", exc_type=ImportError
-    )
-    pytest.importorskip("rmm", reason="the fake takes names and signatures from rmm", exc_type=ImportError)
-    fake_gpu = pytest.importorskip("fake_gpu")
-    libraries = pytest.importorskip("arrowstream.gpu.libraries", exc_type=ImportError)
-    machine = fake_gpu.Machine()
+    from fake_gpu import Machine
+
+    from arrowstream.gpu import libraries
+
+    machine = Machine()
     for name in ("plc", "rmm", "cupy", "cupyx"):
-        if hasattr(libraries, name):
-            monkeypatch.setattr(libraries, name, getattr(machine, name))
+        monkeypatch.setattr(libraries, name, getattr(machine, name))
     yield machine
     assert machine.violations == []
 

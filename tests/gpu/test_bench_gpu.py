@@ -1,4 +1,4 @@
-"""The measurements of a GPU run and give figures; kept ones belong to the code that is here, or say that they are older."""
+"""The measurements of a GPU run; kept figures belong to the code that is here, or are said to be older."""
 
 import math
 import re

@@ -14,7 +14,8 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.position import Position
 from arrowstream.expressions.program import Program, Refusal
 from arrowstream.gpu import breaker
-from arrowstream.gpu.segment import LEAST_ROWS, DeviceSegment
+from arrowstream.gpu.call import LEAST_ROWS
+from arrowstream.gpu.segment import DeviceSegment
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.select import Select
@@ -49,6 +50,13 @@ def expected(frame: pl.DataFrame, *steps: Expressions) -> pl.DataFrame:
 def brought(machine: Any) -> list[tuple[str, ...]]:
     """The columns of each upload of rows; constants have no names."""
     return [upload.columns for upload in machine.log.uploads if upload.columns != ("",)]
+
+
+def brought_there(segment: DeviceSegment) -> Batch:
+    """The frame as a batch that the segment has been asked to bring to the device."""
+    found = batch(FRAME)
+    segment.bring(found)
+    return found
 
 
 def check(backend: Any, frame: pl.DataFrame, *steps: Expressions) -> Batch:
@@ -92,7 +100,8 @@ def test_two_stages_are_one_residence(backend: Any, machine: Any) -> None:
     first = prepared(backend, FRAME, LARGE, DOUBLED)
     between = expected(FRAME, LARGE, DOUBLED)
     second = prepared(backend, between, more)
-    first.ahead = frozenset({"n"})
+    first.look_ahead(["n", "cat"])
+    assert first.ahead == {"n"}
     result = second(first(batch(FRAME)))
     assert_frame_equal(result.polars(), expected(FRAME, LARGE, DOUBLED, more))
     assert len(brought(machine)) == 1
@@ -108,7 +117,9 @@ def test_a_column_that_comes_late_is_that_of_the_rows_that_are_left(backend: Any
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 2), (1, 1), (1, 9), (9, 2), (0, 0)])
-@pytest.mark.parametrize("steps", [(DOUBLED,), (LARGE, DOUBLED), (Select.of("s"),)], ids=str)
+@pytest.mark.parametrize(
+    "steps", [(DOUBLED,), (LARGE, DOUBLED), (Select.of("s"),)], ids=["computed", "filtered", "passed"]
+)
 def test_slices(backend: Any, steps: tuple[Expressions, ...], offset: int, length: int) -> None:
     part = prepared(backend, FRAME, *steps)(batch(FRAME)).slice(offset, length)
     assert part.has("gpu")
@@ -127,6 +138,16 @@ def test_positions_pass(backend: Any) -> None:
     result = prepared(backend, FRAME, LARGE)(given)
     assert result.position is not None
     assert (result.position.exact, result.ingest_ns) == (False, 17)
+
+
+def test_what_is_brought_is_counted_once(backend: Any, machine: Any) -> None:
+    segment, there = prepared(backend, FRAME, DOUBLED), batch(FRAME)
+    assert segment.bring(there) == machine.log.uploads[0].bytes
+    assert segment.bring(there) == 0
+    assert segment.bring(batch(FRAME.clear())) == 0
+    assert_frame_equal(segment(there).polars(), expected(FRAME, DOUBLED))
+    assert brought(machine) == [("x",)]
+    assert segment.passed == {name: name for name in FRAME.columns}
 
 
 def test_a_batch_without_rows_stays_in_host_memory(backend: Any, machine: Any) -> None:
@@ -225,7 +246,7 @@ def test_an_error_of_cuda_goes_to_the_cpu(
 
     segment = prepared(backend, FRAME, DOUBLED)
     monkeypatch.setattr(machine.plc.Table, "from_arrow", fails)
-    assert_frame_equal(segment(segment.bring(batch(FRAME))).polars(), expected(FRAME, DOUBLED))
+    assert_frame_equal(segment(brought_there(segment)).polars(), expected(FRAME, DOUBLED))
     assert "illegal memory access" in caplog.text
 
 
@@ -237,7 +258,7 @@ def test_a_device_that_cannot_be_opened(backend: Any, caplog: pytest.LogCaptureF
     calls: list[int] = []
     segment = prepared(type(backend)(broken), FRAME, DOUBLED)
     for _ in range(2):
-        assert_frame_equal(segment(segment.bring(batch(FRAME))).polars(), expected(FRAME, DOUBLED))
+        assert_frame_equal(segment(brought_there(segment)).polars(), expected(FRAME, DOUBLED))
     assert len(calls) == 1
     assert "the GPU cannot be opened, the CPU goes on without it: cudaErrorInsufficientDriver" in caplog.text
 
@@ -279,7 +300,7 @@ def test_uploads_are_let_go_while_nothing_comes_back(backend: Any, machine: Any)
 def test_what_was_brought_long_ago_is_kept_until_it_has_been_computed_with(backend: Any) -> None:
     gone = Select.of(y=X * 2.0)
     segment = prepared(backend, FRAME, gone)
-    there = segment.bring(batch(FRAME))
+    there = brought_there(segment)
     assert_frame_equal(segment(there).polars(), expected(FRAME, gone))
     result = segment(there)
     # Nothing else holds it now, and the device may not have computed yet: the fixture asks what the device minds.

@@ -135,8 +135,7 @@ class DevicePlacement(Placement):
     def stay_after(self, takes: Literal["groups", "rows"]) -> None:
         """Let rows stay where they are, as the next step takes them, or groups of them; call it before `connect`."""
         self.next_step = takes
-        if takes == "groups":
-            self.exit.of_groups()
+        self.exit.has_groups = takes == "groups"
 
     def choose(self, rows: int, held: Held = HOST) -> Choice:
         """Choose the backend for a batch of `rows` rows in the memories `held`; the time includes its transfers."""

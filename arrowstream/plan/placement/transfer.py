@@ -93,10 +93,12 @@ class Edge:
         The backends; each that has a form of rows is a device, and those of one form are the same.
     """
 
-    __slots__ = ("downloads", "uploads", "width")
+    __slots__ = ("downloads", "has_groups", "uploads", "width")
 
     def __init__(self, schema: pl.Schema, devices: Iterable[Backend]) -> None:
         self.width = row_bytes(schema)
+        self.has_groups = False
+        """Whether groups of the rows are brought back from a device in place of the rows."""
         self.uploads: dict[str, Direction] = {}
         self.downloads: dict[str, Direction] = {}
         for device in devices:
@@ -116,15 +118,13 @@ class Edge:
     @property
     def download(self) -> dict[str, Crossing]:
         """The cost of a transfer of the edge's rows from each device."""
-        return {form: direction.at(self.width) for form, direction in self.downloads.items()}
+        # Groups that pass in place of rows are too few for their number to matter.
+        width = 0.0 if self.has_groups else self.width
+        return {form: direction.at(width) for form, direction in self.downloads.items()}
 
     def measure(self, rows: int, nbytes: int) -> None:
         """Learn the bytes of rows that have passed."""
         self.width = _FORGETTING * self.width + (1.0 - _FORGETTING) * nbytes / max(rows, 1)
-
-    def of_groups(self) -> None:
-        """Assume that groups of the rows pass in place of them: too few for their number to matter."""
-        self.width = 0.0
 
     def memories(self, batch: Batch) -> Held:
         """Return the memories that hold a batch."""

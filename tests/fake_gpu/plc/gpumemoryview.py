@@ -37,7 +37,7 @@ class gpumemoryview(Handle):
 
     @property
     def ptr(self) -> int:
-        return id(self.memory)
+        return self.memory.machine.addresses.of(self.memory, self.bytes)
 
     @property
     def obj(self) -> Any:

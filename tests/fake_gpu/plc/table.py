@@ -55,7 +55,11 @@ class Table(Handle):
             raise ValueError("CUDF failure: mismatch between metadata and number of columns")
         arrays = [labelled(column.array(), each) for column, each in zip(self._columns, given, strict=True)]
         fields = [
-            pa.field(getattr(each, "name", each) or "", array.type, bool(array.null_count))
+            pa.field(
+                getattr(each, "name", each) or "",
+                array.type,
+                bool(array.null_count) or pa.types.is_null(array.type),
+            )
             for array, each in zip(arrays, given, strict=True)
         ]
         download(stream, given, self._columns)
@@ -82,3 +86,8 @@ class Table(Handle):
         columns = upload(arrow_like, batch, stream)
         stream.queue.synchronize()
         return Table(columns, batch.num_rows)
+
+
+def _field(name: str, array: pa.Array) -> pa.Field:
+    """A field that is nullable if the values are."""
+    return pa.field(name, array.type, bool(array.null_count) or pa.types.is_null(array.type))

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from fake_gpu.calls import call
 from fake_gpu.plc.column import Column, made
-from fake_gpu.plc.strings.texts import TEXT, require_text
+from fake_gpu.texts import TEXT, require_text
 
 
 @call

@@ -8,8 +8,8 @@ from pylibcudf.strings.combine import OutputIfEmptyList, SeparatorOnNulls
 from fake_gpu.calls import call
 from fake_gpu.plc.column import Column, made
 from fake_gpu.plc.scalar import Scalar
-from fake_gpu.plc.strings.texts import TEXT, require_text, text
 from fake_gpu.plc.table import Table
+from fake_gpu.texts import TEXT, require_text, text
 
 __all__ = ["OutputIfEmptyList", "SeparatorOnNulls", "concatenate"]
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from fake_gpu.calls import call
 from fake_gpu.plc.column import Column, made
 from fake_gpu.plc.scalar import Scalar
-from fake_gpu.plc.strings.texts import BOOLEAN, COUNT, mapped, require_text, text
+from fake_gpu.texts import BOOLEAN, COUNT, mapped, require_text, text
 
 
 @call

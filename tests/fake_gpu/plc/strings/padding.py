@@ -7,7 +7,7 @@ from pylibcudf.strings.side_type import SideType
 
 from fake_gpu.calls import call
 from fake_gpu.plc.column import Column
-from fake_gpu.plc.strings.texts import TEXT, mapped, require_text
+from fake_gpu.texts import TEXT, mapped, require_text
 
 
 @call

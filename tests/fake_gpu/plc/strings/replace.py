@@ -7,7 +7,7 @@ import pyarrow as pa
 from fake_gpu.calls import call
 from fake_gpu.plc.column import Column
 from fake_gpu.plc.scalar import Scalar
-from fake_gpu.plc.strings.texts import TEXT, mapped, require_text, text
+from fake_gpu.texts import TEXT, mapped, require_text, text
 
 
 @call

@@ -8,7 +8,7 @@ from pylibcudf.types import TypeId
 from fake_gpu.calls import call
 from fake_gpu.plc.column import Column, made
 from fake_gpu.plc.scalar import Scalar
-from fake_gpu.plc.strings.texts import TEXT, mapped, require_text
+from fake_gpu.texts import TEXT, mapped, require_text
 
 
 @call

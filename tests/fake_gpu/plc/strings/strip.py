@@ -8,7 +8,7 @@ from pylibcudf.strings.side_type import SideType
 from fake_gpu.calls import call
 from fake_gpu.plc.column import Column
 from fake_gpu.plc.scalar import Scalar
-from fake_gpu.plc.strings.texts import TEXT, mapped, require_text, text
+from fake_gpu.texts import TEXT, mapped, require_text, text
 
 _BLANKS = "".join(map(chr, range(ord(" ") + 1)))
 

@@ -7,7 +7,7 @@ from pylibcudf import traits
 
 from fake_gpu.calls import call
 from fake_gpu.plc.column import Column, made
-from fake_gpu.plc.strings.texts import TEXT
+from fake_gpu.texts import TEXT
 
 
 @call
