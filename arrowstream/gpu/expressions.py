@@ -52,8 +52,7 @@ class ExpressionCompiler:
                 return self._literal(expression)
             case Cast(input, dtype, strict):
                 return self._answer(expression, convert(self.tree(input), dtype, strict))
-            case Call():
-                return self._call(expression)
+        return self._call(expression)
 
     def _literal(self, literal: Literal) -> Node:
         value, dtype = literal.value, literal.dtype
