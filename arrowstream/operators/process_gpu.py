@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from arrowstream.backends.base import Evaluator
 from arrowstream.config.settings import Settings
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.arrow_types import no_rows
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import MissingExtra, PlanError, SchemaError
