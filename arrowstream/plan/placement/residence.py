@@ -23,7 +23,7 @@ def lay_out(stages: Sequence[Stage]) -> None:
             if isinstance(following, SegmentStage):
                 _bring_for_segment(stage, following)
             elif isinstance(following, OperatorStage):
-                _leave_there(stage, stage.placement, following)
+                _leave_on_device(stage, stage.placement, following)
     connect(stage.placement if isinstance(stage, SegmentStage) else None for stage in stages)
 
 
@@ -34,16 +34,16 @@ def _bring_for_segment(stage: SegmentStage, following: SegmentStage) -> None:
             _look_ahead(evaluate, after.reads | after.ahead)
 
 
-def _leave_there(stage: SegmentStage, placement: DevicePlacement, following: OperatorStage) -> None:
-    """Let rows stay on a device after a stage if the following step takes them, or groups of them, from there."""
+def _leave_on_device(stage: SegmentStage, placement: DevicePlacement, following: OperatorStage) -> None:
+    """Let rows stay on a device after a stage if the following one takes them, or groups of them, from there."""
     grouping = following.operator.grouping(following.schema)
-    if grouping is not None:
-        placement.link.stays_for = "groups"
-        for evaluate in stage.evaluators.values():
-            if isinstance(evaluate, DeviceEvaluator):
-                _look_ahead(evaluate, frozenset(grouping.reads))
-    elif following.operator.takes_any_form:
-        placement.link.stays_for = "rows"
+    reads = following.operator.reads_in_place if grouping is None else grouping.reads
+    if reads is None:
+        return
+    placement.link.stays_for = "rows" if grouping is None else "groups"
+    for evaluate in stage.evaluators.values():
+        if isinstance(evaluate, DeviceEvaluator):
+            _look_ahead(evaluate, frozenset(reads))
 
 
 def _look_ahead(evaluate: DeviceEvaluator, wanted: frozenset[str]) -> None:
