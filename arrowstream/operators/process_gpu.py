@@ -20,7 +20,7 @@ from arrowstream.errors import MissingExtra, PlanError, SchemaError
 from arrowstream.gpu.custom.compile import compile_kernels, output_schema
 from arrowstream.gpu.custom.compiled import HOPPER
 from arrowstream.gpu.custom.place import Place, place
-from arrowstream.gpu.processor import GpuProcessor
+from arrowstream.gpu.custom.processor import GpuProcessor
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.functions.schema import conformed, function_name, not_awaited
 

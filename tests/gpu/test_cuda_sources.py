@@ -95,7 +95,7 @@ def test_they_are_found() -> None:
     places = {place.rpartition("-")[0] for place in FOUND}
     assert {
         "arrowstream/builder/processors.py",
-        "arrowstream/gpu/processor.py",
+        "arrowstream/gpu/custom/processor.py",
         "docs/operators/process_gpu.md",
         "tests/gpu/test_launches.py",
         "tests/test_seed.py",

@@ -9,8 +9,8 @@ import polars as pl
 from arrowstream.gpu.custom.compiled import Compiled
 from arrowstream.gpu.custom.cuda_source import compile_cuda
 from arrowstream.gpu.custom.kernel import Kernel
+from arrowstream.gpu.custom.processor import GpuProcessor
 from arrowstream.gpu.custom.python_source import compile_python
-from arrowstream.gpu.processor import GpuProcessor
 
 Columns = tuple[tuple[str, pl.DataType], ...]
 

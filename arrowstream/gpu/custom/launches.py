@@ -27,7 +27,7 @@ from arrowstream.gpu.segment import DeviceSegment
 if TYPE_CHECKING:
     import pylibcudf as plc
 
-    from arrowstream.gpu.processor import GpuProcessor
+    from arrowstream.gpu.custom.processor import GpuProcessor
 
 
 def on_device(
