@@ -8,6 +8,7 @@ from arrowstream.core.rows.forms import FORMS, Form, register_form
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.download import in_host_memory
 from arrowstream.gpu.groups import grouped
+from arrowstream.gpu.lookups import looked_up
 from arrowstream.gpu.rows import DeviceRows
 
 
@@ -33,5 +34,6 @@ def register(name: str, device: Callable[[], Device]) -> None:
             nbytes=lambda rows: int(rows.nbytes),
             slice=lambda rows, offset, length: rows.device.run(lambda: rows.sliced(offset, length)),
             grouped=grouped,
+            looked_up=looked_up,
         )
     )

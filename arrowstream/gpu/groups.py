@@ -6,7 +6,6 @@ sum of integers of any width is made in 64 bits, where it wraps around.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 
 from arrowstream.core.rows.grouping import Aggregate, Grouping
 from arrowstream.gpu import libraries as cuda
+from arrowstream.gpu.attempt import attempt
 from arrowstream.gpu.download import downloaded_bytes
 from arrowstream.gpu.panes import RowPanes
 from arrowstream.gpu.rows import ROW_NUMBER, DeviceRows
@@ -21,8 +21,6 @@ from arrowstream.gpu.types import device_type
 
 if TYPE_CHECKING:
     import pylibcudf as plc
-
-_LOG = logging.getLogger("arrowstream.gpu")
 
 GROUPED_BYTES = 400
 """Bytes assumed to cross to the device while the CPU groups a row: 20 ns, measured on 2 cores, at 20 GB/s, which is
@@ -42,15 +40,12 @@ def grouped(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
         or not _saves(rows, grouping)
     ):
         return None
-    try:
-        return device.run(lambda: _grouped(rows, grouping))
-    except (MemoryError, OverflowError) as error:
-        _LOG.info("the GPU has no room to group %d rows, the CPU does: %s", rows.num_rows, error)
-        device.run(device.synchronize)
-    except RuntimeError as error:
-        _LOG.warning("the GPU could not group %d rows, the CPU does: %s", rows.num_rows, error)
-        device.breaker.failed(error)
-    return None
+
+    def work() -> pa.RecordBatch | None:
+        there = rows.with_resident(grouping.reads)
+        return device.run(lambda: _grouped(there, grouping))
+
+    return attempt(device, f"group {rows.num_rows} rows", work)
 
 
 def _offered(rows: DeviceRows, grouping: Grouping) -> bool:
@@ -69,7 +64,6 @@ def _saves(rows: DeviceRows, grouping: Grouping) -> bool:
 
 
 def _grouped(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
-    rows = rows.with_resident(grouping.reads)
     found = None
     try:
         found = _downloaded(rows, grouping)
@@ -111,19 +105,18 @@ def _downloaded(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
 
 
 def _aggregation(aggregate: Aggregate) -> plc.aggregation.Aggregation:
-    make = cuda.plc.aggregation
     policies = cuda.plc.types.NullPolicy
     match aggregate.function:
         case "sum":
-            return make.sum()
+            return cuda.plc.aggregation.sum()
         case "min":
-            return make.min()
+            return cuda.plc.aggregation.min()
         case "max":
-            return make.max()
+            return cuda.plc.aggregation.max()
         case "count":
-            return make.count(policies.EXCLUDE)
+            return cuda.plc.aggregation.count(policies.EXCLUDE)
         case "len":
-            return make.count(policies.INCLUDE)
+            return cuda.plc.aggregation.count(policies.INCLUDE)
 
 
 def _device_result(aggregate: Aggregate, schema: pa.Schema) -> pa.DataType:

@@ -54,16 +54,14 @@ class RowPanes:
 
     def column(self) -> plc.Column:
         """Return the pane of each row, as int64."""
-        stream, binary = self.device.compute, cuda.plc.binaryop
+        stream, operators = self.device.compute, cuda.plc.binaryop.BinaryOperator
         start, length = (
             self.device.scalar(value, pa.int64()) for value in (self.panes.start, self.panes.length)
         )
         integers = cuda.plc.DataType(cuda.plc.TypeId.INT64)
         # Times are far enough from the ends of 64 bits: see `Panes.first` and `last`.
-        since = binary.binary_operation(self.ticks, start, binary.BinaryOperator.SUB, integers, stream=stream)
-        return binary.binary_operation(
-            since, length, binary.BinaryOperator.FLOOR_DIV, integers, stream=stream
-        )
+        since = cuda.plc.binaryop.binary_operation(self.ticks, start, operators.SUB, integers, stream=stream)
+        return cuda.plc.binaryop.binary_operation(since, length, operators.FLOOR_DIV, integers, stream=stream)
 
 
 def _ticks(rows: DeviceRows, name: str) -> plc.Column:

@@ -65,6 +65,9 @@ class Operator(Described):
     passes_rows_on: ClassVar[bool] = False
     """True if the step holds no row and no state between two batches, so that a crash loses nothing of them."""
 
+    takes_any_form: ClassVar[bool] = False
+    """True if the step may leave rows in the form in which they come, such as that of a device."""
+
     fusible: ClassVar[bool] = False
     """True if neighbours of this kind become one stage, by `fused_with`."""
 

@@ -55,6 +55,7 @@ class TableJoin(Operator):
     name: ClassVar[str] = "join"
     repeatable: ClassVar[bool] = True
     passes_rows_on: ClassVar[bool] = True
+    takes_any_form: ClassVar[bool] = True
     table: JoinTable
     keys: JoinKeys
     how: TableHow = "inner"

@@ -14,7 +14,8 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.position import Position
 from arrowstream.expressions.program import Program, Refusal
 from arrowstream.gpu import breaker
-from arrowstream.gpu.segment import LEAST_ROWS, DeviceSegment
+from arrowstream.gpu.call import LEAST_ROWS
+from arrowstream.gpu.segment import DeviceSegment
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.select import Select
@@ -116,7 +117,9 @@ def test_a_column_that_comes_late_is_that_of_the_rows_that_are_left(backend: Any
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 2), (1, 1), (1, 9), (9, 2), (0, 0)])
-@pytest.mark.parametrize("steps", [(DOUBLED,), (LARGE, DOUBLED), (Select.of("s"),)], ids=str)
+@pytest.mark.parametrize(
+    "steps", [(DOUBLED,), (LARGE, DOUBLED), (Select.of("s"),)], ids=["computed", "filtered", "passed"]
+)
 def test_slices(backend: Any, steps: tuple[Expressions, ...], offset: int, length: int) -> None:
     part = prepared(backend, FRAME, *steps)(batch(FRAME)).slice(offset, length)
     assert part.has("gpu")

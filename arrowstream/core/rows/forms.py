@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from arrowstream.core.rows.grouping import Grouping
+from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.errors import PlanError
 
 Rows = Any
@@ -45,6 +46,9 @@ class Form:
         Returns the groups of the rows, in any order. None if the rows are to be grouped in another form: the result
         could differ, nothing would be saved, or a time is null or not between the first and the last one that are
         wanted. None in its place: the form makes no groups.
+    looked_up
+        Returns the rows with what a table has for them, in their order and in this form. None if they are to be
+        looked up in another form. None in its place: the form looks nothing up.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Form:
     nbytes: Callable[[Rows], int]
     slice: Callable[[Rows, int, int], Rows]
     grouped: Callable[[Rows, Grouping], pa.RecordBatch | None] | None = None
+    looked_up: Callable[[Rows, LookupTable], Rows | None] | None = None
 
 
 FORMS: dict[str, Form] = {}

@@ -17,12 +17,12 @@ from arrowstream.backends.base import Evaluator
 from arrowstream.core.batch import Batch
 from arrowstream.errors import StageError
 from arrowstream.gpu import libraries as cuda
+from arrowstream.gpu.call import DeviceCall
 from arrowstream.gpu.custom.compiled import Compiled
 from arrowstream.gpu.custom.parameters import Parameter
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.download import in_host_memory
 from arrowstream.gpu.rows import DeviceRows
-from arrowstream.gpu.segment import DeviceSegment
 
 if TYPE_CHECKING:
     import pylibcudf as plc
@@ -34,7 +34,7 @@ def on_device(
     device: Device,
     processor: GpuProcessor,
     compiled: Sequence[Compiled],
-    schemas: tuple[pa.Schema, pa.Schema],
+    output: pa.Schema,
     memory_mb: int,
     on_cpu: Evaluator | None,
 ) -> Evaluator:
@@ -46,15 +46,15 @@ def on_device(
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    schemas
-        The schemas of the rows that come in and that come out.
+    output
+        The schema of the result.
     memory_mb
         Limit of the device's memory, in MiB.
     on_cpu
         What computes a batch that the device cannot compute; None for an error.
     """
-    launches = Launches(device, processor, compiled, *schemas)
-    return KernelSegment("gpu", lambda: device, memory_mb, launches, on_cpu or _Failing(device))
+    launches = Launches(device, processor, compiled, output)
+    return KernelCall("gpu", lambda: device, memory_mb, launches, on_cpu or _Failing(device))
 
 
 class Launches:
@@ -66,26 +66,15 @@ class Launches:
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    input, output
-        The schemas of the rows that come in and that come out.
-
-    Attributes
-    ----------
-    reads, passed, input
-        As `arrowstream.gpu.segment.DeviceWork` has them.
+    output
+        The schema of the result.
     """
 
     def __init__(
-        self,
-        device: Device,
-        processor: GpuProcessor,
-        compiled: Sequence[Compiled],
-        input: pa.Schema,
-        output: pa.Schema,
+        self, device: Device, processor: GpuProcessor, compiled: Sequence[Compiled], output: pa.Schema
     ) -> None:
         self.reads = frozenset(processor.inputs)
-        self.passed = {name: name for name in input.names if name not in processor.outputs}
-        self.input = input
+        self._written = frozenset(processor.outputs)
         self._compiled = tuple(compiled)
         self._block = processor.threads
         self._output = output
@@ -98,7 +87,7 @@ class Launches:
         columns = dict(rows.resident)
         for compiled, function in zip(self._compiled, self._functions, strict=True):
             columns |= self._launch(compiled, function, columns, rows)
-        unchanged = {name: source for name, source in rows.unchanged.items() if name in self.passed}
+        unchanged = {name: source for name, source in rows.unchanged.items() if name not in self._written}
         return replace(rows, schema=self._output, resident=columns, unchanged=unchanged)
 
     def _launch(
@@ -153,18 +142,18 @@ class Launches:
         return {name: _with_nulls_of(unseen, column, rows.device) for name, column in found.items()}
 
 
-class KernelSegment(DeviceSegment):
-    """Kernels as a segment on a device, whose rows come and go with each batch: the next step need not be there.
+class KernelCall(DeviceCall):
+    """Kernels on a device, whose rows come and go with each batch: the next step need not be there.
 
     So failures of kernels, which a device tells late, are found in the batch that they happened in.
     """
 
     def _on_device(self, device: Device, batch: Batch) -> Batch:
-        there = DeviceRows.of(batch.arrow(), device).with_resident(self.reads)
+        there = DeviceRows.of(batch.arrow(), device).with_resident(self.wanted)
 
         def compute() -> pa.RecordBatch:
             try:
-                found = self._program(there)
+                found = self._work(there)
                 assert found is not None
                 return in_host_memory(found)
             except BaseException:

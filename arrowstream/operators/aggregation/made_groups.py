@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from arrowstream.core.batch import Batch, to_frame
-from arrowstream.core.rows.forms import FORMS
+from arrowstream.core.elsewhere import form_elsewhere
 from arrowstream.core.rows.grouping import Grouping
 
 
@@ -28,10 +28,8 @@ def made_groups(batch: Batch, grouping: Grouping, first_row: int) -> pl.DataFram
     polars.DataFrame or None
         The groups sorted by pane, and in the order of their first rows, which are numbered in the stream.
     """
-    if batch.has("arrow") or batch.has("polars"):
-        return None
-    form = next(form for form in FORMS.values() if batch.has(form.name))
-    made = None if form.grouped is None else form.grouped(batch.form(form.name), grouping)
+    form = form_elsewhere(batch)
+    made = None if form is None or form.grouped is None else form.grouped(batch.form(form.name), grouping)
     if made is None:
         return None
     row, panes = pl.col(grouping.row), grouping.panes

@@ -15,11 +15,14 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.core.failures import FAILURES
+from arrowstream.core.rows.forms import FORMS
+from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError, StageError
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.joins.columns import JoinColumns
 from arrowstream.operators.joins.keys import JoinKeys
+from arrowstream.operators.joins.lookup_table import looked_up, lookup_table
 from arrowstream.operators.joins.table_index import TableIndex
 from arrowstream.operators.joins.tables import JoinTable
 from arrowstream.state.arrays import Array
@@ -69,6 +72,12 @@ class Lookup(ABC):
             The table is not what the step needs.
         """
 
+    def elsewhere(
+        self, table: pl.DataFrame, index: Index, values: pl.DataFrame, memory: StateMemory
+    ) -> LookupTable | None:
+        """Return the table for forms of rows that look rows up by themselves; None if none can."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyLookup(Lookup):
@@ -102,6 +111,14 @@ class KeyLookup(Lookup):
             )
         return index
 
+    def elsewhere(
+        self, table: pl.DataFrame, index: Index, values: pl.DataFrame, memory: StateMemory
+    ) -> LookupTable | None:
+        assert isinstance(index, TableIndex)
+        if index.duplicate is not None or not any(form.looked_up for form in FORMS.values()):
+            return None
+        return lookup_table(self.columns, self.keys, self.types, table, values, memory)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
@@ -115,11 +132,14 @@ class Loaded:
         The columns that come out, under their new names, in one piece each.
     memory
         What both count as.
+    elsewhere
+        The table for forms of rows that look rows up by themselves.
     """
 
     index: Index
     values: pl.DataFrame
     memory: StateMemory
+    elsewhere: LookupTable | None
 
 
 class TableJoining(AsyncProcess):
@@ -212,13 +232,18 @@ class TableJoining(AsyncProcess):
             **{new: pl.col(name) for name, new in self._lookup.columns.added.items()}
         ).rechunk()
         memory.reserve(int(values.estimated_size()))
+        elsewhere = self._lookup.elsewhere(table, index, values, memory)
         memory.check()
-        return Loaded(index, values, memory)
+        return Loaded(index, values, memory, elsewhere)
 
     def _joined(self, batch: Batch) -> Iterator[Batch]:
         """Yield the rows that come out for a batch, in pieces where many rows of the table have one key."""
         assert self._loaded is not None
         loaded, how = self._loaded, self._lookup.columns.how
+        found = None if loaded.elsewhere is None else looked_up(batch, loaded.elsewhere)
+        if found is not None:
+            yield found
+            return
         rows = batch.polars()
         asked = self._lookup.asked(rows)
         if how in ("semi", "anti"):

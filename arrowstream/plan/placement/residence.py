@@ -23,7 +23,7 @@ def lay_out(stages: Sequence[Stage]) -> None:
             if isinstance(following, SegmentStage):
                 _bring_for_segment(stage, following)
             elif isinstance(following, OperatorStage):
-                _keep_for_groups(stage, stage.placement, following)
+                _leave_there(stage, stage.placement, following)
     connect(stage.placement if isinstance(stage, SegmentStage) else None for stage in stages)
 
 
@@ -34,15 +34,16 @@ def _bring_for_segment(stage: SegmentStage, following: SegmentStage) -> None:
             _look_ahead(evaluate, after.reads | after.ahead)
 
 
-def _keep_for_groups(stage: SegmentStage, placement: DevicePlacement, following: OperatorStage) -> None:
-    """Let rows stay on a device after a stage if the following one takes groups of them."""
+def _leave_there(stage: SegmentStage, placement: DevicePlacement, following: OperatorStage) -> None:
+    """Let rows stay on a device after a stage if the following step takes them, or groups of them, from there."""
     grouping = following.operator.grouping(following.schema)
-    if grouping is None:
-        return
-    placement.group_after()
-    for evaluate in stage.evaluators.values():
-        if isinstance(evaluate, DeviceEvaluator):
-            _look_ahead(evaluate, frozenset(grouping.reads))
+    if grouping is not None:
+        placement.link.stays_for = "groups"
+        for evaluate in stage.evaluators.values():
+            if isinstance(evaluate, DeviceEvaluator):
+                _look_ahead(evaluate, frozenset(grouping.reads))
+    elif following.operator.takes_any_form:
+        placement.link.stays_for = "rows"
 
 
 def _look_ahead(evaluate: DeviceEvaluator, wanted: frozenset[str]) -> None:
