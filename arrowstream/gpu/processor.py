@@ -107,6 +107,19 @@ class GpuProcessor:
             The source is neither text nor a function, or its name or columns are missing.
         SchemaError
             An output has a type that a kernel cannot write.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream.gpu import GpuProcessor
+        >>> source = '''
+        ... extern "C" __global__ void or_zero(const double* x, const bool* x_valid, double* z, long long n) {
+        ...     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+        ...     if (i < n) z[i] = x_valid[i] ? x[i] : 0.0;
+        ... }
+        ... '''
+        >>> GpuProcessor().kernel(source, "or_zero", inputs=["x"], outputs={"z": pl.Float64})
+        GpuProcessor(device=0, or_zero(x) -> z, block_size=256)
         """
         return self._with(kernels=(*self.kernels, kernel(source, name, inputs, outputs)))
 

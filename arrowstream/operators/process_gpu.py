@@ -109,7 +109,8 @@ class ProcessGpu(Operator):
 
         assert where.capability is not None
         compiled = compile_kernels(self.processor, schema, where.capability)
-        evaluate = on_device(where.device, self.processor, compiled, output, self.memory_mb, on_cpu)
+        schemas = (arrow_schema(schema), output)
+        evaluate = on_device(where.device, self.processor, compiled, schemas, self.memory_mb, on_cpu)
         return KernelProcess(evaluate, output, None)
 
     def describe(self) -> str:

@@ -10,6 +10,7 @@ from arrowstream.errors import PlanError
 from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Placement
+from arrowstream.plan.placement.columns import column_use
 from arrowstream.plan.placement.device_choice import DevicePlacement
 from arrowstream.plan.placement.transfer import Edge
 from arrowstream.plan.policies import NO_POLICIES, Policies
@@ -67,9 +68,11 @@ def segment_stage(
         )
     choice = [each for each in backends if each.name in evaluators and pin in ("auto", each.name)]
     placement: Placement
-    if any(backend.form is not None for backend in choice):
+    devices = [backend.name for backend in choice if backend.form is not None]
+    if devices:
         edges = Edge(segment.schema, backends), Edge(segment.output, backends)
-        placement = DevicePlacement(choice, refused, pin, name, *edges)
+        use = column_use(evaluators[devices[0]], segment.schema)
+        placement = DevicePlacement(choice, refused, pin, name, *edges, use)
     else:
         placement = Placement({backend.name: backend.start_cost for backend in choice}, refused, pin)
     return SegmentStage(name, segment, evaluators, placement, policies)

@@ -16,7 +16,8 @@ from arrowstream.core.waiting import until_done
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Choice
 from arrowstream.plan.placement.device_choice import DevicePlacement
-from arrowstream.plan.placement.path import HOST, Held, Memory
+from arrowstream.plan.placement.path import HOST, Held
+from arrowstream.plan.placement.transfer import Edge
 from arrowstream.runtime.call_times import INLINE_NS
 from arrowstream.runtime.flow.joining import JoiningInput
 from arrowstream.runtime.flow.ports import ChannelInput, InputPort
@@ -82,7 +83,7 @@ class RunningDeviceSegment(RunningSegment):
         return self._input
 
     def _begin(self, batch: Batch) -> Batch | Awaitable[Batch]:
-        held = self._placement.entrance.memories(batch)
+        held = self._placement.link.entrance.memories(batch)
         if held is HOST and batch.num_rows < self._placement.device_from:
             return super()._begin(batch)
         choice = self._placement.choose(batch.num_rows, held)
@@ -106,6 +107,7 @@ class RunningDeviceSegment(RunningSegment):
         finally:
             if coming is not None:
                 await until_done([coming])
+                coming.exception()  # marks it as retrieved: what is wrong shows when the batch is computed
         return self._learn(batch, held, choice, done, self._now_ns() - begin)
 
     def _bring_next(self, backend: str) -> asyncio.Future[int] | None:
@@ -118,45 +120,51 @@ class RunningDeviceSegment(RunningSegment):
 
     def _evaluated(self, batch: Batch, backend: str) -> Evaluated:
         """Bring a batch to where a backend computes, run it, and bring the result back if the stage is the last."""
-        placement = self._placement
-        memory = placement.memories[backend]
-        evaluate = self._stage.evaluators[backend]
-        arrival = self._brought(batch, memory, evaluate)
+        placement, evaluate = self._placement, self._stage.evaluators[backend]
+        form = placement.link.memories[backend]
+        if form is None:
+            arrival = self._returned(batch, placement.link.entrance)
+        else:
+            arrival = self._brought(batch, form, evaluate)
         begin = self._now_ns()
         result = evaluate(batch)
         work_ns = self._now_ns() - begin
-        leaving = _NONE
-        if placement.brings_back:
-            leaving = self._brought(result, None)
+        leaving = self._returned(result, placement.link.exit) if placement.link.brings_back else _NONE
+        if leaving is not _NONE:
             # Without the device's form, so that its memory is free whoever keeps the batch.
-            result = result.with_rows(result.arrow()) if leaving is not _NONE else result
+            result = result.with_rows(result.arrow())
         return Evaluated(result, arrival, work_ns, leaving)
 
-    def _brought(self, batch: Batch, memory: Memory, evaluate: Evaluator | None = None) -> Transfer:
-        """Bring a batch into a memory, for an evaluator there; return the time that it took."""
-        held = self._placement.entrance.memories(batch)
-        if memory in held:
+    def _brought(self, batch: Batch, form: str, evaluate: Evaluator) -> Transfer:
+        """Bring a batch to a device, for an evaluator there; return what that took, if its rows were not there."""
+        if batch.has(form):
             return _NONE
         begin = self._now_ns()
         if isinstance(evaluate, DeviceEvaluator):
             brought = evaluate.bring(batch)
             return Transfer(self._now_ns() - begin, brought) if brought else _NONE
         try:
-            batch.form(memory or "arrow")
-        except MemoryError:
-            if memory is None:
-                raise
-            return _NONE  # the evaluator is called all the same: it may divide the batch
+            rows = batch.form(form)
+        except MemoryError:  # the evaluator is called all the same: it may divide the batch
+            return _NONE
         taken_ns = self._now_ns() - begin
-        device = memory or next(form for form in held if form is not None)
-        return Transfer(taken_ns, FORMS[device].nbytes(batch.form(device)))
+        return Transfer(taken_ns, FORMS[form].nbytes(rows))
+
+    def _returned(self, batch: Batch, edge: Edge) -> Transfer:
+        """Bring a batch to host memory; return what that took, if it was not there."""
+        if None in edge.memories(batch):
+            return _NONE
+        begin = self._now_ns()
+        batch.arrow()
+        taken_ns = self._now_ns() - begin
+        return Transfer(taken_ns, int(batch.arrow().select(list(edge.returned)).nbytes))
 
     def _learn(self, batch: Batch, held: Held, choice: Choice, done: Evaluated, latency_ns: int) -> Batch:
         """Count a batch, and learn what its parts took; return the result."""
         placement, rows, result = self._placement, batch.num_rows, done.batch
         (arrival_ns, arrived), (leaving_ns, left) = done.arrival, done.leaving
         placement.observe(choice, rows, done.work_ns / 1e9)
-        placement.observe_kept(rows, result.num_rows)
+        placement.link.observe_kept(rows, result.num_rows)
         if done.arrival is not _NONE:
             placement.observe_arrival(choice, held, rows, arrived, arrival_ns / 1e9)
         if done.leaving is not _NONE:

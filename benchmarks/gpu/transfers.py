@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def run(subject: Subject, scale: Scale) -> tuple[Section, dict[str, float]]:
         device.run(device.synchronize)
 
     def download() -> None:
-        device.run(lambda: device.download(list(there.resident.values()), record.schema))
+        device.run(lambda: device.download([there.resident[name] for name in NUMBERS], record.schema))
 
     rivals: dict[str, Callable[[], object]] = {
         "bare copy up": _bare_copy(subject, size, up=True),
@@ -54,11 +55,16 @@ def _bare_copy(subject: Subject, size: int, *, up: bool) -> Callable[[], None]:
     cupy = cuda.cupy
     kinds = cupy.cuda.runtime.memcpyHostToDevice, cupy.cuda.runtime.memcpyDeviceToHost
     host = cuda.cupyx.empty_pinned((size,), dtype=np.uint8)
-    device = subject.device.run(lambda: cupy.empty((size,), dtype=np.uint8))
+    stream = subject.device.compute
+
+    def memory() -> Any:
+        with cupy.cuda.Stream.from_external(stream):
+            return cupy.empty((size,), dtype=np.uint8)
+
+    device = subject.device.run(memory)
     pointers = (device.data.ptr, host.ctypes.data) if up else (host.ctypes.data, device.data.ptr)
 
     def copy() -> None:
-        stream = subject.device.compute
         cupy.cuda.runtime.memcpyAsync(*pointers, size, kinds[0 if up else 1], stream.__cuda_stream__()[1])
         stream.synchronize()
 

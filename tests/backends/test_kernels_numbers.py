@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from effort import examples
 from expression_cases.compared import assert_same, on_polars, segment_of
-from expression_cases.numbers import CASES, F32, F64, PRODUCTS_ARE_FUSED, A, Case
+from expression_cases.numbers import CASES, F32, F64, A, Case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import corners, frames, make_series
@@ -139,5 +139,4 @@ def compare(case: Case, frame: pl.DataFrame) -> None:
 
 
 def test_every_kernel_has_a_case() -> None:
-    unseen = set() if PRODUCTS_ARE_FUSED else {"fused"}
-    assert set(BY_FUNCTION) - {"cast"} == set(KERNELS) - unseen
+    assert set(BY_FUNCTION) - {"cast"} == set(KERNELS)

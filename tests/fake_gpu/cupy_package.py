@@ -133,13 +133,13 @@ def package(machine: Any) -> SimpleNamespace:
         get_current_stream=current_stream,
         Module=owned(Module),
         runtime=SimpleNamespace(
-                getDeviceCount=lambda: 1,
-                deviceSynchronize=lambda: synchronize(machine),
-                memcpyHostToDevice=1,
-                memcpyDeviceToHost=2,
-                # For measurements, which look at no byte.
-                memcpyAsync=lambda dst, src, size, kind, stream: None,
-            ),
+            getDeviceCount=lambda: 1,
+            deviceSynchronize=lambda: synchronize(machine),
+            memcpyHostToDevice=1,
+            memcpyDeviceToHost=2,
+            # For measurements, which look at no byte.
+            memcpyAsync=lambda dst, src, size, kind, stream: None,
+        ),
         set_allocator=lambda allocator=None: None,
     )
     return SimpleNamespace(

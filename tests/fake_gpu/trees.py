@@ -120,7 +120,9 @@ def _require(op: ASTOperator, kind: TypeId) -> None:
 
 
 def _unsupported(op: ASTOperator, kind: TypeId) -> RuntimeError:
-    return RuntimeError(f"CUDF failure: invalid operator {op.name} for operands of type {kind.name}")
+    return RuntimeError(
+        f"CUDF failure: Invalid operation: {op.name} of {kind.name}. Return type cannot be determined."
+    )
 
 
 def _strings(op: ASTOperator, first: Values, second: Values) -> Values:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,16 @@ def packages() -> None:
             pytest.skip(
                 f"the fake GPU has the names and signatures of {name}, which cannot be imported: {reason}"
             )
+
+
+@pytest.fixture(params=["fake-gpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def bench(request: pytest.FixtureRequest, packages: None) -> "Bench":  # noqa: F821
+    """A GPU with streams: the fake one, and this machine's, which must compute the same."""
+    from gpu.fake_machines import Bench
+
+    if request.param == "gpu" and not Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has no NVIDIA GPU, or no driver for it")
+    return Bench(real=request.param == "gpu")
 
 
 @pytest.fixture

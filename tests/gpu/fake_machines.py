@@ -1,4 +1,4 @@
-"""A fake GPU with two streams, and short ways to put values onto it and to read them back."""
+"""A GPU with two streams, fake or real, and short ways to put values onto it and to read them back."""
 
 from typing import Any
 
@@ -6,16 +6,30 @@ import pyarrow as pa
 
 
 class Bench:
-    """A machine, its packages, a stream for uploads and one for work."""
+    """The packages of a GPU, a stream for uploads and one for work.
 
-    def __init__(self, limit: int | None = None) -> None:
-        # Here: without pylibcudf, tests are collected, and skipped.
+    Parameters
+    ----------
+    limit
+        Bytes that may be allocated on a fake GPU.
+    real
+        Whether this is the GPU of this machine, and `machine` is None.
+    """
 
-        # Imported here: it cannot be without pylibcudf, and then tests are skipped, not broken.
-        from fake_gpu import Machine
+    def __init__(self, limit: int | None = None, real: bool = False) -> None:
+        self.machine: Any = None
+        if real:
+            import cupy
+            import pylibcudf
+            import rmm.pylibrmm.stream
 
-        self.machine = Machine()
-        self.plc, self.rmm, self.cupy = self.machine.plc, self.machine.rmm, self.machine.cupy
+            self.plc, self.rmm, self.cupy = pylibcudf, rmm, cupy
+        else:
+            # Imported here: it cannot be without pylibcudf, and then tests are skipped, not broken.
+            from fake_gpu import Machine
+
+            self.machine = Machine()
+            self.plc, self.rmm, self.cupy = self.machine.plc, self.machine.rmm, self.machine.cupy
         if limit is not None:
             pool = self.rmm.mr.LimitingResourceAdaptor(self.rmm.mr.CudaAsyncMemoryResource(), limit)
             self.rmm.mr.set_current_device_resource(pool)

@@ -1,6 +1,7 @@
 """The fake GPU computes as libcudf does, which is not always as Polars does.
 
-Expected values follow from libcudf's source, of which the files are named, and from C++ and IEEE 754.
+Expected values follow from libcudf's source, of which the files are named, and from C++ and IEEE 754. Where this
+machine has a GPU, they are asked of it, too.
 """
 
 import datetime as dt
@@ -14,11 +15,6 @@ pytestmark = [pytest.mark.once, pytest.mark.untraced, pytest.mark.usefixtures("p
 
 NAN, INF = float("nan"), float("inf")
 LEAST, MOST = -(2**63), 2**63 - 1
-
-
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
 
 
 def same(found: list[Any], expected: list[Any]) -> bool:
@@ -54,15 +50,14 @@ def test_nan_compares_as_ieee_754_says(bench: Bench, name: str) -> None:
         ("ADD", [MOST, None], [1, 1], "INT64", [LEAST, None]),
         ("SUB", [LEAST], [1], "INT64", [MOST]),
         ("MUL", [2**62], [4], "INT64", [0]),
-        # Towards zero, with the sign of the dividend; by zero, nothing is promised: here, all bits are set.
-        ("DIV", [7, -7, 7, -7, 1], [2, 2, -2, -2, 0], "INT64", [3, -3, -3, 3, -1]),
-        ("MOD", [7, -7, 7, -7, 1], [2, 2, -2, -2, 0], "INT64", [1, -1, 1, -1, -1]),
+        # Towards zero, with the sign of the dividend.
+        ("DIV", [7, -7, 7, -7], [2, 2, -2, -2], "INT64", [3, -3, -3, 3]),
+        ("MOD", [7, -7, 7, -7], [2, 2, -2, -2], "INT64", [1, -1, 1, -1]),
         ("PYMOD", [7, -7, 7, -7], [3, 3, -3, -3], "INT64", [1, 2, -2, -1]),
         ("PMOD", [7, -7, 7, -7], [3, 3, -3, -3], "INT64", [1, 2, 1, -1]),
         # cpp/include/cudf/detail/integral_math.cuh
         ("FLOOR_DIV", [7, -7, 7, -7], [2, 2, -2, -2], "INT64", [3, -4, -4, 3]),
         ("TRUE_DIV", [1, 1, -1, 0], [2, 0, 0, 0], "FLOAT64", [0.5, INF, -INF, NAN]),
-        ("DIV", [LEAST], [-1], "INT64", [LEAST]),
         ("ADD", [0.1], [0.2], "FLOAT64", [0.1 + 0.2]),
         ("DIV", [1.0, -1.0, 0.0, 1.0], [0.0, 0.0, 0.0, -INF], "FLOAT64", [INF, -INF, NAN, -0.0]),
         ("FLOOR_DIV", [7.5, -7.5, 1.0], [2.0, 2.0, 0.0], "FLOAT64", [3.0, -4.0, INF]),
@@ -79,6 +74,15 @@ def test_arithmetic_is_that_of_c_and_wraps_around(
 ) -> None:
     """cpp/src/binaryop/compiled/operation.cuh."""
     assert same(bench.binary(name, bench.column(left), bench.column(right), out), expected)
+
+
+@pytest.mark.parametrize("name", ["DIV", "FLOOR_DIV", "MOD", "PYMOD", "PMOD"])
+def test_nobody_should_rely_on_a_division_by_zero(name: str) -> None:
+    """C++ leaves it open: the fake sets all bits."""
+    bench = Bench()
+    for kind, all_bits in ((pa.int64(), -1), (pa.uint32(), 2**32 - 1)):
+        left, right = bench.column([1, 7], kind), bench.column([0, 0], kind)
+        assert bench.binary(name, left, right, str(kind).upper()) == [all_bits] * 2
 
 
 @pytest.mark.parametrize(
@@ -159,7 +163,7 @@ def test_a_tree_has_operands_of_one_type_and_results_of_cs(bench: Bench) -> None
     one = tree.Literal(bench.scalar(1, "INT64"))
     with pytest.raises(RuntimeError, match="non-matching"):
         bench.tree([bytes_], tree.Operation(tree.ASTOperator.ADD, tree.ColumnReference(0), one))
-    with pytest.raises(RuntimeError, match="SQRT"):
+    with pytest.raises(RuntimeError, match="Invalid"):
         bench.tree([bytes_], tree.Operation(tree.ASTOperator.SQRT, tree.ColumnReference(0)))
     with pytest.raises(RuntimeError, match="RIGHT"):
         bench.tree([bytes_], tree.ColumnReference(0, tree.TableReference.RIGHT))
@@ -196,7 +200,7 @@ def test_times_are_rounded_down_to_a_coarser_unit(bench: Bench) -> None:
     column = bench.column([-1, 999, 1000], pa.timestamp("us"))
     found = bench.plc.unary.cast(column, bench.type("TIMESTAMP_MILLISECONDS"), stream=bench.compute)
     assert found.to_arrow(stream=bench.compute).cast(pa.int64()).to_pylist() == [-1, 0, 1]
-    with pytest.raises(TypeError, match="Unsupported cast"):
+    with pytest.raises(RuntimeError):
         bench.plc.unary.cast(column, bench.type("INT64"), stream=bench.compute)
     bits = bench.plc.unary.bit_cast(column, bench.type("INT64"), stream=bench.compute)
     assert bench.values(bits) == [-1, 999, 1000]
@@ -239,14 +243,15 @@ def test_gathered_rows_may_be_counted_from_the_end_and_be_out_of_bounds(bench: B
         return bench.values(bench.plc.copying.gather(table, places, how, stream=bench.compute).columns()[0])
 
     assert gathered([-1, 0, -(2**31), 3], policy.NULLIFY) == [30, 10, None, None]
-    with pytest.raises(IndexError, match="DONT_CHECK"):
-        gathered([3], policy.DONT_CHECK)
+    if bench.machine:  # a device reads whatever lies there
+        with pytest.raises(IndexError, match="DONT_CHECK"):
+            gathered([3], policy.DONT_CHECK)
     with pytest.raises(ValueError, match="nulls"):
         gathered([None], policy.NULLIFY)
 
 
 def test_reductions_leave_nulls_out(bench: Bench) -> None:
-    """cpp/src/reductions/simple.cuh: null if nothing is valid."""
+    """cpp/src/reductions/reductions.cpp: of nothing, any is false, all is true, and the others are null."""
     aggregation = bench.plc.aggregation
 
     def reduced(values: list[Any], kind: pa.DataType, how: Any, out: str) -> Any:
@@ -255,10 +260,16 @@ def test_reductions_leave_nulls_out(bench: Bench) -> None:
         return found.to_py(stream=bench.compute)
 
     assert reduced([False, None, True], pa.bool_(), aggregation.any(), "BOOL8") is True
-    assert reduced([None], pa.bool_(), aggregation.any(), "BOOL8") is None
-    assert reduced([], pa.bool_(), aggregation.any(), "BOOL8") is None
+    for nothing in ([None], []):
+        assert reduced(nothing, pa.bool_(), aggregation.any(), "BOOL8") is False
+        assert reduced(nothing, pa.bool_(), aggregation.all(), "BOOL8") is True
+        assert reduced(nothing, pa.int64(), aggregation.sum(), "INT64") is None
+        assert reduced(nothing, pa.int64(), aggregation.max(), "INT64") is None
     assert reduced([MOST, 1], pa.int64(), aggregation.sum(), "INT64") == LEAST
     assert reduced([100, 100, None], pa.int8(), aggregation.sum(), "INT8") == -56
+    # Added in 64 bits if another type is wanted.
+    assert reduced([100, 100, None], pa.int8(), aggregation.sum(), "FLOAT64") == 200.0
     assert reduced([3, None, 1], pa.int64(), aggregation.min(), "INT64") == 1
-    with pytest.raises(NotImplementedError, match="NaN"):
-        reduced([1.0, NAN], pa.float64(), aggregation.min(), "FLOAT64")
+    if bench.machine:  # what a device gives depends on the order
+        with pytest.raises(NotImplementedError, match="NaN"):
+            reduced([1.0, NAN], pa.float64(), aggregation.min(), "FLOAT64")

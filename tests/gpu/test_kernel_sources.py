@@ -213,6 +213,8 @@ def test_a_compiler_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_compiler_that_fails_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     from cuda.bindings import nvrtc
 
+    said = cuda_source._mistake("internal error: out of registers", "scale", SOURCE)
+    assert said.found == "internal error: out of registers"
     monkeypatch.setattr(
         nvrtc, "nvrtcGetPTXSize", lambda program: (nvrtc.nvrtcResult.NVRTC_ERROR_OUT_OF_MEMORY, 0)
     )

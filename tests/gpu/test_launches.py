@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from strategies import corners
 
 from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Source
+from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.core.batch import Batch
 from arrowstream.core.rows import forms
 from arrowstream.errors import PlanError, StageError
@@ -23,8 +24,10 @@ from arrowstream.testing import TestSink
 pytest.importorskip("pylibcudf", exc_type=ImportError)
 pytest.importorskip("cuda.bindings.nvrtc", exc_type=ImportError)
 from arrowstream.gpu import device as device_module
-from arrowstream.gpu.custom.launches import OnOtherDevice, on_device
+from arrowstream.gpu.backend import GpuBackend
+from arrowstream.gpu.custom.launches import Launches
 from arrowstream.gpu.device import Device
+from arrowstream.gpu.download import in_host_memory
 from arrowstream.gpu.rows import DeviceRows
 
 RATIO = """
@@ -236,20 +239,26 @@ def test_an_output_takes_the_place_of_an_input(machine: Any) -> None:
 
 
 @pytest.mark.usefixtures("device")
-def test_rows_of_a_slice_on_the_gpu(machine: Any) -> None:
-    """Rows that are there already, of which a part is taken: columns begin inside of their memory."""
-    chain = processor()
-    give(machine, chain, FRAME.schema, ratio)
-    first = evaluated(chain, FRAME)
-    more = GpuProcessor().kernel(OR_ZERO, "or_zero", inputs="z", outputs={"w": pl.Float64})
-    give(machine, more, first.polars().schema, or_zero)
-    process: Any = ProcessGpu(more, 64).start(first.polars().schema, context())
-    there = first.form("gpu")
-    for offset, length in ((0, 2), (2, 3), (5, 1)):
-        (found,) = process.process(Batch(there).slice(offset, length))
-        expected = first.polars()[offset : offset + length].with_columns(w=pl.col("z").fill_null(0.0))
-        assert_frame_equal(found.polars(), expected)
-    assert of_columns(machine.log.uploads) == [("x", "y")]
+def test_a_later_kernel_writes_a_column_again_in_another_type(machine: Any) -> None:
+    source = OR_ZERO.replace("double* w", "int* w")
+    made = processor().kernel(source, "or_zero", inputs="z", outputs={"z": pl.Date})
+    give(machine, made, FRAME.schema, ratio, or_zero)
+    finite = FRAME.filter(pl.col("y") != 0)
+    expected = finite.with_columns(z=(pl.col("x") / pl.col("y")).fill_null(0).cast(pl.Int32).cast(pl.Date))
+    assert_frame_equal(evaluated(made, finite).polars(), expected)
+
+
+def test_columns_that_begin_inside_of_their_memory(machine: Any, device: Device) -> None:
+    """Parts of rows that are there already, such as halves of them."""
+    compiled = give(machine, processor(), FRAME.schema, ratio)
+    input, output = (Batch(frame).arrow() for frame in (FRAME, FRAME.with_columns(z=0.0)))
+    launches = Launches(device, processor(), compiled, input.schema, output.schema)
+    there = DeviceRows.of(input, device).with_resident(["x", "y"])
+    for offset, length in ((0, 2), (2, 3), (5, 1), (1, 5)):
+        found = device.run(lambda part=(offset, length): in_host_memory(launches(there.sliced(*part))))
+        expected = FRAME[offset : offset + length].with_columns(z=pl.col("x") / pl.col("y"))
+        assert_frame_equal(Batch(found).polars(), expected)
+    device.run(device.synchronize)
 
 
 LARGE = pl.DataFrame({"x": range(300_000), "y": [2.0] * 300_000})
@@ -277,6 +286,42 @@ def test_without_room_the_cpu_does_it_or_an_error_says_so(machine: Any) -> None:
     assert_frame_equal(
         evaluated(processor(), FRAME).polars(), FRAME.with_columns(z=pl.col("x") / pl.col("y"))
     )
+
+
+def test_no_row_is_lost_whichever_allocation_fails(machine: Any, device: Device) -> None:
+    made = processor().kernel(POSITIVE, "positive", inputs=["x", "y"], outputs={"p": pl.Int64})
+    give(machine, made, FRAME.schema, ratio, positive)
+    z, p = pl.col("x") / pl.col("y"), pl.when((pl.col("x") > 0) & (pl.col("y") > 0)).then("x")
+    twin = made.on_cpu(lambda frame: frame.select(z=z, p=p))
+    failed = 0
+    for number in range(1, 30):
+        machine.fail_next(number)
+        assert_frame_equal(evaluated(twin, FRAME).polars(), FRAME.with_columns(z=z, p=p))
+        failed += machine._allocations_until_failure is None
+        device.breaker.reset()
+    assert 5 < failed < 29  # each of them, and then none
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("batch_rows", range(1, 8))
+def test_results_do_not_depend_on_cuts(machine: Any, batch_rows: int) -> None:
+    made = processor().kernel(OR_ZERO, "or_zero", inputs="z", outputs={"w": pl.Float64})
+    give(machine, made, FRAME.schema, ratio, or_zero)
+    z = pl.col("x") / pl.col("y")
+    expected = FRAME.with_columns(z=z, w=z.fill_null(0.0))
+    assert_frame_equal(begin(FRAME, batch_rows).process_gpu(made).collect_sync(), expected)
+
+
+def test_steps_on_the_gpu_before_and_after_it(machine: Any, device: Device) -> None:
+    give(machine, processor(), FRAME.schema, ratio)
+    register_backend(GpuBackend(lambda: device))
+    try:
+        steps = begin(FRAME, 6).with_columns(y=pl.col("y") * 2).backend("gpu").process_gpu(processor())
+        found = steps.filter(pl.col("z") > 0).backend("gpu").collect_sync()
+    finally:
+        unregister_backend("gpu")
+    doubled = FRAME.with_columns(pl.col("y") * 2)
+    assert_frame_equal(found, doubled.with_columns(z=pl.col("x") / pl.col("y")).filter(pl.col("z") > 0))
 
 
 def test_a_device_that_is_given_up(machine: Any, device: Device) -> None:
@@ -314,15 +359,3 @@ def test_a_gpu_that_cannot_be_opened(machine: Any, device: Device, monkeypatch: 
     monkeypatch.setattr(machine.cupy.cuda.runtime, "getDeviceCount", broken)
     with pytest.raises(PlanError, match="cannot be opened: cudaErrorInsufficientDriver"):
         begin().process_gpu(processor()).sink(TestSink()).build(settings=Settings(gpu_memory_pool_mb=8))
-
-
-def test_rows_leave_another_device_at_once(machine: Any, device: Device) -> None:
-    compiled = give(machine, processor(), FRAME.schema, ratio)
-    output = Batch(FRAME.with_columns(z=pl.lit(0.0))).arrow().schema
-    device.number = 1  # the fake has one GPU, which is another one for a moment
-    evaluate = on_device(device, processor(), compiled, output, 64, None)
-    device.number = 0
-    assert isinstance(evaluate, OnOtherDevice)
-    found = evaluate(Batch(FRAME))
-    assert not found.has("gpu") and "gpu" not in forms.FORMS
-    assert_frame_equal(found.polars(), FRAME.with_columns(z=pl.col("x") / pl.col("y")))

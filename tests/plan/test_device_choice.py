@@ -14,6 +14,7 @@ from arrowstream.backends.arrow.backend import ArrowBackend
 from arrowstream.backends.base import Backend, TransferCost
 from arrowstream.backends.polars import PolarsBackend
 from arrowstream.plan.placement.choice import TUNING, Choice, Placement
+from arrowstream.plan.placement.columns import ColumnUse
 from arrowstream.plan.placement.costs import LineCost
 from arrowstream.plan.placement.device_choice import DevicePlacement, connect
 from arrowstream.plan.placement.path import HOST, Held, Leg, Path, cheapest
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.once
 
 Line = tuple[float, float]
 SCHEMA = pl.Schema({"x": pl.Int64, "y": pl.Float64})
+ALL = ColumnUse(frozenset(SCHEMA), {})
 DEVICE: Held = frozenset(["device"])
 HOSTS: dict[str, Backend] = {"arrow": ArrowBackend(), "polars": PolarsBackend()}
 
@@ -63,7 +65,7 @@ class Machine:
         for number, costs in enumerate(self.stages):
             backends = [each for each in all_backends if each.name in costs]
             edges = Edge(SCHEMA, all_backends), Edge(SCHEMA, all_backends)
-            self.chain.append(DevicePlacement(backends, {}, self.pin, f"stage{number}", *edges))
+            self.chain.append(DevicePlacement(backends, {}, self.pin, f"stage{number}", *edges, ALL))
         connect(self.chain)
         self.went: list[tuple[str, ...]] = []
         self.probes = 0
@@ -74,7 +76,7 @@ class Machine:
         return [
             Leg(
                 {name: line(*cost) for name, cost in costs.items()},
-                self.chain[0].memories,
+                self.chain[0].link.memories,
                 {"device": self.least_rows},
                 {"device": line(*self.transfer)},
                 {"device": line(*self.transfer)},
@@ -98,14 +100,14 @@ class Machine:
             choice = placement.choose(rows, held)
             went.append(choice.backend)
             probed = probed or choice.reason == "probe"
-            memory = placement.memories[choice.backend]
+            memory = placement.link.memories[choice.backend]
             if memory not in held:
                 placement.observe_arrival(choice, held, rows, 16 * rows, self._take(self.transfer, rows))
             placement.observe(choice, rows, self._take(costs[choice.backend], rows))
             out = round(rows * kept)
-            placement.observe_kept(rows, out)
+            placement.link.observe_kept(rows, out)
             rows, held = out, frozenset([memory])
-            if placement.is_last and memory is not None:
+            if placement.link.is_last and memory is not None:
                 placement.observe_leaving(choice, rows, 16 * rows, self._take(self.transfer, rows))
         self.went.append(tuple(went))
         self.probes += probed
@@ -223,7 +225,7 @@ def test_a_pinned_stage_stays_on_the_device_at_any_size() -> None:
     assert set(machine.went) == {("device",)}
     (stage,) = machine.chain
     assert stage.reason == "pinned: device"
-    assert (stage.is_pinned, stage.joins_up_to(), stage.is_last) == (True, 2_048, True)
+    assert (stage.is_pinned, stage.joins_up_to(), stage.link.is_last) == (True, 2_048, True)
     true = 60 + 2e-5 * 100_000 + 2 * (10 + 0.0008 * 100_000)
     assert stage.choose(100_000).predicted_us == pytest.approx(true, rel=0.3)
 
@@ -234,11 +236,11 @@ def expected(direction: Direction, rows: int) -> float:
 
 def test_the_expected_time_is_that_of_the_stage_with_its_own_transfers() -> None:
     first, last = Machine([{"device": (100, 1e-6)}] * 2, (10, 0.0008), pin="device").chain
-    up, down = first.entrance.uploads["device"], last.exit.downloads["device"]
+    up, down = first.link.entrance.uploads["device"], last.link.exit.downloads["device"]
     work = 30.0 + 1e-5 * 1_000
     assert first.choose(1_000).predicted_us == pytest.approx(work + expected(up, 1_000))
     assert last.choose(1_000, DEVICE).predicted_us == pytest.approx(work + expected(down, 1_000))
-    last.observe_kept(1_000, 500)
+    last.link.observe_kept(1_000, 500)
     assert last.choose(1_000, DEVICE).predicted_us == pytest.approx(work + expected(down, 500))
 
 
@@ -247,7 +249,7 @@ def test_rows_on_the_device_are_brought_back_for_the_host_and_that_is_expected()
     (stage,) = machine.chain
     there, here = stage.choose(100, DEVICE), stage.choose(100, HOST)
     assert (there.backend, here.backend) == ("arrow", "arrow")
-    assert there.predicted_us == here.predicted_us + expected(stage.entrance.downloads["device"], 100)
+    assert there.predicted_us == here.predicted_us + expected(stage.link.entrance.downloads["device"], 100)
     both = stage.choose(100, DEVICE | HOST)
     assert both.predicted_us == here.predicted_us
 
@@ -256,8 +258,8 @@ def test_two_devices_pass_rows_on_by_way_of_the_host() -> None:
     other = OtherDevice(start=(0.01, 1e-7))
     device = DeviceBackend(start=(0.01, 1e-7))
     edges = [Edge(SCHEMA, [device, other]) for _ in range(3)]
-    first = DevicePlacement([device], {}, "device", "first", edges[0], edges[1])
-    second = DevicePlacement([other], {}, "other", "second", edges[1], edges[2])
+    first = DevicePlacement([device], {}, "device", "first", edges[0], edges[1], ALL)
+    second = DevicePlacement([other], {}, "other", "second", edges[1], edges[2], ALL)
     connect([first, second])
     down, up = edges[1].downloads["device"], edges[1].uploads["other"]
     ways = expected(down, 10) + expected(up, 10) + expected(edges[2].downloads["other"], 10)
@@ -271,13 +273,13 @@ def test_two_devices_pass_rows_on_by_way_of_the_host() -> None:
 def test_transfers_at_one_edge_teach_those_at_all_others_of_a_chain() -> None:
     machine = Machine([{"device": (30, 1e-5)}] * 2, (10, 0.0008), pin="device")
     first, last = machine.chain
-    before = first.entrance.download["device"].slope
+    before = first.link.entrance.download["device"].slope
     for rows in (100, 100_000) * 20:
         last.observe_leaving(ON_DEVICE, rows, 160 * rows, (10 + 0.01 * rows) / 1e6)
-    assert last.exit.width == pytest.approx(160, rel=0.05)
-    assert last.exit.download["device"].slope == pytest.approx(0.01, rel=0.05)
-    assert first.entrance.download["device"].slope == pytest.approx(0.001, rel=0.05) != before
-    assert first.entrance.uploads["device"].line.samples == 0
+    assert last.link.exit.download_width == pytest.approx(160, rel=0.05)
+    assert last.link.exit.download["device"].slope == pytest.approx(0.01, rel=0.05)
+    assert first.link.entrance.download["device"].slope == pytest.approx(0.001, rel=0.05) != before
+    assert first.link.entrance.uploads["device"].line.samples == 0
 
 
 def test_the_assumed_time_of_a_row_is_part_of_a_transfer_and_stays() -> None:
@@ -294,15 +296,15 @@ def test_the_assumed_time_of_a_row_is_part_of_a_transfer_and_stays() -> None:
 def test_paths_are_found_again_only_when_a_cost_has_moved() -> None:
     machine = Machine([{**HOST_COSTS, "device": (30, 1e-5)}], (10, 0.0008))
     (stage,) = machine.chain
-    chain = stage.chain
+    chain = stage.link.chain
     for _ in range(20):
         stage.observe(stage.choose(65_536), 65_536, 1e-4)
     moves = chain.moves
     for _ in range(20):
         stage.observe(ON_DEVICE, 65_536, 1e-4)
-        stage.observe_kept(1_000, 1_000)
+        stage.link.observe_kept(1_000, 1_000)
     assert chain.moves == moves
-    stage.observe_kept(1_000_000, 10)
+    stage.link.observe_kept(1_000_000, 10)
     assert chain.moves == moves + 1
     for _ in range(20):
         stage.observe(ON_DEVICE, 65_536, 5e-3)
@@ -337,10 +339,10 @@ def test_a_device_far_too_dear_is_not_measured_only_because_rows_are_there() -> 
 def test_stages_of_the_host_between_them_end_a_chain() -> None:
     one, two, three = Machine([{**HOST_COSTS, "device": (30, 1e-5)}] * 3, (10, 0.0008)).chain
     connect([one, None, two, three])
-    assert one.chain.links == (one,)
-    assert two.chain.links == (two, three)
-    assert (one.is_last, two.is_last, three.is_last) == (True, False, True)
-    assert two.exit is three.entrance
+    assert one.link.chain.links == (one.link,)
+    assert two.link.chain.links == (two.link, three.link)
+    assert (one.link.is_last, two.link.is_last, three.link.is_last) == (True, False, True)
+    assert two.link.exit is three.link.entrance
 
 
 def test_explains_itself_before_and_after_a_run() -> None:

@@ -16,6 +16,7 @@ import pytest
 from arrowstream.backends.base import Backend, Evaluator, Frames, TransferCost
 from arrowstream.expressions.program import Program, Refusal
 from arrowstream.plan.placement.choice import Choice
+from arrowstream.plan.placement.columns import ColumnUse
 from arrowstream.plan.placement.costs import WARM_UP
 from arrowstream.plan.placement.crossover import about_devices, pays_between
 from arrowstream.plan.placement.device_choice import DevicePlacement, connect
@@ -74,12 +75,14 @@ def chain(
             Costed(name, line, least_rows) for name, line in table[kind].items() if name not in without
         ]
         edges = Edge(schema, backends), Edge(schema, backends)
-        found.append(DevicePlacement(backends, {}, "auto", f"s{number}", *edges))
+        found.append(
+            DevicePlacement(backends, {}, "auto", f"s{number}", *edges, ColumnUse(frozenset(schema), {}))
+        )
     connect(found)
     for placement, share in zip(found, kept, strict=False):
-        placement.observe_kept(1_000_000, round(1_000_000 * share))
+        placement.link.observe_kept(1_000_000, round(1_000_000 * share))
     for placement, kind in zip(found, kinds, strict=True):
-        for name in placement.memories:
+        for name in placement.link.memories:
             fixed, slope = table[kind][name]
             for _ in range(WARM_UP + 1):  # what is in the table was measured: nothing is left to try
                 placement.observe(Choice(name, 0.0, ""), 10_000, (fixed + slope * 10_000) / 1e6)
@@ -89,18 +92,18 @@ def chain(
 def went(stages: list[DevicePlacement], rows: int) -> list[str]:
     """The backends of the first batch, as it goes from stage to stage."""
     held, found = HOST, []
-    for stage, leg in zip(stages, stages[0].chain.legs, strict=True):
+    for stage, leg in zip(stages, stages[0].link.chain.legs, strict=True):
         backend = stage.choose(rows, held).backend
-        rows, held = round(rows * leg.kept), frozenset([stage.memories[backend]])
+        rows, held = round(rows * leg.kept), frozenset([stage.link.memories[backend]])
         found.append(backend)
-    best = cheapest(stages[0].chain.legs, stages[-1].exit.download, rows)
+    best = cheapest(stages[0].link.chain.legs, stages[-1].link.exit.download, rows)
     assert len(best.backends) == len(found)
     return found
 
 
 def said(stages: list[DevicePlacement], number: int) -> list[str]:
-    end = stages[-1].exit.download
-    return list(about_devices(stages[0].chain.legs, end, number, [stage.name for stage in stages]))
+    end = stages[-1].link.exit.download
+    return list(about_devices(stages[0].link.chain.legs, end, number, [stage.link.name for stage in stages]))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def test_a_long_chain_pays_as_a_whole_where_no_stage_pays_alone() -> None:
     assert went(chain(CORES_16, ["numbers"] * 6), 1_000_000) == ["gpu"] * 6
     long = chain(CORES_16, ["numbers"] * 6, without=["arrow"])
     assert said(long, 2)[-1] == "s0 to s5 stay on gpu: one upload, one download"
-    assert pays_between(long[0].chain.legs, long[-1].exit.download, 2, "gpu") == (2_048, None)
+    assert pays_between(long[0].link.chain.legs, long[-1].link.exit.download, 2, "gpu") == (2_048, None)
 
 
 def test_more_stages_than_a_path_is_followed_through_change_nothing() -> None:
@@ -185,7 +188,7 @@ def test_of_equal_paths_the_host_is_taken() -> None:
     same: Line = (50.0, 0.001)
     free = {"equal": {"arrow": (70.0, 0.001 + 2 * 16 * US_PER_BYTE_BUS), "gpu": same}}
     stages = chain(free, ["equal"], least_rows=0)
-    legs, end = stages[0].chain.beginning_at(0)
+    legs, end = stages[0].link.chain.beginning_at(0)
     assert cheapest(legs, end, 0).backends == ("arrow",)
     twice = {"equal": {"arrow": same, "polars": same, "gpu": same}}
     assert went(chain(twice, ["equal"], least_rows=0), 1_000) == ["arrow"]

@@ -190,3 +190,59 @@ def test_what_the_device_refuses_stays_with_the_host(log: Log) -> None:
     pinned = steps.backend("device")
     with pytest.raises(Exception, match="the device backend cannot run this step"):
         pinned.collect_sync()
+
+
+WIDE = FRAME.with_columns(a=pl.col("x") * 10, unread=pl.lit(1.5))
+
+
+def chain_of_readers() -> Builder:
+    """The first stage reads x, the second a and what the first one made, the third y."""
+    source = Source.from_frame(WIDE, batch_rows=3_000)
+    return (
+        Pipeline.builder()
+        .source(source)
+        .with_columns(z=pl.col("x") + 1)
+        .timeout("60s")
+        .backend("device")
+        .with_columns(b=pl.col("a") + pl.col("z"))
+        .timeout("60s")
+        .backend("device")
+        .with_columns(y=pl.col("y") * 2.0)
+        .timeout("60s")
+        .backend("device")
+    )
+
+
+EXPECTED_WIDE = WIDE.with_columns(z=pl.col("x") + 1).with_columns(
+    b=pl.col("a") + pl.col("z"), y=pl.col("y") * 2.0
+)
+
+
+def test_one_upload_brings_what_all_stages_of_a_residence_read(log: Log) -> None:
+    instead(DeviceBackend(selective=True))
+    assert chain_of_readers().collect_sync().equals(EXPECTED_WIDE.select([*WIDE.columns, "z", "b"]))
+    computed = [("compute", 3_000)] * 3
+    assert log == [("upload a,x,y", 3_000), *computed, ("download", 3_000)]
+
+
+def test_transfers_are_of_the_columns_that_cross(log: Log) -> None:
+    instead(DeviceBackend(selective=True))
+    pipeline = chain_of_readers().sink(TestSink()).build()
+    pipeline.run_sync()
+    assert pipeline._plan is not None
+    links = [stage.placement.link for stage in pipeline._plan.stages]
+    assert [link.entrance.upload_width for link in links] == pytest.approx([24, 24, 8])
+    # All rows on the device before the first stage were made there; after it, what was made since.
+    assert [link.entrance.returned for link in links] == [tuple(WIDE.columns), ("z",), ("z", "b")]
+    assert links[-1].exit.returned == ("y", "z", "b")
+    assert links[-1].exit.download_width == pytest.approx(24)
+    assert [link.entrance.uploads["device"].line.samples for link in links] == [1, 1, 1]
+
+
+def test_a_selective_device_without_room_leaves_the_batch_to_its_evaluator(log: Log) -> None:
+    instead(DeviceBackend(selective=True))
+    ROOM.extend([0, 0])
+    pipeline = start().with_columns(z=pl.col("x") + 1).backend("device").sink(TestSink()).build()
+    assert pipeline.run_sync().rows_out == 3_000
+    assert log == [("no room", 3_000), ("no room", 3_000), ("host", 3_000)]
+    assert "transfers" not in pipeline.explain()

@@ -13,6 +13,7 @@ from arrowstream.backends.base import Backend
 from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
 from arrowstream.core.position import Position
+from arrowstream.plan.placement.columns import ColumnUse
 from arrowstream.plan.placement.device_choice import DevicePlacement
 from arrowstream.plan.placement.transfer import Edge
 from arrowstream.runtime.flow.joining import JoiningInput
@@ -34,7 +35,9 @@ def placement(start: tuple[float, float], least_rows: int, *, pinned: bool = Fal
     host: list[Backend] = [] if pinned else [ArrowBackend()]
     backends = [*host, DeviceBackend(start, least_rows)]
     edge = Edge(pl.Schema({"x": pl.Int64}), backends)
-    return DevicePlacement(backends, {}, "device" if pinned else "auto", "stage", edge, edge)
+    return DevicePlacement(
+        backends, {}, "device" if pinned else "auto", "stage", edge, edge, ColumnUse(frozenset("x"), {})
+    )
 
 
 def rows(start: int, stop: int) -> Batch:

@@ -25,20 +25,20 @@ from arrowstream.gpu.download import in_host_memory
 from arrowstream.gpu.form import register
 from arrowstream.gpu.rows import DeviceRows
 
+FORM = "gpu"
+"""The form of rows on the first device, that of the backend."""
+
 if TYPE_CHECKING:
     import pylibcudf as plc
 
     from arrowstream.gpu.processor import GpuProcessor
-
-FORM = "gpu"
-"""The form of rows on the device, that of the backend."""
 
 
 def on_device(
     device: Device,
     processor: GpuProcessor,
     compiled: Sequence[Compiled],
-    output: pa.Schema,
+    schemas: tuple[pa.Schema, pa.Schema],
     memory_mb: int,
     on_cpu: Evaluator | None,
 ) -> Evaluator:
@@ -50,19 +50,17 @@ def on_device(
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    output
-        The schema of the result.
+    schemas
+        The schemas of the rows that come in and that come out.
     memory_mb
         Limit of the device's memory, in MiB.
     on_cpu
         What computes a batch that the device cannot compute; None for an error.
     """
-    launches = Launches(device, processor, compiled, output)
-    otherwise = on_cpu or _Failing(device)
-    if device.number:
-        return OnOtherDevice(FORM, lambda: device, memory_mb, launches, otherwise)
-    register(FORM, lambda: device)
-    return DeviceCall(FORM, lambda: device, memory_mb, launches, otherwise)
+    launches = Launches(device, processor, compiled, *schemas)
+    if not device.number:
+        register(FORM, lambda: device)
+    return KernelCall(FORM, lambda: device, memory_mb, launches, on_cpu or _Failing(device))
 
 
 class Launches:
@@ -74,14 +72,25 @@ class Launches:
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    output
-        The schema of the result.
+    input, output
+        The schemas of the rows that come in and that come out.
+
+    Attributes
+    ----------
+    reads : frozenset of str
+        As `arrowstream.gpu.call.DeviceWork` has it.
     """
 
     def __init__(
-        self, device: Device, processor: GpuProcessor, compiled: Sequence[Compiled], output: pa.Schema
+        self,
+        device: Device,
+        processor: GpuProcessor,
+        compiled: Sequence[Compiled],
+        input: pa.Schema,
+        output: pa.Schema,
     ) -> None:
         self.reads = frozenset(processor.inputs)
+        self._passed = frozenset(input.names).difference(processor.outputs)
         self._compiled = tuple(compiled)
         self._block = processor.threads
         self._output = output
@@ -94,8 +103,7 @@ class Launches:
         columns = dict(rows.resident)
         for compiled, function in zip(self._compiled, self._functions, strict=True):
             columns |= self._launch(compiled, function, columns, rows)
-        written = {one.column for each in self._compiled for one in each.parameters if one.written}
-        unchanged = {name: source for name, source in rows.unchanged.items() if name not in written}
+        unchanged = {name: source for name, source in rows.unchanged.items() if name in self._passed}
         return replace(rows, schema=self._output, resident=columns, unchanged=unchanged)
 
     def _launch(
@@ -120,8 +128,7 @@ class Launches:
         if one.role == "count":
             return None
         if one.written:
-            dtype = pa.bool_() if one.role == "valid" else self._output.field(one.column).type
-            zero = rows.device.scalar(False if pa.types.is_boolean(dtype) else 0, dtype)
+            zero = rows.device.scalar(False if pa.types.is_boolean(one.dtype) else 0, one.dtype)
             return cuda.plc.Column.from_scalar(zero, rows.num_rows, stream=stream)
         column = columns[one.column]
         return cuda.plc.unary.is_valid(column, stream=stream) if one.role == "valid" else column
@@ -151,15 +158,26 @@ class Launches:
         return {name: _with_nulls_of(unseen, column, rows.device) for name, column in found.items()}
 
 
-class OnOtherDevice(DeviceCall):
-    """Kernels on another device than the first. Their rows leave it at once: other steps are on the first."""
+class KernelCall(DeviceCall):
+    """Kernels on a device, which is waited for: a device tells late of failures, and then not of which batch."""
 
     def _on_device(self, device: Device, batch: Batch) -> Batch:
-        def compute() -> pa.RecordBatch:
-            rows = DeviceRows.of(batch.arrow(), device).with_resident(self.wanted)
-            found = self._work(rows)
-            assert found is not None
-            return in_host_memory(found)
+        rows = batch.form(FORM) if not device.number else DeviceRows.of(batch.arrow(), device)
+
+        def compute() -> pa.RecordBatch | DeviceRows:
+            there = rows.with_resident(self.wanted)
+            try:
+                found = self._work(there)
+                assert found is not None
+                # Other steps are on the first device.
+                if device.number:
+                    return in_host_memory(found)
+                device.synchronize()
+                return found
+            except BaseException:
+                # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
+                device.retain(there)
+                raise
 
         return batch.with_rows(device.run(compute))
 

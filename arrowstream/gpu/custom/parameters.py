@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
+import pyarrow as pa
 
+from arrowstream.core.batch import arrow_schema
 from arrowstream.errors import PlanError
 from arrowstream.gpu.custom.elements import COUNT, VALID, Element, element
 
@@ -38,6 +40,8 @@ class Parameter:
         Whether it is the column's values, one flag a row of whether the value is there, or the number of rows.
     element
         What it points to, or is.
+    dtype
+        The type of what it points to, as a column of its own.
     written
         Whether the kernel writes it.
     """
@@ -46,6 +50,7 @@ class Parameter:
     column: str
     role: Role
     element: Element
+    dtype: pa.DataType
     written: bool = False
 
     def in_cuda(self, form: str = "") -> str:
@@ -104,11 +109,12 @@ def bind(
                     found=", ".join(declared),
                     hint=f"its parameter {name!r} would be the column {column!r}",
                 )
-            found.append(Parameter(name, column, "values", of_column, written))
+            in_arrow = arrow_schema(pl.Schema({column: dtype})).field(0).type
+            found.append(Parameter(name, column, "values", of_column, in_arrow, written))
             if rest and rest[0] == f"{name}_valid":
-                found.append(Parameter(rest.pop(0), column, "valid", VALID, written))
+                found.append(Parameter(rest.pop(0), column, "valid", VALID, pa.bool_(), written))
     if counted and rest:
-        found.append(Parameter(rest.pop(0), "", "count", COUNT))
+        found.append(Parameter(rest.pop(0), "", "count", COUNT, pa.int64()))
         counted = False
     if rest or counted:
         raise _misfit(kernel, declared, inputs, outputs, counted or found[-1].role == "count")

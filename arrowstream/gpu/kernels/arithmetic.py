@@ -116,21 +116,6 @@ def as_int64(node: Node) -> Node:
     return cast(node, _INT64) if is_integer(node.dtype) else bits(node, _INT64)
 
 
-def _fused(call: Call, first: Node, second: Node, third: Node) -> Node | str:
-    """Compile a sum with a product: Polars makes one step of it, but rounds the product and the sum, each."""
-    (kind,) = call.options
-    if not is_number(call.dtype):
-        return f"not for {call.dtype}"
-    if reason := differing(call):
-        return reason
-    if kind == "fsm":
-        return _subtract(call, first, apply("MUL", second, third))
-    product = apply("MUL", first, second)
-    if kind == "fms":
-        return _subtract(call, product, third)
-    return _add(call, product, third) if kind == "fma" else f"{kind} is not known"
-
-
 def _true_divide(call: Call, left: Node, right: Node) -> Node | str:
     if not (is_number(left.dtype) and is_number(right.dtype) and is_float(call.dtype)):
         return f"not for {types(call)}"
@@ -228,7 +213,6 @@ KERNELS: dict[str, Kernel] = {
     "add": _add,
     "subtract": _subtract,
     "multiply": _multiply,
-    "fused": _fused,
     "true_divide": _true_divide,
     "negate": _negate,
     "abs": _absolute,

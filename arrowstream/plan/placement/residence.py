@@ -40,7 +40,7 @@ def _leave_on_device(stage: SegmentStage, placement: DevicePlacement, following:
     reads = following.operator.reads_in_place if grouping is None else grouping.reads
     if reads is None:
         return
-    placement.stay_after("rows" if grouping is None else "groups")
+    placement.link.stays_for = "rows" if grouping is None else "groups"
     for evaluate in stage.evaluators.values():
         if isinstance(evaluate, DeviceEvaluator):
             _look_ahead(evaluate, frozenset(reads))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -83,7 +83,7 @@ class Direction:
 
 
 class Edge:
-    """The place between two stages: the bytes of its rows, and the transfers to each device and back.
+    """The place between two stages: the bytes of its rows that cross over, and the transfers to each device and back.
 
     Parameters
     ----------
@@ -93,18 +93,30 @@ class Edge:
         The backends; each that has a form of rows is a device, and those of one form are the same.
     """
 
-    __slots__ = ("downloads", "has_groups", "uploads", "width")
+    __slots__ = ("_schema", "download_width", "downloads", "returned", "upload_width", "uploads")
 
     def __init__(self, schema: pl.Schema, devices: Iterable[Backend]) -> None:
-        self.width = row_bytes(schema)
-        self.has_groups = False
-        """Whether groups of the rows are brought back from a device in place of the rows."""
+        self._schema = schema
+        self.cross(schema, schema)
         self.uploads: dict[str, Direction] = {}
         self.downloads: dict[str, Direction] = {}
         for device in devices:
             if device.form is not None:
                 self.uploads.setdefault(device.form, Direction(device.upload_cost))
                 self.downloads.setdefault(device.form, Direction(device.download_cost))
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names of the columns."""
+        return self._schema.names()
+
+    def cross(self, uploaded: Collection[str], returned: Collection[str]) -> None:
+        """Set the columns that go to a device here, and those that come back."""
+        self.returned = tuple(name for name in self._schema if name in returned)
+        self.upload_width, self.download_width = (
+            row_bytes(pl.Schema({name: self._schema[name] for name in names if name in self._schema}))
+            for names in (uploaded, returned)
+        )
 
     def share(self, other: Edge) -> None:
         """Learn transfers together with another edge."""
@@ -113,18 +125,34 @@ class Edge:
     @property
     def upload(self) -> dict[str, Crossing]:
         """The cost of a transfer of the edge's rows to each device."""
-        return {form: direction.at(self.width) for form, direction in self.uploads.items()}
+        return {form: direction.at(self.upload_width) for form, direction in self.uploads.items()}
 
     @property
     def download(self) -> dict[str, Crossing]:
         """The cost of a transfer of the edge's rows from each device."""
-        # Groups that pass in place of rows are too few for their number to matter.
-        width = 0.0 if self.has_groups else self.width
-        return {form: direction.at(width) for form, direction in self.downloads.items()}
+        return {form: direction.at(self.download_width) for form, direction in self.downloads.items()}
 
-    def measure(self, rows: int, nbytes: int) -> None:
-        """Learn the bytes of rows that have passed."""
-        self.width = _FORGETTING * self.width + (1.0 - _FORGETTING) * nbytes / max(rows, 1)
+    def upload_us(self, form: str, rows: float) -> float:
+        """Return the expected time of a transfer of `rows` rows to a device, in microseconds."""
+        return self.uploads[form].predict(rows, self.upload_width)
+
+    def download_us(self, form: str, rows: float) -> float:
+        """Return the expected time of a transfer of `rows` rows from a device, in microseconds."""
+        return self.downloads[form].predict(rows, self.download_width)
+
+    def observe_upload(self, form: str, rows: int, nbytes: int, micros: float) -> None:
+        """Learn that rows of `nbytes` bytes together took `micros` microseconds to a device."""
+        self.upload_width = _updated(self.upload_width, rows, nbytes)
+        self.uploads[form].observe(rows, nbytes, micros)
+
+    def observe_download(self, form: str, rows: int, nbytes: int, micros: float) -> None:
+        """Learn that rows of `nbytes` bytes together took `micros` microseconds from a device."""
+        self.download_width = _updated(self.download_width, rows, nbytes)
+        self.downloads[form].observe(rows, nbytes, micros)
+
+    def of_groups(self) -> None:
+        """Assume that groups of the rows pass in place of them: too few for their number to matter."""
+        self.download_width = 0.0
 
     def memories(self, batch: Batch) -> Held:
         """Return the memories that hold a batch."""
@@ -132,3 +160,7 @@ class Edge:
         if not forms:
             return HOST
         return frozenset([*forms, None]) if batch.has("arrow") or batch.is_polars else frozenset(forms)
+
+
+def _updated(width: float, rows: int, nbytes: int) -> float:
+    return _FORGETTING * width + (1.0 - _FORGETTING) * nbytes / max(rows, 1)

@@ -87,4 +87,4 @@ class JoiningInput:
         return self._waiting[number] if number < len(self._waiting) else None
 
     def _in_host_memory(self, batch: Batch) -> bool:
-        return None in self._placement.entrance.memories(batch)
+        return None in self._placement.link.entrance.memories(batch)

@@ -21,7 +21,10 @@ __all__ = ["ScanType", "distinct_count", "minmax", "reduce"]
 
 @call
 def reduce(col: Column, agg: Aggregation, data_type: DataType, stream: Any = None, mr: Any = None) -> Scalar:
-    """Reduce over the values that are valid; null if none is (cpp/src/reductions/simple.cuh)."""
+    """Reduce over the values that are valid (cpp/src/reductions/reductions.cpp, simple.cuh).
+
+    If none is, there is no sum and no extreme: null. ANY is false then, and ALL is true.
+    """
     return Scalar._made(_reduced(col, agg.kind(), data_type), data_type, stream)
 
 
@@ -30,7 +33,7 @@ def _reduced(col: Column, kind: Kind, out: DataType) -> pa.Scalar:
         count = col.size() - (col.null_count() if kind == Kind.COUNT_VALID else 0)
         return pa.scalar(count, arrow_type(out))
     if kind in (Kind.ANY, Kind.ALL) and out.id() != TypeId.BOOL8:
-        raise RuntimeError("CUDF failure: any() and all() operations require output type bool8")
+        raise RuntimeError("CUDF failure: any() operation can be applied with output type `bool8` only")
     if kind in (Kind.MIN, Kind.MAX):
         if out != col.type():
             raise RuntimeError("CUDF failure: min/max requires the output type to be the column's")
@@ -41,7 +44,7 @@ def _reduced(col: Column, kind: Kind, out: DataType) -> pa.Scalar:
     values = numbers(col.array(), col.type())
     values = values if valid is None else values[valid]
     if not len(values):
-        return pa.scalar(None, arrow_type(out))
+        return pa.scalar(kind == Kind.ALL if kind in (Kind.ANY, Kind.ALL) else None, arrow_type(out))
     with np.errstate(all="ignore"):
         return array_of(np.atleast_1d(_folded(values, kind, col.type(), out)), None, out)[0]
 
@@ -53,15 +56,20 @@ def _folded(values: Any, kind: Kind, source: DataType, out: DataType) -> Any:
         return (values != 0).all()
     if kind == Kind.MEAN:
         return values.astype(np.float64).mean()
-    # Each value is converted to the output's type first.
-    converted = to_type(values, source.id(), out.id())
+    # In the column's own type if that is wanted, else in 64 bits; the result is converted then.
+    within = source.id()
+    if out != source:
+        within = TypeId.INT64 if values.dtype.kind in "iub" else TypeId.FLOAT64
+    terms = to_type(values, source.id(), within)
     if kind == Kind.SUM:
-        return np.add.reduce(converted, dtype=NUMPY[out.id()])
-    if kind == Kind.PRODUCT:
-        return np.multiply.reduce(converted, dtype=NUMPY[out.id()])
-    if kind == Kind.SUM_OF_SQUARES:
-        return np.add.reduce(converted * converted, dtype=NUMPY[out.id()])
-    raise NotImplementedError(f"the fake has no reduction by {kind.name}")
+        found = np.add.reduce(terms, dtype=NUMPY[within])
+    elif kind == Kind.PRODUCT:
+        found = np.multiply.reduce(terms, dtype=NUMPY[within])
+    elif kind == Kind.SUM_OF_SQUARES:
+        found = np.add.reduce(terms * terms, dtype=NUMPY[within])
+    else:
+        raise NotImplementedError(f"the fake has no reduction by {kind.name}")
+    return to_type(np.atleast_1d(found), within, out.id())
 
 
 def _extreme(col: Column, kind: Kind) -> pa.Scalar:

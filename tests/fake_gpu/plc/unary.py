@@ -103,7 +103,10 @@ def cast(input: Column, data_type: DataType, stream: Any = None, mr: Any = None)
     """Convert as C++'s static_cast; times are rounded down to a coarser unit (cpp/src/unary/cast_ops.cu)."""
     source, target = input.type(), data_type
     if not is_supported_cast(source, target):
-        raise TypeError("CUDF failure: Unsupported cast")
+        raise RuntimeError(
+            "CUDF failure: Column type must be numeric or chrono or decimal32/64/128, and timestamps and numbers are"
+            " converted by durations only"
+        )
     if traits.is_fixed_point(source) or traits.is_fixed_point(target):
         return made(decimals.cast(input.array(), source, target), target, stream)
     values = numbers(input.array(), source)

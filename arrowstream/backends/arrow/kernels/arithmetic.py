@@ -161,23 +161,6 @@ def _multiply(call: Call) -> Evaluate | str:
     return _on_numbers(pc.multiply)(call)
 
 
-def _fused(call: Call) -> Evaluate | str:
-    """Compile a sum with a product: Polars makes one step of it, but rounds the product and the sum, each."""
-    (kind,) = call.options
-    first, second, third = call.arguments
-    if kind not in ("fma", "fms", "fsm"):
-        return f"{kind} is not known"
-    product = Call("multiply", (second, third) if kind == "fsm" else (first, second), call.dtype)
-    sides = (first, product) if kind == "fsm" else (product, third)
-    outer = Call("add" if kind == "fma" else "subtract", sides, call.dtype)
-    multiply, combine = _multiply(product), KERNELS[outer.function](outer)
-    if isinstance(multiply, str) or isinstance(combine, str):
-        return multiply if isinstance(multiply, str) else str(combine)
-    if kind == "fsm":
-        return lambda x, y, z: combine(x, multiply(y, z))
-    return lambda x, y, z: combine(multiply(x, y), z)
-
-
 def _is_whole(dtype: pa.DataType) -> bool:
     return is_integer(dtype) and not _types.is_uint64(dtype)
 
@@ -247,7 +230,6 @@ KERNELS: dict[str, Kernel] = {
     "add": _add,
     "subtract": _subtract,
     "multiply": _multiply,
-    "fused": _fused,
     "true_divide": _true_divide,
     "floor_divide": _floor_divide,
     "modulo": _modulo,
