@@ -93,7 +93,7 @@ AGGREGATES: dict[str, list[pl.Expr]] = {
 REFUSED: dict[str, pl.Expr] = {
     "a sum of floats": pl.col("real").sum(),
     "a mean": pl.col("Int32").mean(),
-    "the least float": pl.col("real").min(),
+    "the least float, of NaN and -0.0": pl.col("real").min(),
     "the first value": pl.col("Int8").first(),
     "a filter": pl.col("Int8").filter(pl.col("Int16") > 0).sum(),
     "an expression": (pl.col("Int8") + 1).max(),
@@ -211,6 +211,32 @@ def test_what_could_differ_is_aggregated_of_the_rows(machine: Any, device: Devic
     both(Reduce.of(REFUSED[name], by="k"), [rows(50)], device)
     both(window("10s", REFUSED[name]), [rows(50)], device)
     assert "groupby.GroupBy.aggregate" not in machine.log.calls
+
+
+FLOATS = pl.DataFrame(
+    {"ts": [0, 1, 2, 3, 4], "k": [1, 2, 1, 2, None], "d": [0.0, None, -1.5, None, float("inf")]},
+    schema={"ts": pl.Int64, "k": pl.Int8, "d": pl.Float64},
+)
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32(), pl.Float64()])
+@pytest.mark.parametrize("odd", [None, -0.0, float("nan")])
+def test_extremes_of_floats_are_found_where_their_order_does_not_matter(
+    machine: Any, device: Device, dtype: pl.DataType, odd: float | None
+) -> None:
+    frame = FLOATS.cast({"d": dtype})
+    last = frame.with_columns(pl.when(pl.col("ts") == 2).then(odd).otherwise("d").cast(dtype).alias("d"))
+    exprs = [pl.col("d").min().alias("least"), pl.col("d").max().alias("most"), pl.col("d").nan_max()]
+    for operator in (Reduce.of(*exprs, by="k"), window(timedelta(microseconds=4), *exprs)):
+        parts = [frame, last, frame.with_columns(pl.lit(None, dtype).alias("d")), frame]
+        here = feed(operator.start(frame.schema, context()), map(Batch, parts))
+        there = feed(operator.start(frame.schema, context()), [computed(part, device) for part in parts])
+        assert_same(there, here)
+        for mine, theirs in zip(there, here, strict=True):
+            signs = [pl.col(name).is_not_nan() & (1 / pl.col(name) < 0) for name in ("least", "most", "d")]
+            assert mine.select(signs).equals(theirs.select(signs))
+    # Null is no value, and neither NaN nor -0.0.
+    assert machine.log.calls.count("groupby.GroupBy.aggregate") == (8 if odd is None else 6)
 
 
 @pytest.mark.parametrize("by", ["real"])
