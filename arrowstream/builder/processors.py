@@ -12,7 +12,7 @@ from arrowstream.operators.process import Processor, ProcessorStep
 
 if TYPE_CHECKING:
     from arrowstream.core.schemas import SchemaLike
-    from arrowstream.gpu.processor import GpuProcessor
+    from arrowstream.gpu.custom.processor import GpuProcessor
     from arrowstream.operators.functions.frame_forms import FrameForm
     from arrowstream.operators.parallel_map import Executor
     from arrowstream.operators.zero_copy.columns import ZeroCopyColumns

@@ -11,16 +11,17 @@ import pyarrow as pa
 
 from arrowstream.backends.base import Evaluator
 from arrowstream.config.settings import Settings
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.arrow_types import no_rows
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import MissingExtra, PlanError, SchemaError
 from arrowstream.gpu.custom.compile import compile_kernels, output_schema
 from arrowstream.gpu.custom.compiled import HOPPER
 from arrowstream.gpu.custom.place import Place, place
-from arrowstream.gpu.processor import GpuProcessor
+from arrowstream.gpu.custom.processor import GpuProcessor
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.functions.schema import conformed, function_name, not_awaited
 
@@ -74,6 +75,11 @@ class ProcessGpu(Operator):
     def at_hand(self) -> bool:
         return False  # to ask for the schema compiles the kernels, and opens the GPU
 
+    @property
+    def reads_in_place(self) -> tuple[str, ...] | None:
+        # Backends compute on the first device only.
+        return None if self.processor.device else tuple(self.processor.inputs)
+
     def with_settings(self, settings: Settings) -> ProcessGpu:
         return replace(self, memory_mb=settings.gpu_memory_pool_mb)
 
@@ -109,8 +115,7 @@ class ProcessGpu(Operator):
 
         assert where.capability is not None
         compiled = compile_kernels(self.processor, schema, where.capability)
-        schemas = (arrow_schema(schema), output)
-        evaluate = on_device(where.device, self.processor, compiled, schemas, self.memory_mb, on_cpu)
+        evaluate = on_device(where.device, self.processor, compiled, output, self.memory_mb, on_cpu)
         return KernelProcess(evaluate, output, None)
 
     def describe(self) -> str:

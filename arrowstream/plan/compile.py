@@ -14,9 +14,9 @@ from typing import ParamSpec, TypeVar
 import polars as pl
 
 from arrowstream.backends.base import Backend
-from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.plural import counted
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.gpu.presence import missing
 from arrowstream.io.sink import BoundSink, Fanout

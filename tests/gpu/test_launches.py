@@ -252,7 +252,7 @@ def test_columns_that_begin_inside_of_their_memory(machine: Any, device: Device)
     """Parts of rows that are there already, such as halves of them."""
     compiled = give(machine, processor(), FRAME.schema, ratio)
     input, output = (Batch(frame).arrow() for frame in (FRAME, FRAME.with_columns(z=0.0)))
-    launches = Launches(device, processor(), compiled, input.schema, output.schema)
+    launches = Launches(device, processor(), compiled, output.schema)
     there = DeviceRows.of(input, device).with_resident(["x", "y"])
     for offset, length in ((0, 2), (2, 3), (5, 1), (1, 5)):
         found = device.run(lambda part=(offset, length): in_host_memory(launches(there.sliced(*part))))
@@ -322,6 +322,8 @@ def test_steps_on_the_gpu_before_and_after_it(machine: Any, device: Device) -> N
         unregister_backend("gpu")
     doubled = FRAME.with_columns(pl.col("y") * 2)
     assert_frame_equal(found, doubled.with_columns(z=pl.col("x") / pl.col("y")).filter(pl.col("z") > 0))
+    assert of_columns(machine.log.uploads) == [("x", "y")]
+    assert of_columns(machine.log.downloads) == [("x", "y", "z", "")]
 
 
 def test_a_device_that_is_given_up(machine: Any, device: Device) -> None:

@@ -31,14 +31,14 @@ FORM = "gpu"
 if TYPE_CHECKING:
     import pylibcudf as plc
 
-    from arrowstream.gpu.processor import GpuProcessor
+    from arrowstream.gpu.custom.processor import GpuProcessor
 
 
 def on_device(
     device: Device,
     processor: GpuProcessor,
     compiled: Sequence[Compiled],
-    schemas: tuple[pa.Schema, pa.Schema],
+    output: pa.Schema,
     memory_mb: int,
     on_cpu: Evaluator | None,
 ) -> Evaluator:
@@ -50,14 +50,14 @@ def on_device(
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    schemas
-        The schemas of the rows that come in and that come out.
+    output
+        The schema of the result.
     memory_mb
         Limit of the device's memory, in MiB.
     on_cpu
         What computes a batch that the device cannot compute; None for an error.
     """
-    launches = Launches(device, processor, compiled, *schemas)
+    launches = Launches(device, processor, compiled, output)
     if not device.number:
         register(FORM, lambda: device)
     return KernelCall(FORM, lambda: device, memory_mb, launches, on_cpu or _Failing(device))
@@ -72,25 +72,15 @@ class Launches:
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    input, output
-        The schemas of the rows that come in and that come out.
-
-    Attributes
-    ----------
-    reads : frozenset of str
-        As `arrowstream.gpu.call.DeviceWork` has it.
+    output
+        The schema of the result.
     """
 
     def __init__(
-        self,
-        device: Device,
-        processor: GpuProcessor,
-        compiled: Sequence[Compiled],
-        input: pa.Schema,
-        output: pa.Schema,
+        self, device: Device, processor: GpuProcessor, compiled: Sequence[Compiled], output: pa.Schema
     ) -> None:
         self.reads = frozenset(processor.inputs)
-        self._passed = frozenset(input.names).difference(processor.outputs)
+        self._written = frozenset(processor.outputs)
         self._compiled = tuple(compiled)
         self._block = processor.threads
         self._output = output
@@ -103,7 +93,7 @@ class Launches:
         columns = dict(rows.resident)
         for compiled, function in zip(self._compiled, self._functions, strict=True):
             columns |= self._launch(compiled, function, columns, rows)
-        unchanged = {name: source for name, source in rows.unchanged.items() if name in self._passed}
+        unchanged = {name: source for name, source in rows.unchanged.items() if name not in self._written}
         return replace(rows, schema=self._output, resident=columns, unchanged=unchanged)
 
     def _launch(
