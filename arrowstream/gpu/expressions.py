@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal, is_constant
 from arrowstream.gpu.fused import FusedCall, Group, groups
 from arrowstream.gpu.kernels.conversion import convert
@@ -32,7 +34,12 @@ class ExpressionCompiler:
 
     def expression(self, expression: Expression) -> Compute:
         """Compile an expression; a refused one becomes a function that must not be called."""
-        return scheduled(self.tree(expression))
+        before = len(self._reasons)
+        root = self.tree(expression)
+        refused = len(self._reasons) > before
+        if not refused and isinstance(root, Constant) and device_type(root.dtype) is None:
+            self._refuse(expression, f"a constant of {root.dtype} has no form on the GPU")
+        return scheduled(root)
 
     def tree(self, expression: Expression) -> Node:
         """Return the operations that compute an expression; a null in place of what is refused."""
@@ -41,13 +48,21 @@ class ExpressionCompiler:
                 if device_type(dtype) is None:
                     return self._refuse(expression, f"column {name!r}: {dtype} has no form on the GPU")
                 return Input(name, dtype)
-            case Literal(value, dtype):
-                # The members of `is_in` are a list, which the kernel looks into.
-                return Constant(value, dtype)
+            case Literal():
+                return self._literal(expression)
             case Cast(input, dtype, strict):
                 return self._answer(expression, convert(self.tree(input), dtype, strict))
-            case Call():
-                return self._call(expression)
+        return self._call(expression)
+
+    def _literal(self, literal: Literal) -> Node:
+        value, dtype = literal.value, literal.dtype
+        # Types that the device has not are those of options, such as the members of `is_in`.
+        if device_type(dtype) is not None:
+            try:
+                pa.scalar(value, dtype)
+            except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+                return self._refuse(literal, f"the constant {value!r} has no exact form as {dtype}: {error}")
+        return Constant(value, dtype)
 
     def _call(self, call: Call) -> Node:
         name = call.function

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from arrowstream.core.rows.forms import FORMS, Form, register_form
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.download import in_host_memory
-from arrowstream.gpu.groups import grouped
-from arrowstream.gpu.lookups import looked_up
 from arrowstream.gpu.rows import DeviceRows
+from arrowstream.gpu.steps.groups import grouped
+from arrowstream.gpu.steps.lookups import looked_up
 
 
 def register(name: str, device: Callable[[], Device]) -> None:

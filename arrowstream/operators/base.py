@@ -65,9 +65,6 @@ class Operator(Described):
     passes_rows_on: ClassVar[bool] = False
     """True if the step holds no row and no state between two batches, so that a crash loses nothing of them."""
 
-    takes_any_form: ClassVar[bool] = False
-    """True if the step may leave rows in the form in which they come, such as that of a device."""
-
     fusible: ClassVar[bool] = False
     """True if neighbours of this kind become one stage, by `fused_with`."""
 
@@ -81,11 +78,17 @@ class Operator(Described):
         raise NotImplementedError(self.name)
 
     def grouping(self, schema: pl.Schema) -> Grouping | None:
-        """Return how rows of `schema` are grouped, if the step may take their groups in place of them; else None.
-
-        Rows on a device then stay there until the step asks for them.
-        """
+        """Return how rows of `schema` are grouped, if groups made on a device may come in their place; else None."""
         return None
+
+    @property
+    def reads_in_place(self) -> tuple[str, ...] | None:
+        """The columns that the step reads of rows that it may leave on a device; None if it leaves none there."""
+        return None
+
+    def leaving_rows(self) -> Operator:
+        """Return the same step where the next one takes its rows from the device; by default the step itself."""
+        return self
 
     @property
     def at_hand(self) -> bool:

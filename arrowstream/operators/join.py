@@ -55,7 +55,6 @@ class TableJoin(Operator):
     name: ClassVar[str] = "join"
     repeatable: ClassVar[bool] = True
     passes_rows_on: ClassVar[bool] = True
-    takes_any_form: ClassVar[bool] = True
     table: JoinTable
     keys: JoinKeys
     how: TableHow = "inner"
@@ -70,6 +69,10 @@ class TableJoin(Operator):
             raise PlanError(
                 "join(refresh=...) is too short", expected="a duration above 0", found=repr(self.refresh)
             )
+
+    @property
+    def reads_in_place(self) -> tuple[str, ...]:
+        return self.keys.left
 
     @property
     def at_hand(self) -> bool:

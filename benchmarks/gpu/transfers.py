@@ -31,7 +31,7 @@ def run(subject: Subject, scale: Scale) -> tuple[Section, dict[str, float]]:
         device.run(device.synchronize)
 
     def download() -> None:
-        device.run(lambda: device.download(list(there.resident.values()), record.schema))
+        device.run(lambda: device.download([there.resident[name] for name in NUMBERS], record.schema))
 
     rivals: dict[str, Callable[[], object]] = {
         "bare copy up": _bare_copy(subject, size, up=True),

@@ -35,7 +35,8 @@ def call(function: F) -> F:
     """Make a function of pylibcudf of one that computes with pyarrow.
 
     The function must have a parameter `stream`. Before it runs: a stream is given; handles are of the stream's
-    machine; what they stand for is written before; the call is logged. Its work is the stream's newest then.
+    machine; what they stand for is written before; the call is logged. Its work is the stream's newest then. What
+    it raises, but for want of memory, is a violation.
     """
     parameters = list(inspect.signature(function).parameters)
     at = parameters.index("stream")
@@ -48,7 +49,14 @@ def call(function: F) -> F:
         if stream is None:
             _no_stream(name, [*args, *kwargs.values()])
         begin(name, stream, [*args, *kwargs.values()])
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except (MemoryError, AssertionError):
+            raise
+        except Exception as error:
+            # A caller may go on without the device after an error: then nobody would hear of a wrong call.
+            stream.queue.machine.violations.append(f"{name}: {type(error).__name__}: {error}")
+            raise
 
     return checked  # type: ignore[return-value]
 

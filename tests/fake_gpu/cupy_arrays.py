@@ -1,6 +1,7 @@
 """Arrays of CuPy over device memory, and kernels, which Python twins given by a test compute."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class ndarray(Handle):
 
     @property
     def data(self) -> Any:
-        return self.memory
+        return SimpleNamespace(ptr=self.memory.machine.addresses.of(self.memory, self.bytes), mem=self.memory)
 
     def __len__(self) -> int:
         return len(self.host)

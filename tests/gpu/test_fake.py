@@ -89,6 +89,26 @@ def test_an_event_that_was_not_recorded_waits_for_nothing(bench: Bench) -> None:
         event.record()
 
 
+def test_a_call_that_is_refused_is_noted(bench: Bench) -> None:
+    """Whoever catches the error and goes on without the device, has hidden a wrong call."""
+    with pytest.raises(TypeError):
+        bench.binary("ADD", bench.column([1]), bench.column(["a"]), "INT64")
+    with pytest.raises(NotImplementedError):
+        bench.binary("INT_POW", bench.column([1]), bench.column([1]), "INT64")
+    assert [each.partition(": CUDF")[0] for each in bench.machine.violations] == [
+        "binaryop.binary_operation: TypeError",
+        "binaryop.binary_operation: NotImplementedError: the fake has no INT_POW of INT64",
+    ]
+
+
+def test_want_of_memory_is_no_mistake(bench: Bench) -> None:
+    column = bench.column([1])
+    bench.machine.fail_next()
+    with pytest.raises(MemoryError):
+        bench.plc.unary.is_null(column, stream=bench.compute)
+    assert bench.machine.violations == []
+
+
 def changing() -> tuple[np.ndarray, pa.RecordBatch]:
     """Return memory, and a batch over it."""
     memory = np.zeros(100, np.int64)

@@ -253,6 +253,22 @@ def test_rows_stay_on_the_device_from_a_stage_through_the_join_to_groups(
     assert "__row__" in downloaded and not downloaded & {"k", "x", "twice"}
 
 
+def test_before_other_steps_rows_leave_the_device(machine: Any, backend: GpuBackend) -> None:
+    frame = rows(50)
+    register_backend(backend)
+    try:
+        start = (
+            Pipeline.builder().source(Source.from_frame(frame)).with_columns(pl.col("k") * 2).backend("gpu")
+        )
+        built = start.unique("k")
+        assert_frame_equal(
+            built.collect_sync(), frame.with_columns(pl.col("k") * 2).unique("k", maintain_order=True)
+        )
+        assert "next step" not in built.explain()
+    finally:
+        unregister_backend("gpu")
+
+
 @pytest.mark.hypothesis
 @settings(max_examples=examples(10), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())

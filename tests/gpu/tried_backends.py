@@ -65,12 +65,14 @@ class OnGpu(TriedBackend):
         self.device, self.machine = device, machine
 
     def prepare(self, segment: Segment, program: Program | Refusal) -> Compute | Refusal:
+        return program if isinstance(program, Refusal) else self.compiled(program)
+
+    def compiled(self, program: Program) -> Compute | Refusal:
+        """What computes a program, or the reasons why it is refused."""
         from arrowstream.gpu.download import in_host_memory
         from arrowstream.gpu.program import compile_program
         from arrowstream.gpu.rows import DeviceRows
 
-        if isinstance(program, Refusal):
-            return program
         compiled = compile_program(program)
         if isinstance(compiled, Refusal):
             return compiled
@@ -90,13 +92,9 @@ class OnGpu(TriedBackend):
 @contextmanager
 def fake_gpu() -> Iterator[OnGpu]:
     """A GPU made of numpy; at the end nothing was done that a device minds."""
-    for library in ("pylibcudf", "rmm"):
-        pytest.importorskip(
-            library, reason=f"the fake takes names and signatures from {library}", exc_type=ImportError
-        )
-    libraries = pytest.importorskip("arrowstream.gpu.libraries", exc_type=ImportError)
     from fake_gpu import Machine
 
+    from arrowstream.gpu import libraries
     from arrowstream.gpu.device import Device
 
     machine = Machine()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from arrowstream.core.batch import Batch, to_frame
-from arrowstream.core.elsewhere import form_elsewhere
+from arrowstream.core.rows.elsewhere import form_elsewhere
 from arrowstream.core.rows.grouping import Grouping
 
 

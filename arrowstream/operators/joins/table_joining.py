@@ -12,17 +12,19 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from arrowstream.core.batch import Batch
+from arrowstream.core.batch import Batch, to_record
 from arrowstream.core.failures import FAILURES
-from arrowstream.core.rows.forms import FORMS
+from arrowstream.core.rows.arrow_schema import arrow_schema
+from arrowstream.core.rows.elsewhere import looked_up
+from arrowstream.core.rows.forms import FORMS, Form
 from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError, StageError
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.joins.columns import JoinColumns
 from arrowstream.operators.joins.keys import JoinKeys
-from arrowstream.operators.joins.lookup_table import looked_up, lookup_table
 from arrowstream.operators.joins.table_index import TableIndex
 from arrowstream.operators.joins.tables import JoinTable
 from arrowstream.state.arrays import Array
@@ -34,6 +36,9 @@ _INLINE_ROWS = 8_192
 
 _PIECES = 2
 """Pieces of output that are made before any is passed on."""
+
+_PLACE = "__place__"
+"""The column of the numbers of a table's rows, next to their keys."""
 
 
 class Index(Protocol):
@@ -115,9 +120,23 @@ class KeyLookup(Lookup):
         self, table: pl.DataFrame, index: Index, values: pl.DataFrame, memory: StateMemory
     ) -> LookupTable | None:
         assert isinstance(index, TableIndex)
-        if index.duplicate is not None or not any(form.looked_up for form in FORMS.values()):
+        if index.duplicate is not None or self.keys.nulls_equal or not any(map(_looks_up, FORMS.values())):
             return None
-        return lookup_table(self.columns, self.keys, self.types, table, values, memory)
+        # Equal floats may have other bits.
+        if any(self.columns.schema[name] != dtype or dtype.is_float() for name, dtype in self.types.items()):
+            return None
+        keys = self.keys.of_right(table, self.types)
+        memory.reserve(int(keys.estimated_size()))
+
+        def load() -> tuple[pa.RecordBatch, pa.RecordBatch]:
+            places = keys.with_row_index(_PLACE).drop_nulls(keys.columns).sort(keys.columns)[_PLACE]
+            return to_record(keys[places]), to_record(values[places] if values.width else values)
+
+        return LookupTable(self.keys.left, self.columns.how, arrow_schema(self.columns.schema), load)
+
+
+def _looks_up(form: Form) -> bool:
+    return form.looked_up is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from arrowstream.core.rows.grouping import Aggregate, Grouping
 from arrowstream.gpu import libraries as cuda
-from arrowstream.gpu.attempt import attempt
 from arrowstream.gpu.download import downloaded_bytes
-from arrowstream.gpu.panes import RowPanes
 from arrowstream.gpu.rows import ROW_NUMBER, DeviceRows
+from arrowstream.gpu.steps.attempt import attempt
+from arrowstream.gpu.steps.panes import RowPanes
 from arrowstream.gpu.types import device_type
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _aggregation(aggregate: Aggregate) -> plc.aggregation.Aggregation:
             return cuda.plc.aggregation.max()
         case "count":
             return cuda.plc.aggregation.count(policies.EXCLUDE)
-        case "len":
+        case _:  # "len"
             return cuda.plc.aggregation.count(policies.INCLUDE)
 
 

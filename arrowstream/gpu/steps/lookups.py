@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.gpu import libraries as cuda
-from arrowstream.gpu.attempt import attempt
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.download import downloaded_bytes
 from arrowstream.gpu.rows import ROW_NUMBER, DeviceRows
+from arrowstream.gpu.steps.attempt import attempt
 from arrowstream.gpu.types import device_type
 
 if TYPE_CHECKING:
