@@ -55,12 +55,16 @@ class Work:
 
     def in_doubt(self) -> bool:
         """Return whether any row is in doubt; waits for the device if one may be."""
+        if not self._doubts:
+            return False
         boolean = cuda.plc.DataType(cuda.plc.TypeId.BOOL8)
-        for rows in self._doubts:
-            found = cuda.plc.reduce.reduce(rows, cuda.plc.aggregation.any(), boolean, stream=self.stream)
-            if found.to_py(stream=self.stream):
-                return True
-        return False
+        # Together, because each answer is waited for. Null is no doubt, and hides none.
+        either = cuda.plc.binaryop.BinaryOperator.NULL_LOGICAL_OR
+        together = self._doubts[0]
+        for rows in self._doubts[1:]:
+            together = cuda.plc.binaryop.binary_operation(together, rows, either, boolean, stream=self.stream)
+        found = cuda.plc.reduce.reduce(together, cuda.plc.aggregation.any(), boolean, stream=self.stream)
+        return bool(found.to_py(stream=self.stream))
 
 
 Compute = Callable[[Work], "plc.Column"]

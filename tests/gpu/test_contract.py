@@ -298,8 +298,28 @@ def test_frames_without_columns_keep_their_height(backend: TriedBackend) -> None
 
 
 @pytest.mark.hypothesis
+def test_any_values_are_as_in_polars(backend: TriedBackend) -> None:
+    """Every function, over random values of the columns that it reads."""
+    known = [case for cases in GROUPS.values() for case in cases]
+
+    @settings(max_examples=examples(300))
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        case = data.draw(st.sampled_from(known))
+        whole = schema_of(case)
+        schema = pl.Schema({name: whole[name] for name in case.expression.meta.root_names()})
+        segment = segment_of(case.expression, schema)
+        compute = prepared(backend, segment)
+        if not isinstance(compute, Refusal):
+            rows = plain(data.draw(frames(schema)))
+            assert_as_polars(backend, case, segment, compute, rows, certain=False)
+
+    check()
+
+
+@pytest.mark.hypothesis
 def test_any_chain_of_steps_over_any_cut_is_as_in_polars(backend: TriedBackend) -> None:
-    @settings(max_examples=examples(30))
+    @settings(max_examples=examples(40))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         segment = data.draw(chains())

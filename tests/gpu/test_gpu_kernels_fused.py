@@ -13,7 +13,9 @@ from expression_cases.compared import assert_same, on_polars, segment_of
 
 from arrowstream.core.batch import to_record
 from arrowstream.expressions.program import Call, Column, Literal, Program, Project, Refusal
+from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.lowering.lower import lower
+from arrowstream.plan.segment import Segment
 
 A, B, C, X, Y, P = (pl.col(name) for name in ("a", "b", "c", "x", "y", "p"))
 FRAME = pl.DataFrame(
@@ -164,3 +166,33 @@ def test_trees_are_made_once_for_each_device(machine: Any) -> None:
             made.append(machine.log.calls.count("Column.to_scalar"))
             machine.log.clear()
         assert made == [2, 0]
+
+
+def test_doubts_are_asked_together(machine: Any) -> None:
+    """Each answer is waited for; a null in one does not hide what is doubtful in another."""
+    from arrowstream.gpu.device import Device
+    from arrowstream.gpu.program import compile_program
+    from arrowstream.gpu.rows import DeviceRows
+
+    schema = pl.Schema({"a": pl.Int64(), "b": pl.Int64(), "c": pl.Int64()})
+    step = WithColumns.of(*(pl.col(name).cast(pl.Int8).alias(name + "8") for name in "abc"))
+    lazy = step.apply(pl.LazyFrame(schema=schema))
+    program = lower(Segment((step,), schema, lazy.collect_schema()))
+    assert isinstance(program, Program)
+    compiled = compile_program(program)
+    assert not isinstance(compiled, Refusal)
+    device = Device()
+
+    def is_computed(**columns: list[int | None]) -> bool:
+        machine.log.clear()
+        record = to_record(pl.DataFrame(columns, schema=schema))
+        found = device.run(lambda: compiled(DeviceRows.of(record, device).with_resident("abc")))
+        device.run(device.synchronize)
+        assert machine.log.calls.count("reduce.reduce") == 1
+        return found is not None
+
+    assert is_computed(a=[1, None], b=[2, 3], c=[127, -128])
+    assert not is_computed(a=[1, 300], b=[2, 3], c=[4, 5])
+    assert not is_computed(a=[None, 1], b=[300, 3], c=[None, None])
+    assert not is_computed(a=[None, 1], b=[None, 3], c=[4, -129])
+    device.close()
