@@ -46,10 +46,7 @@ class Expressions(Described):
         return (self,)
 
     def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self:
-        """Return the same step over other expressions, one for each of `expressions()`.
-
-        A step whose expressions only choose columns is returned as it is.
-        """
+        """Return the same step over other expressions, one for each; as it is if they only choose columns."""
         return self
 
 
