@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from contexts import context
+from kernel_compilers import numba_cuda, nvrtc
 from kernel_twins import give
 from polars.testing import assert_frame_equal
 from strategies import corners
@@ -22,13 +23,14 @@ from arrowstream.operators.process_gpu import ProcessGpu
 from arrowstream.testing import TestSink
 
 pytest.importorskip("pylibcudf", exc_type=ImportError)
-pytest.importorskip("cuda.bindings.nvrtc", exc_type=ImportError)
 from arrowstream.gpu import device as device_module
 from arrowstream.gpu.backend import GpuBackend
 from arrowstream.gpu.custom.launches import Launches
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.download import in_host_memory
 from arrowstream.gpu.rows import DeviceRows
+
+nvrtc()
 
 RATIO = """
 extern "C" __global__ void ratio(const long long* x, const double* y, double* z, long long n) {
@@ -207,7 +209,7 @@ def in_python(x, z):  # type: ignore[no-untyped-def]
 
 @pytest.mark.usefixtures("device")
 def test_a_python_kernel_gets_arrays(machine: Any) -> None:
-    pytest.importorskip("numba_cuda", exc_type=ImportError)
+    numba_cuda()
     made = GpuProcessor().kernel(in_python, inputs="y", outputs={"z": pl.Float64})
 
     def twin(y: Any, z: Any) -> None:
