@@ -242,9 +242,8 @@ def gpu_processor() -> GpuProcessor:
 def test_gpu_processor() -> None:
     found = begin().process_gpu(gpu_processor()).collect_sync()
     assert found.rows() == [(1, 0.5), (60, 30.0), (3, 1.5), (70, 35.0)]
-    wrong = GpuProcessor().kernel(SCALE, "process_kernel", inputs=["x"], outputs={"half": pl.Float32})
-    with pytest.raises(PlanError, match="another type"):
-        begin().process_gpu(wrong.on_cpu(lambda frame: frame)).sink(TestSink()).build()
+    with pytest.raises(PlanError, match="32 threads in step"):
+        gpu_processor().block_size(100)
 
 
 def test_batching_for_the_gpu() -> None:

@@ -38,6 +38,8 @@ class ProcessGpu(Operator):
         The kernels.
     memory_mb
         Limit of the memory that batches may take on the GPU, in MiB; the setting ``gpu_memory_pool_mb``.
+    leaves
+        Whether rows are left on the GPU, for the next step.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class ProcessGpu(Operator):
     passes_rows_on: ClassVar[bool] = True
     processor: GpuProcessor
     memory_mb: int = 1_024
+    leaves: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.processor, GpuProcessor):
@@ -77,8 +80,11 @@ class ProcessGpu(Operator):
 
     @property
     def reads_in_place(self) -> tuple[str, ...] | None:
-        # Backends compute on the first device only.
-        return None if self.processor.device else tuple(self.processor.inputs)
+        # The steps before and after it run on the first GPU.
+        return self.processor.inputs if not self.processor.device and self._place().device else None
+
+    def leaving_rows(self) -> ProcessGpu:
+        return replace(self, leaves=True)
 
     def with_settings(self, settings: Settings) -> ProcessGpu:
         return replace(self, memory_mb=settings.gpu_memory_pool_mb)
@@ -115,7 +121,9 @@ class ProcessGpu(Operator):
 
         assert where.capability is not None
         compiled = compile_kernels(self.processor, schema, where.capability)
-        evaluate = on_device(where.device, self.processor, compiled, output, self.memory_mb, on_cpu)
+        evaluate = on_device(
+            where.device, self.processor, compiled, output, self.memory_mb, on_cpu, leaves=self.leaves
+        )
         return KernelProcess(evaluate, output, None)
 
     def describe(self) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kernel_compilers import nvrtc
 
 from arrowstream.gpu.custom.compiled import HOPPER, Target
 from arrowstream.gpu.custom.cuda_source import _compile, _mistake, entries_of
 from arrowstream.gpu.custom.declaration import kernels
 
-pytest.importorskip("cuda.bindings.nvrtc", exc_type=ImportError)
+nvrtc()
 pytestmark = [pytest.mark.once, pytest.mark.untraced]
 
 ROOT = Path(__file__).parents[2]

@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from kernel_compilers import nvrtc
 
 from arrowstream.errors import MissingExtra, PlanError, SchemaError
 from arrowstream.gpu import GpuProcessor
@@ -12,7 +13,7 @@ from arrowstream.gpu.custom.compile import compile_kernels, output_schema
 from arrowstream.gpu.custom.compiled import HOPPER, Compiled, Target
 from arrowstream.gpu.custom.declaration import kernels
 
-pytest.importorskip("cuda.bindings.nvrtc", exc_type=ImportError)
+NVRTC = nvrtc()
 
 TARGET = Target(HOPPER, 256)
 SCHEMA = pl.Schema({"x": pl.Float64, "y": pl.Int32, "text": pl.String})
@@ -241,12 +242,9 @@ def test_a_compiler_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_compiler_that_fails_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cuda.bindings import nvrtc
-
     said = cuda_source._mistake("internal error: out of registers", "scale", SOURCE)
     assert said.found == "internal error: out of registers"
-    monkeypatch.setattr(
-        nvrtc, "nvrtcGetPTXSize", lambda program: (nvrtc.nvrtcResult.NVRTC_ERROR_OUT_OF_MEMORY, 0)
-    )
+    status = NVRTC.nvrtcResult.NVRTC_ERROR_OUT_OF_MEMORY
+    monkeypatch.setattr(NVRTC, "nvrtcGetPTXSize", lambda program: (status, 0))
     with pytest.raises(RuntimeError, match="OUT_OF_MEMORY"):
         cuda_source.compile_cuda(SOURCE, "scale", {"x": pl.Float64()}, {"z": pl.Float64()}, TARGET)

@@ -25,13 +25,13 @@ from arrowstream.gpu.download import in_host_memory
 from arrowstream.gpu.form import register
 from arrowstream.gpu.rows import DeviceRows
 
-FORM = "gpu"
-"""The form of rows on the first device, that of the backend."""
-
 if TYPE_CHECKING:
     import pylibcudf as plc
 
     from arrowstream.gpu.custom.processor import GpuProcessor
+
+FORM = "gpu"
+"""The form of rows on the first device, that of the backend."""
 
 
 def on_device(
@@ -41,6 +41,8 @@ def on_device(
     output: pa.Schema,
     memory_mb: int,
     on_cpu: Evaluator | None,
+    *,
+    leaves: bool,
 ) -> Evaluator:
     """Return what computes batches on the device.
 
@@ -56,11 +58,15 @@ def on_device(
         Limit of the device's memory, in MiB.
     on_cpu
         What computes a batch that the device cannot compute; None for an error.
+    leaves
+        Whether rows are left on the device, which then is the first one, for the next step.
     """
     launches = Launches(device, processor, compiled, output)
-    if not device.number:
+    otherwise = on_cpu or _Failing(device)
+    if leaves:
         register(FORM, lambda: device)
-    return KernelCall(FORM, lambda: device, memory_mb, launches, on_cpu or _Failing(device))
+        return LeavingCall(FORM, lambda: device, memory_mb, launches, otherwise)
+    return KernelCall(FORM, lambda: device, memory_mb, launches, otherwise)
 
 
 class Launches:
@@ -74,6 +80,11 @@ class Launches:
         The kernels, and their code in the same order.
     output
         The schema of the result.
+
+    Attributes
+    ----------
+    reads : frozenset of str
+        As `arrowstream.gpu.call.DeviceWork` has it.
     """
 
     def __init__(
@@ -152,24 +163,37 @@ class KernelCall(DeviceCall):
     """Kernels on a device, which is waited for: a device tells late of failures, and then not of which batch."""
 
     def _on_device(self, device: Device, batch: Batch) -> Batch:
-        rows = batch.form(FORM) if not device.number else DeviceRows.of(batch.arrow(), device)
+        # Rows are on the first device, if they are on one at all.
+        rows = (
+            batch.form(FORM)
+            if batch.has(FORM) and not device.number
+            else DeviceRows.of(batch.arrow(), device)
+        )
 
         def compute() -> pa.RecordBatch | DeviceRows:
             there = rows.with_resident(self.wanted)
             try:
                 found = self._work(there)
                 assert found is not None
-                # Other steps are on the first device.
-                if device.number:
-                    return in_host_memory(found)
-                device.synchronize()
-                return found
+                return self._ended(found)
             except BaseException:
                 # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
                 device.retain(there)
                 raise
 
         return batch.with_rows(device.run(compute))
+
+    def _ended(self, rows: DeviceRows) -> pa.RecordBatch | DeviceRows:
+        """Return the result once all work for it is done; called on the device's thread."""
+        return in_host_memory(rows)
+
+
+class LeavingCall(KernelCall):
+    """Kernels whose rows are left on the device, for the next step."""
+
+    def _ended(self, rows: DeviceRows) -> pa.RecordBatch | DeviceRows:
+        rows.device.synchronize()
+        return rows
 
 
 class _Failing:
