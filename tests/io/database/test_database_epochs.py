@@ -300,7 +300,9 @@ def test_a_table_that_is_ahead_of_its_checkpoints_is_refused(database: Database,
     ("gone", "found"),
     [
         ("DROP TABLE t", "no such table"),
-        ("DROP TABLE arrowstream_epochs", "epoch 0 in arrowstream_epochs"),
+        pytest.param(
+            "DROP TABLE arrowstream_epochs", "epoch 0 in arrowstream_epochs", marks=pytest.mark.untraced
+        ),
         ("DELETE FROM arrowstream_epochs", "epoch 0 in arrowstream_epochs"),
         ("UPDATE arrowstream_epochs SET epoch = 1", "epoch 1 in arrowstream_epochs"),
     ],
