@@ -372,7 +372,9 @@ def test_an_epoch_that_comes_while_a_run_recovers_is_noticed(
     ("gone", "found"),
     [
         ("DROP TABLE t", "no such table"),
-        ("DROP TABLE arrowstream_epochs", "epoch 0 in arrowstream_epochs"),
+        pytest.param(
+            "DROP TABLE arrowstream_epochs", "epoch 0 in arrowstream_epochs", marks=pytest.mark.untraced
+        ),
         ("DELETE FROM arrowstream_epochs", "epoch 0 in arrowstream_epochs"),
         ("UPDATE arrowstream_epochs SET epoch = 1", "epoch 1 in arrowstream_epochs"),
     ],
