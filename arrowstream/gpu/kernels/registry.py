@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from arrowstream.gpu.kernels import (
-    arithmetic,
-    comparison,
-    conversion,
-    division,
-    logic,
-    mathematics,
-    strings,
-    temporal,
-)
+from arrowstream.gpu.kernels import arithmetic, comparison, conversion, division, logic, mathematics, strings
 from arrowstream.gpu.kernels.base import Kernel
+from arrowstream.gpu.kernels.temporal import functions as temporal
 
 KERNELS: dict[str, Kernel] = {
     **arithmetic.KERNELS,
