@@ -132,3 +132,10 @@ SETTLED = [
 
 OF_POLARS = [*SETTLED[:2], columns_of((390 * 10**9, 1), 390 * 10**9, 5, 5)]
 """Years that Arrow does not compute."""
+
+FAR = [
+    columns_of((999 * 10**9, 1), 999 * 10**9, 5, 5),
+    columns_of((-999 * 10**9, 1), -999 * 10**9, 5, 5),
+    SETTLED[0],
+]
+"""Years of more than 16 bits."""
