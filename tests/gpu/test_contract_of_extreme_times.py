@@ -25,6 +25,10 @@ CORNERS = [0, -1, 999, -1_001, MOST, -MOST, -MOST - 1, None]
 CORNERS += [
     sign * (MOST // factor + step) for factor in (10**3, 10**6) for sign in (1, -1) for step in (-1, 0, 1, 2)
 ]
+CORNERS += [
+    days * 86_400_000 + ms for days in (2**31 - 1, 2**31, -(2**31), -(2**31) - 1) for ms in (0, 5, 86_399_999)
+]
+"""The first and last dates of 32 bits, and their neighbours, in milliseconds."""
 DAYS = [
     0,
     -1,
