@@ -44,6 +44,8 @@ $(OLDEST)/.ready: pyproject.toml | $(BIN)/python
 	$(PYTHON) -m venv --without-pip $(OLDEST)
 	@$(call install,$(OLDEST)/bin/python,'polars==1.35.*' 'pyarrow==19.*' 'numpy<2.3')
 	@echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > "$$($(OLDEST)/bin/python $(SITE))/others.pth"
+	@# CUDA's compilers are looked for in the environment's own folder only.
+	@ln -sfn "$$($(BIN)/python $(SITE))/nvidia" "$$($(OLDEST)/bin/python $(SITE))/nvidia"
 	@touch $@
 
 .data/flights.csv: $(VENV)/.ready

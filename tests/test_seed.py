@@ -32,6 +32,10 @@ from arrowstream import (
 )
 from arrowstream.errors import PlanError, SchemaError, StageError, StageTimeout
 from arrowstream.gpu import GpuProcessor
+from arrowstream.gpu.backend import GpuBackend
+from arrowstream.gpu.presence import missing
+from arrowstream.plan.lowering.lower import lower
+from arrowstream.plan.segment import Segment
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 T = TypeVar("T")
@@ -74,6 +78,16 @@ def test_zero_copy_operations() -> None:
     start = record["x"].buffers()[1].address
     addresses = [batch["x"].buffers()[1].address + batch["x"].offset * 8 for batch in sink.records()]
     assert addresses == [start, start + 16, start + 32]
+
+
+def test_offloading_to_the_gpu() -> None:
+    """Where a GPU is, the cost model knows it; elsewhere a pin says what is missing."""
+    if (reason := missing()) is None:
+        assert "gpu" in begin().filter(pl.col("x") > 50).explain()
+    else:
+        with pytest.raises(PlanError, match="unknown backend 'gpu'") as raised:
+            begin().filter(pl.col("x") > 50).backend("gpu").sink(TestSink()).build()
+        assert raised.value.hint == reason
 
 
 def test_back_pressure() -> None:
@@ -228,9 +242,8 @@ def gpu_processor() -> GpuProcessor:
 def test_gpu_processor() -> None:
     found = begin().process_gpu(gpu_processor()).collect_sync()
     assert found.rows() == [(1, 0.5), (60, 30.0), (3, 1.5), (70, 35.0)]
-    wrong = GpuProcessor().kernel(SCALE, "process_kernel", inputs=["x"], outputs={"half": pl.Float32})
-    with pytest.raises(PlanError, match="another type"):
-        begin().process_gpu(wrong.on_cpu(lambda frame: frame)).sink(TestSink()).build()
+    with pytest.raises(PlanError, match="32 threads in step"):
+        gpu_processor().block_size(100)
 
 
 def test_batching_for_the_gpu() -> None:
@@ -672,12 +685,22 @@ def test_setting_max_buffer_size(tmp_path: Path) -> None:
         begin().buffer(1501).sink(TestSink()).build(settings=settings)
 
 
+def gpu(settings: Settings) -> GpuBackend:
+    """The GPU backend of a pipeline with these settings, whose device is never opened."""
+    return GpuBackend(lambda: pytest.fail("it was opened")).with_settings(settings)
+
+
 def test_setting_gpu_batch_size(tmp_path: Path) -> None:
-    assert loaded(tmp_path, "gpu_batch_size = 4096").gpu_batch_size == 4096
+    settings = loaded(tmp_path, "gpu_batch_size = 4096")
+    assert settings.gpu_batch_size == gpu(settings).least_rows == 4096
 
 
 def test_setting_gpu_memory_pool_mb(tmp_path: Path) -> None:
-    assert loaded(tmp_path, "gpu_memory_pool_mb = 512").gpu_memory_pool_mb == 512
+    settings = loaded(tmp_path, "gpu_memory_pool_mb = 0")
+    assert settings.gpu_memory_pool_mb == 0
+    step = begin().filter(pl.col("x") > 50).graph.steps[0].operator
+    segment = Segment((step,), NUMBERS.schema, NUMBERS.schema)
+    assert "gpu_memory_pool_mb is 0" in str(gpu(settings).prepare(segment, lower(segment)))
 
 
 def tries_of(settings: Settings) -> list[float]:

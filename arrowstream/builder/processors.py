@@ -12,7 +12,7 @@ from arrowstream.operators.process import Processor, ProcessorStep
 
 if TYPE_CHECKING:
     from arrowstream.core.schemas import SchemaLike
-    from arrowstream.gpu.processor import GpuProcessor
+    from arrowstream.gpu.custom.processor import GpuProcessor
     from arrowstream.operators.functions.frame_forms import FrameForm
     from arrowstream.operators.parallel_map import Executor
     from arrowstream.operators.zero_copy.columns import ZeroCopyColumns
@@ -108,10 +108,10 @@ class ProcessorSteps(GraphBuilder):
         Notes
         -----
         Runs as a stage. Costs an upload of the columns that the kernels read, a launch for each kernel, and a
-        download of the columns that they write; so that this pays, give a step several kernels, and gather rows by
-        ``batch(rows=...)`` before it. Holds nothing between batches. If the GPU has no room for a batch, each half is
-        computed for itself, and in the end the function for the CPU does it. A failure of a kernel, such as a write
-        outside of its columns, can end all work on the GPU until the process ends.
+        download of the columns that they write; between steps that run on the GPU, too, rows stay there. So that it
+        pays, gather rows by ``batch(rows=...)`` before it. Holds nothing between batches. If the GPU has no room for
+        a batch, each half is computed for itself, and in the end the function for the CPU does it. A failure of a
+        kernel, such as a write outside of its columns, can end all work on the GPU until the process ends.
 
         Kernels are compiled when the pipeline is built, with or without a GPU. Multiplications and additions may be
         contracted, so that floats can differ in their last digit from those of the CPU.

@@ -46,10 +46,7 @@ class Expressions(Described):
         return (self,)
 
     def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self:
-        """Return the same step over other expressions, one for each of `expressions()`.
-
-        A step whose expressions only choose columns is returned as it is.
-        """
+        """Return the same step over other expressions, one for each; as it is if they only choose columns."""
         return self
 
 
@@ -85,6 +82,10 @@ class Operator(Described):
     def reads_in_place(self) -> tuple[str, ...] | None:
         """The columns that the step reads of rows that it may leave on a device; None if it leaves none there."""
         return None
+
+    def leaving_rows(self) -> Operator:
+        """Return the same step where the next one takes its rows from the device; by default the step itself."""
+        return self
 
     @property
     def at_hand(self) -> bool:

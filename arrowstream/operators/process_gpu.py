@@ -11,16 +11,17 @@ import pyarrow as pa
 
 from arrowstream.backends.base import Evaluator
 from arrowstream.config.settings import Settings
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.arrow_types import no_rows
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import MissingExtra, PlanError, SchemaError
 from arrowstream.gpu.custom.compile import compile_kernels, output_schema
 from arrowstream.gpu.custom.compiled import HOPPER
 from arrowstream.gpu.custom.place import Place, place
-from arrowstream.gpu.processor import GpuProcessor
+from arrowstream.gpu.custom.processor import GpuProcessor
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.functions.schema import conformed, function_name, not_awaited
 
@@ -37,6 +38,8 @@ class ProcessGpu(Operator):
         The kernels.
     memory_mb
         Limit of the memory that batches may take on the GPU, in MiB; the setting ``gpu_memory_pool_mb``.
+    leaves
+        Whether rows are left on the GPU, for the next step.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class ProcessGpu(Operator):
     passes_rows_on: ClassVar[bool] = True
     processor: GpuProcessor
     memory_mb: int = 1_024
+    leaves: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.processor, GpuProcessor):
@@ -73,6 +77,14 @@ class ProcessGpu(Operator):
     @property
     def at_hand(self) -> bool:
         return False  # to ask for the schema compiles the kernels, and opens the GPU
+
+    @property
+    def reads_in_place(self) -> tuple[str, ...] | None:
+        # The steps before and after it run on the first GPU.
+        return self.processor.inputs if not self.processor.device and self._place().device else None
+
+    def leaving_rows(self) -> ProcessGpu:
+        return replace(self, leaves=True)
 
     def with_settings(self, settings: Settings) -> ProcessGpu:
         return replace(self, memory_mb=settings.gpu_memory_pool_mb)
@@ -109,8 +121,9 @@ class ProcessGpu(Operator):
 
         assert where.capability is not None
         compiled = compile_kernels(self.processor, schema, where.capability)
-        schemas = (arrow_schema(schema), output)
-        evaluate = on_device(where.device, self.processor, compiled, schemas, self.memory_mb, on_cpu)
+        evaluate = on_device(
+            where.device, self.processor, compiled, output, self.memory_mb, on_cpu, leaves=self.leaves
+        )
         return KernelProcess(evaluate, output, None)
 
     def describe(self) -> str:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal, get_args
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
+from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.changes import changes_schema
 from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kernel_compilers import nvrtc
 
-from arrowstream.gpu.custom.compiled import HOPPER
-from arrowstream.gpu.custom.cuda_source import _compile, _mistake
+from arrowstream.gpu.custom.compiled import HOPPER, Target
+from arrowstream.gpu.custom.cuda_source import _compile, _mistake, entries_of
 from arrowstream.gpu.custom.declaration import kernels
 
-pytest.importorskip("cuda.bindings.nvrtc", exc_type=ImportError)
+nvrtc()
 pytestmark = [pytest.mark.once, pytest.mark.untraced]
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,7 @@ def test_they_are_found() -> None:
     places = {place.rpartition("-")[0] for place in FOUND}
     assert {
         "arrowstream/builder/processors.py",
-        "arrowstream/gpu/processor.py",
+        "arrowstream/gpu/custom/processor.py",
         "docs/operators/process_gpu.md",
         "tests/gpu/test_launches.py",
         "tests/test_seed.py",
@@ -105,6 +106,6 @@ def test_they_are_found() -> None:
 @pytest.mark.parametrize("place", FOUND)
 def test_it_compiles(place: str) -> None:
     source = FOUND[place]
-    code, entries = _compile(source, HOPPER, lambda log: _mistake(log, place, source))
+    code, ptx = _compile(source, Target(HOPPER, 256), lambda log: _mistake(log, place, source))
     assert code.startswith(b"\x7fELF")
-    assert set(kernels(source)) <= set(entries), 'extern "C" is missing'
+    assert set(kernels(source)) <= set(entries_of(ptx)), 'extern "C" is missing'

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
 from contexts import context
 from effort import examples
+from gpu.device_rows import as_it_came, computed, filtered, registered
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -21,17 +21,15 @@ from arrowstream import Pipeline, Source
 from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.core.batch import Batch
 from arrowstream.errors import StageError
+from arrowstream.gpu.backend import GpuBackend
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.operators.windows.time_window import TimeWindow
 
-pytest.importorskip("pylibcudf", reason="the fake takes names and types from pylibcudf", exc_type=ImportError)
+if TYPE_CHECKING:
+    from arrowstream.gpu.device import Device
 
-from arrowstream.gpu.backend import GpuBackend
-from arrowstream.gpu.device import Device
-from arrowstream.gpu.form import register
-from arrowstream.gpu.rows import DeviceRows
 
 NUMBERS = [
     pl.Int8(),
@@ -95,7 +93,7 @@ AGGREGATES: dict[str, list[pl.Expr]] = {
 REFUSED: dict[str, pl.Expr] = {
     "a sum of floats": pl.col("real").sum(),
     "a mean": pl.col("Int32").mean(),
-    "the least float": pl.col("real").min(),
+    "the least float, of NaN and -0.0": pl.col("real").min(),
     "the first value": pl.col("Int8").first(),
     "a filter": pl.col("Int8").filter(pl.col("Int16") > 0).sum(),
     "an expression": (pl.col("Int8") + 1).max(),
@@ -131,15 +129,7 @@ def rows(count: int, seed: int = 0, nulls: bool = True) -> pl.DataFrame:
 @pytest.fixture
 def device(backend: GpuBackend) -> Device:
     """The fake device of the backend, whose form of rows is registered."""
-    register("gpu", backend._device)
-    return backend._device()
-
-
-def computed(frame: pl.DataFrame, device: Device) -> Batch:
-    """Rows whose columns a stage has computed on the device: none of them is in host memory."""
-    record = Batch(frame).arrow()
-    there = device.run(lambda: DeviceRows.of(record, device).with_resident(record.schema.names))
-    return Batch(replace(there, host=record.slice(0, 0), unchanged={}))
+    return registered(backend)
 
 
 def feed(process: Process, items: Iterable[Batch | int]) -> list[Any]:
@@ -221,6 +211,32 @@ def test_what_could_differ_is_aggregated_of_the_rows(machine: Any, device: Devic
     both(Reduce.of(REFUSED[name], by="k"), [rows(50)], device)
     both(window("10s", REFUSED[name]), [rows(50)], device)
     assert "groupby.GroupBy.aggregate" not in machine.log.calls
+
+
+FLOATS = pl.DataFrame(
+    {"ts": [0, 1, 2, 3, 4], "k": [1, 2, 1, 2, None], "d": [0.0, None, -1.5, None, float("inf")]},
+    schema={"ts": pl.Int64, "k": pl.Int8, "d": pl.Float64},
+)
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32(), pl.Float64()])
+@pytest.mark.parametrize("odd", [None, -0.0, float("nan")])
+def test_extremes_of_floats_are_found_where_their_order_does_not_matter(
+    machine: Any, device: Device, dtype: pl.DataType, odd: float | None
+) -> None:
+    frame = FLOATS.cast({"d": dtype})
+    last = frame.with_columns(pl.when(pl.col("ts") == 2).then(odd).otherwise("d").cast(dtype).alias("d"))
+    exprs = [pl.col("d").min().alias("least"), pl.col("d").max().alias("most"), pl.col("d").nan_max()]
+    for operator in (Reduce.of(*exprs, by="k"), window(timedelta(microseconds=4), *exprs)):
+        parts = [frame, last, frame.with_columns(pl.lit(None, dtype).alias("d")), frame]
+        here = feed(operator.start(frame.schema, context()), map(Batch, parts))
+        there = feed(operator.start(frame.schema, context()), [computed(part, device) for part in parts])
+        assert_same(there, here)
+        for mine, theirs in zip(there, here, strict=True):
+            signs = [pl.col(name).is_not_nan() & (1 / pl.col(name) < 0) for name in ("least", "most", "d")]
+            assert mine.select(signs).equals(theirs.select(signs))
+    # Null is no value, and neither NaN nor -0.0.
+    assert machine.log.calls.count("groupby.GroupBy.aggregate") == (8 if odd is None else 6)
 
 
 @pytest.mark.parametrize("by", ["real"])
@@ -372,9 +388,8 @@ def test_a_device_that_fails_three_times_gets_no_work(
 
 def test_rows_that_are_in_host_memory_stay_there(machine: Any, device: Device) -> None:
     frame = rows(50)
-    record = Batch(frame).arrow()
     operator = Reduce.of(pl.col("Int64").sum(), by="k")
-    there = device.run(lambda: DeviceRows.of(record, device).with_resident(["Int8"]))
+    there = as_it_came(frame, device).with_resident(["Int8"])
     process = operator.start(SCHEMA, context())
     # Nothing would be downloaded; or a step before has downloaded it.
     downloaded_before = computed(frame, device)
@@ -392,13 +407,8 @@ def test_columns_are_uploaded_if_that_is_less_than_the_rows_that_are_left(
 ) -> None:
     """A filter on the device leaves rows; the key and the values that are summed are still in host memory."""
     frame = rows(4_000).select("k", "Int64", "UInt64", "Int32")
-    there = DeviceRows.of(Batch(frame).arrow(), device)
-
-    def filtered() -> DeviceRows:
-        mask = device.upload(Batch(frame.select(pl.int_range(pl.len()) < left)).arrow()).columns()[0]
-        return there.with_resident(["Int64", "UInt64", "Int32"]).filtered(mask)
-
-    batch = Batch(device.run(filtered))
+    there = as_it_came(frame, device).with_resident(["Int64", "UInt64", "Int32"])
+    batch = Batch(filtered(there, frame.select(pl.int_range(pl.len()) < left)))
     (found,) = feed(Reduce.of(pl.col("Int64").sum(), by="k").start(frame.schema, context()), [batch])
     assert_frame_equal(found, frame[:left].group_by("k", maintain_order=True).agg(pl.col("Int64").sum()))
     # The key is 1 byte a row of 4,000; of a row that is left, 24 bytes would be downloaded, and then grouped.

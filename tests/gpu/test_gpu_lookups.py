@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
 from contexts import context
 from effort import examples
+from gpu.device_rows import as_it_came, computed, filtered, registered
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -21,16 +21,14 @@ from strategies import cuts
 from arrowstream import Pipeline, Source
 from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.core.batch import Batch
+from arrowstream.gpu.backend import GpuBackend
 from arrowstream.operators.join import TableJoin
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.tables import FrameTable
 
-pytest.importorskip("pylibcudf", reason="the fake takes names and types from pylibcudf", exc_type=ImportError)
+if TYPE_CHECKING:
+    from arrowstream.gpu.device import Device
 
-from arrowstream.gpu.backend import GpuBackend
-from arrowstream.gpu.device import Device
-from arrowstream.gpu.form import register
-from arrowstream.gpu.rows import DeviceRows
 
 HOWS = ["inner", "left", "semi", "anti"]
 
@@ -55,15 +53,7 @@ def rows(count: int, seed: int = 0) -> pl.DataFrame:
 @pytest.fixture
 def device(backend: GpuBackend) -> Device:
     """The fake device of the backend, whose form of rows is registered."""
-    register("gpu", backend._device)
-    return backend._device()
-
-
-def computed(frame: pl.DataFrame, device: Device) -> Batch:
-    """Rows whose columns a stage has computed on the device: none of them is in host memory."""
-    record = Batch(frame).arrow()
-    there = DeviceRows.of(record, device).with_resident(record.schema.names)
-    return Batch(replace(there, host=record.slice(0, 0), unchanged={}))
+    return registered(backend)
 
 
 def join(table: pl.DataFrame, how: Any = "inner", on: Any = "k", nulls_equal: bool = False) -> TableJoin:
@@ -165,12 +155,11 @@ def test_what_the_device_does_not_look_up_the_cpu_does(
 
 def test_rows_that_are_in_host_memory_are_looked_up_there(device: Device) -> None:
     frame = rows(20)
-    record = Batch(frame).arrow()
-    as_it_came = Batch(DeviceRows.of(record, device).with_resident(["k"]))
+    came = Batch(as_it_came(frame, device).with_resident(["k"]))
     brought_back = computed(frame, device)
     brought_back.polars()
     empty = computed(frame.clear(), device)
-    found = joined(join(TABLE), [as_it_came, brought_back, empty])
+    found = joined(join(TABLE), [came, brought_back, empty])
     assert not any(batch.has("gpu") for batch in found)
     assert_frame_equal(frames(found), pl.concat([frame, frame]).join(TABLE, on="k", maintain_order="left"))
 
@@ -178,9 +167,8 @@ def test_rows_that_are_in_host_memory_are_looked_up_there(device: Device) -> Non
 def test_keys_that_are_still_in_host_memory_are_brought(device: Device) -> None:
     """A step before has computed a column; the key was only passed on, and rows were filtered."""
     frame = rows(50)
-    there = DeviceRows.of(Batch(frame).arrow(), device).with_resident(["x"])
-    mask = device.upload(Batch(frame.select(pl.col("x") > 0.5)).arrow()).columns()[0]
-    batch = Batch(device.run(lambda: there.filtered(mask)))
+    there = as_it_came(frame, device).with_resident(["x"])
+    batch = Batch(filtered(there, frame.select(pl.col("x") > 0.5)))
     found = joined(join(TABLE, "left"), [batch])
     assert found[0].has("gpu")
     expected = frame.filter(pl.col("x") > 0.5).join(TABLE, on="k", how="left", maintain_order="left")

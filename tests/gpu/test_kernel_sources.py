@@ -4,16 +4,18 @@ from typing import Any
 
 import polars as pl
 import pytest
+from kernel_compilers import nvrtc
 
 from arrowstream.errors import MissingExtra, PlanError, SchemaError
 from arrowstream.gpu import GpuProcessor
 from arrowstream.gpu.custom import cuda_source, python_source
 from arrowstream.gpu.custom.compile import compile_kernels, output_schema
-from arrowstream.gpu.custom.compiled import HOPPER, Compiled
+from arrowstream.gpu.custom.compiled import HOPPER, Compiled, Target
 from arrowstream.gpu.custom.declaration import kernels
 
-pytest.importorskip("cuda.bindings.nvrtc", exc_type=ImportError)
+NVRTC = nvrtc()
 
+TARGET = Target(HOPPER, 256)
 SCHEMA = pl.Schema({"x": pl.Float64, "y": pl.Int32, "text": pl.String})
 
 SOURCE = """
@@ -143,6 +145,35 @@ def test_what_is_wrong_is_said(wrong: str) -> None:
         assert text in str(caught.value)
 
 
+HEAVY = """
+extern "C" __global__ void heavy(const double* x, double* z, long long n) {
+    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    double part[100];
+    for (int k = 0; k < 100; k++) part[k] = x[(i * k) % n];
+    double sum = 0;
+    for (int j = 0; j < 100; j++) for (int k = 0; k < 100; k++) sum += part[k] * part[(j + k) % 100];
+    if (i < n) z[i] = sum;
+}
+"""
+
+
+def test_a_thread_of_a_large_block_has_fewer_registers() -> None:
+    """A GPU has 65,536 for a block: a launch of more would fail."""
+    made = GpuProcessor().kernel(HEAVY, "heavy", inputs="x", outputs={"z": pl.Float64})
+    small, large = (compile_kernels(made.block_size(size), SCHEMA, HOPPER)[0] for size in (256, 1024))
+    assert small.code != large.code
+
+
+def test_a_kernel_for_smaller_blocks() -> None:
+    source = SOURCE.replace("void scale", "void __launch_bounds__(128) scale")
+    made = GpuProcessor().kernel(source, "scale", inputs="x", outputs={"z": pl.Float64})
+    for size in (32, 128):
+        assert compile_kernels(made.block_size(size), SCHEMA, HOPPER)
+    with pytest.raises(PlanError) as caught:
+        compile_kernels(made, SCHEMA, HOPPER)
+    assert "expected: block_size(128)" in str(caught.value) and "found: block_size(256)" in str(caught.value)
+
+
 TYPES = {
     pl.Boolean: "bool",
     pl.Int8: "signed char",
@@ -203,20 +234,17 @@ def test_columns_that_a_kernel_cannot_read(name: str, said: str) -> None:
 def test_a_compiler_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cuda.bindings", None)
     with pytest.raises(MissingExtra, match=r"arrowstream\[gpu\]"):
-        cuda_source.compile_cuda(SOURCE, "scale", {"x": pl.Float64()}, {"z": pl.Float64()}, HOPPER)
+        cuda_source.compile_cuda(SOURCE, "scale", {"x": pl.Float64()}, {"z": pl.Float64()}, TARGET)
     monkeypatch.setattr(python_source, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="numba-cuda is not installed") as caught:
-        python_source.compile_python(lambda x, z: None, "k", {"x": pl.Int8()}, {"z": pl.Int8()}, HOPPER)
+        python_source.compile_python(lambda x, z: None, "k", {"x": pl.Int8()}, {"z": pl.Int8()}, TARGET)
     assert "No module named 'numba_cuda'" in str(caught.value)
 
 
 def test_a_compiler_that_fails_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cuda.bindings import nvrtc
-
     said = cuda_source._mistake("internal error: out of registers", "scale", SOURCE)
     assert said.found == "internal error: out of registers"
-    monkeypatch.setattr(
-        nvrtc, "nvrtcGetPTXSize", lambda program: (nvrtc.nvrtcResult.NVRTC_ERROR_OUT_OF_MEMORY, 0)
-    )
+    status = NVRTC.nvrtcResult.NVRTC_ERROR_OUT_OF_MEMORY
+    monkeypatch.setattr(NVRTC, "nvrtcGetPTXSize", lambda program: (status, 0))
     with pytest.raises(RuntimeError, match="OUT_OF_MEMORY"):
-        cuda_source.compile_cuda(SOURCE, "scale", {"x": pl.Float64()}, {"z": pl.Float64()}, HOPPER)
+        cuda_source.compile_cuda(SOURCE, "scale", {"x": pl.Float64()}, {"z": pl.Float64()}, TARGET)

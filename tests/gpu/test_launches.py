@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from contexts import context
+from kernel_compilers import numba_cuda, nvrtc
 from kernel_twins import give
 from polars.testing import assert_frame_equal
 from strategies import corners
@@ -22,13 +23,14 @@ from arrowstream.operators.process_gpu import ProcessGpu
 from arrowstream.testing import TestSink
 
 pytest.importorskip("pylibcudf", exc_type=ImportError)
-pytest.importorskip("cuda.bindings.nvrtc", exc_type=ImportError)
 from arrowstream.gpu import device as device_module
 from arrowstream.gpu.backend import GpuBackend
 from arrowstream.gpu.custom.launches import Launches
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.download import in_host_memory
 from arrowstream.gpu.rows import DeviceRows
+
+nvrtc()
 
 RATIO = """
 extern "C" __global__ void ratio(const long long* x, const double* y, double* z, long long n) {
@@ -207,7 +209,7 @@ def in_python(x, z):  # type: ignore[no-untyped-def]
 
 @pytest.mark.usefixtures("device")
 def test_a_python_kernel_gets_arrays(machine: Any) -> None:
-    pytest.importorskip("numba_cuda", exc_type=ImportError)
+    numba_cuda()
     made = GpuProcessor().kernel(in_python, inputs="y", outputs={"z": pl.Float64})
 
     def twin(y: Any, z: Any) -> None:
@@ -252,7 +254,7 @@ def test_columns_that_begin_inside_of_their_memory(machine: Any, device: Device)
     """Parts of rows that are there already, such as halves of them."""
     compiled = give(machine, processor(), FRAME.schema, ratio)
     input, output = (Batch(frame).arrow() for frame in (FRAME, FRAME.with_columns(z=0.0)))
-    launches = Launches(device, processor(), compiled, input.schema, output.schema)
+    launches = Launches(device, processor(), compiled, output.schema)
     there = DeviceRows.of(input, device).with_resident(["x", "y"])
     for offset, length in ((0, 2), (2, 3), (5, 1), (1, 5)):
         found = device.run(lambda part=(offset, length): in_host_memory(launches(there.sliced(*part))))
@@ -312,16 +314,42 @@ def test_results_do_not_depend_on_cuts(machine: Any, batch_rows: int) -> None:
     assert_frame_equal(begin(FRAME, batch_rows).process_gpu(made).collect_sync(), expected)
 
 
-def test_steps_on_the_gpu_before_and_after_it(machine: Any, device: Device) -> None:
+def test_rows_stay_on_the_gpu_between_steps_that_run_there(machine: Any, device: Device) -> None:
+    more = GpuProcessor().kernel(OR_ZERO, "or_zero", inputs="z", outputs={"w": pl.Float64})
     give(machine, processor(), FRAME.schema, ratio)
+    give(machine, more, {"z": pl.Float64}, or_zero)
     register_backend(GpuBackend(lambda: device))
     try:
         steps = begin(FRAME, 6).with_columns(y=pl.col("y") * 2).backend("gpu").process_gpu(processor())
-        found = steps.filter(pl.col("z") > 0).backend("gpu").collect_sync()
+        found = steps.process_gpu(more).filter(pl.col("w") > 0).backend("gpu").collect_sync()
     finally:
         unregister_backend("gpu")
-    doubled = FRAME.with_columns(pl.col("y") * 2)
-    assert_frame_equal(found, doubled.with_columns(z=pl.col("x") / pl.col("y")).filter(pl.col("z") > 0))
+    expected = FRAME.with_columns(pl.col("y") * 2).with_columns(z=pl.col("x") / pl.col("y"))
+    expected = expected.with_columns(w=pl.col("z").fill_null(0.0)).filter(pl.col("w") > 0)
+    assert_frame_equal(found, expected)
+    assert of_columns(machine.log.uploads) == [("x", "y")]
+    assert len(machine.log.downloads) == 1
+
+
+def test_rows_leave_the_gpu_if_the_next_step_is_not_there(machine: Any, device: Device) -> None:
+    give(machine, processor(), FRAME.schema, ratio)
+    sink = TestSink()
+    begin(FRAME, 3).process_gpu(processor()).sink(sink).build().run_sync()
+    assert not any(batch.has("gpu") for batch in sink.batches)
+    device.run(device.synchronize)
+    constants = len(machine.log.uploads) - len(of_columns(machine.log.uploads))
+    assert machine.held == constants * 256
+
+
+def test_rows_of_another_gpu(machine: Any, device: Device) -> None:
+    give(machine, processor(), FRAME.schema, ratio)
+    step = ProcessGpu(processor())
+    assert step.reads_in_place == ("x", "y")
+    assert ProcessGpu(processor(device=1)).reads_in_place is None
+    device.number = 1  # the fake has one GPU, which is another one for a moment
+    process: Any = step.start(FRAME.schema, context())
+    (found,) = process.process(Batch(FRAME))
+    assert_frame_equal(found.polars(), FRAME.with_columns(z=pl.col("x") / pl.col("y")))
 
 
 def test_a_device_that_is_given_up(machine: Any, device: Device) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from kernel_compilers import numba_cuda
 
 from arrowstream.errors import PlanError, SchemaError, WrongCall
 from arrowstream.gpu import GpuProcessor
@@ -40,8 +41,7 @@ def test_a_later_kernel_reads_what_an_earlier_one_has_written() -> None:
 
 def test_a_python_function_has_its_own_name() -> None:
     assert GpuProcessor().kernel(scale, **OF_X).kernels[0].name == "scale"
-    numba = pytest.importorskip("numba_cuda", exc_type=ImportError) and pytest.importorskip("numba.cuda")
-    jitted = GpuProcessor().kernel(numba.jit(scale), "z", **OF_X).kernels[0]
+    jitted = GpuProcessor().kernel(numba_cuda().jit(scale), "z", **OF_X).kernels[0]
     assert (jitted.source, jitted.name) == (scale, "z")
 
 

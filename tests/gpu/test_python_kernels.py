@@ -5,14 +5,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from kernel_compilers import numba_cuda
 
 from arrowstream.errors import PlanError
 from arrowstream.gpu import GpuProcessor
 from arrowstream.gpu.custom.compile import compile_kernels
 from arrowstream.gpu.custom.compiled import HOPPER, Compiled
 
-pytest.importorskip("numba_cuda", exc_type=ImportError)
-from numba import cuda
+cuda = numba_cuda()
 
 SCHEMA = pl.Schema({"x": pl.Float64, "flag": pl.Boolean})
 FACTOR = 3.0

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 from contexts import context
+from kernel_compilers import nvrtc
 from polars.testing import assert_frame_equal
 
 from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Source
@@ -121,7 +122,7 @@ def test_no_memory_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_source_is_wrong_with_and_without_a_function_for_the_cpu() -> None:
-    pytest.importorskip("cuda.bindings.nvrtc", exc_type=ImportError)
+    nvrtc()
     wrong = GpuProcessor().kernel(
         SOURCE.replace("x[i]", "w[i]"), "ratio", inputs=["x", "y"], outputs={"z": float}
     )

@@ -10,6 +10,8 @@ from arrowstream import ErrorHandler, Pipeline, Settings, Sink, Source
 from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.errors import StageError
 from arrowstream.pipeline import Builder
+from arrowstream.plan.physical import SegmentStage
+from arrowstream.plan.placement.device_choice import DevicePlacement
 from arrowstream.testing import TestSink, check_cut_independence
 
 Log = list[tuple[str, int]]
@@ -246,3 +248,23 @@ def test_a_selective_device_without_room_leaves_the_batch_to_its_evaluator(log: 
     assert pipeline.run_sync().rows_out == 3_000
     assert log == [("no room", 3_000), ("no room", 3_000), ("host", 3_000)]
     assert "transfers" not in pipeline.explain()
+
+
+def test_few_rows_that_are_left_on_the_device_go_on_in_host_memory(log: Log) -> None:
+    steps = (
+        start()
+        .filter(pl.col("x") < 10)
+        .timeout("60s")
+        .backend("device")
+        .with_columns(z=pl.col("x") + 1)
+        .timeout("60s")
+    )
+    pipeline = steps.sink(TestSink()).build()
+    report = pipeline.run_sync()
+    assert report.rows_out == 10
+    assert log == [("upload", 3_000), ("compute", 3_000), ("download", 10)]
+    assert pipeline._plan is not None
+    _, second = pipeline._plan.stages
+    assert isinstance(second, SegmentStage) and isinstance(second.placement, DevicePlacement)
+    assert second.placement.link.entrance.downloads["device"].line.samples == 1
+    assert list(second.placement.measured) == ["arrow"]

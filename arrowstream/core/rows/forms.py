@@ -33,7 +33,7 @@ class Form:
     type
         The Python type of rows in this form; no other form has it.
     from_arrow
-        Makes rows from a RecordBatch in the oldest-compatible Arrow types (`arrowstream.core.batch.arrow_schema`).
+        Makes rows from a RecordBatch in the oldest-compatible Arrow types (`arrowstream.core.rows.arrow_schema`).
     to_arrow
         Makes a RecordBatch with exactly these types and the same schema metadata.
     num_rows

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 Function = Literal["sum", "min", "max", "count", "len"]
 """An aggregation of a plain column, null left out; "len" counts rows. All have one result in any order of the rows:
-values that are added or compared are no floats."""
+values that are added are no floats, and of floats that are compared a form makes no groups if one is NaN or -0.0."""
 
 
 @dataclass(frozen=True, slots=True)

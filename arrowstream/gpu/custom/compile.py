@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import polars as pl
 
-from arrowstream.gpu.custom.compiled import Compiled
+from arrowstream.gpu.custom.compiled import Compiled, Target
 from arrowstream.gpu.custom.cuda_source import compile_cuda
 from arrowstream.gpu.custom.kernel import Kernel
+from arrowstream.gpu.custom.processor import GpuProcessor
 from arrowstream.gpu.custom.python_source import compile_python
-from arrowstream.gpu.processor import GpuProcessor
 
 Columns = tuple[tuple[str, pl.DataType], ...]
 
@@ -51,16 +51,17 @@ def compile_kernels(
     MissingExtra
         The compiler of a kernel is not installed.
     """
+    target = Target(capability, processor.threads)
     columns, found = dict(schema), []
     for kernel in processor.kernels:
-        found.append(_compiled(kernel, tuple(kernel.input_schema(columns).items()), capability))
+        found.append(_compiled(kernel, tuple(kernel.input_schema(columns).items()), target))
         columns.update(kernel.output_schema)
     return tuple(found)
 
 
 @lru_cache(maxsize=64)
-def _compiled(kernel: Kernel, inputs: Columns, capability: tuple[int, int]) -> Compiled:
+def _compiled(kernel: Kernel, inputs: Columns, target: Target) -> Compiled:
     """Return a compiled kernel; `build()` and each run ask for the same one."""
     if isinstance(kernel.source, str):
-        return compile_cuda(kernel.source, kernel.name, dict(inputs), kernel.output_schema, capability)
-    return compile_python(kernel.source, kernel.name, dict(inputs), kernel.output_schema, capability)
+        return compile_cuda(kernel.source, kernel.name, dict(inputs), kernel.output_schema, target)
+    return compile_python(kernel.source, kernel.name, dict(inputs), kernel.output_schema, target)

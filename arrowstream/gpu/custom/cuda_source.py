@@ -13,7 +13,7 @@ from typing import Any
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.plural import counted
 from arrowstream.errors import PlanError
-from arrowstream.gpu.custom.compiled import Compiled, architecture, missing_compiler
+from arrowstream.gpu.custom.compiled import Compiled, Target, missing_compiler
 from arrowstream.gpu.custom.declaration import Declared, kernels, parameters
 from arrowstream.gpu.custom.parameters import Parameter, bind
 
@@ -36,11 +36,10 @@ _ERROR = re.compile(
     r"^(?:\S+\((?P<line>\d+)\)|At end of source): (?:catastrophic )?error(?: #\S+)?: (?P<text>.*)$", re.M
 )
 _FAILED = re.compile(r'static assertion failed with "(\d+)"')
-_ENTRY = re.compile(r"\.entry\s+([\w$]+)\s*\(")
 
 
 def compile_cuda(
-    source: str, name: str, inputs: dict[str, Any], outputs: dict[str, Any], capability: tuple[int, int]
+    source: str, name: str, inputs: dict[str, Any], outputs: dict[str, Any], target: Target
 ) -> Compiled:
     """Return a kernel in CUDA C++, compiled and checked.
 
@@ -50,13 +49,14 @@ def compile_cuda(
         The source, and the name of the kernel in it.
     inputs, outputs
         The types of the columns that it reads and writes.
-    capability
-        The compute capability to compile for.
+    target
+        What to compile for.
 
     Raises
     ------
     PlanError
-        The source does not compile, has no such kernel, or the kernel has other parameters than its columns need.
+        The source does not compile, has no such kernel, or the kernel has other parameters than its columns need, or
+        is declared for smaller blocks.
     MissingExtra
         NVRTC is not installed.
     """
@@ -64,14 +64,16 @@ def compile_cuda(
         declared = _declared(source, name)
         bound = bind(name, [one.name for one in declared], inputs, outputs, counted=True)
         checked = source + _CHECKS + _assertions(name, bound)
-        code, entries = _compile(checked, capability, lambda log: _misfit(log, name, declared, bound))
+        code, ptx = _compile(checked, target, lambda log: _misfit(log, name, declared, bound))
     except PlanError as error:
         problem = error
     else:
-        return Compiled(name, _entry(name, source, entries), code, bound, "pointers")
+        entry = _entry(name, source, ptx)
+        _check_bounds(name, ptx, target.threads)
+        return Compiled(name, entry, code, bound, "pointers")
     # A mistake of the source itself, which may be the reason, is said before it.
-    _, entries = _compile(source, capability, lambda log: _mistake(log, name, source))
-    _entry(name, source, entries)
+    _, ptx = _compile(source, target, lambda log: _mistake(log, name, source))
+    _entry(name, source, ptx)
     raise problem
 
 
@@ -94,8 +96,9 @@ def _assertions(name: str, bound: tuple[Parameter, ...]) -> str:
     return "".join(lines)
 
 
-def _entry(name: str, source: str, entries: list[str]) -> str:
+def _entry(name: str, source: str, ptx: str) -> str:
     """Return the entry of a kernel in its code."""
+    entries = entries_of(ptx)
     if name in entries:
         return name
     mangled = f"_Z{len(name)}{name}"
@@ -114,14 +117,31 @@ def _entry(name: str, source: str, entries: list[str]) -> str:
     )
 
 
-def _compile(
-    text: str, capability: tuple[int, int], failure: Callable[[str], PlanError]
-) -> tuple[bytes, list[str]]:
-    """Return the code of a text, and the names of its entries; `failure` makes an error of the compiler's log."""
+def _check_bounds(name: str, ptx: str, threads: int) -> None:
+    """Refuse blocks that are larger than those that a kernel says it is for."""
+    declared = re.search(rf"\.entry\s+{name}\s*\([^)]*\)\s*\.(?:maxntid|reqntid)\s+(\d+)", ptx)
+    if declared is not None and int(declared[1]) < threads:
+        raise PlanError(
+            f"the kernel {name!r} is declared for smaller blocks than it would get",
+            expected=f"block_size({declared[1]}), or no such __launch_bounds__",
+            found=f"block_size({threads})",
+        )
+
+
+def entries_of(ptx: str) -> list[str]:
+    """Return the names of the kernels in PTX, as they are in the machine code made of it."""
+    return re.findall(r"\.entry\s+([\w$]+)\s*\(", ptx)
+
+
+def _compile(text: str, target: Target, failure: Callable[[str], PlanError]) -> tuple[bytes, str]:
+    """Return the code of a text, and its PTX; `failure` makes an error of the compiler's log."""
     nvrtc = _nvrtc()
     program = _value(nvrtc.nvrtcCreateProgram(text.encode(), _FILE.encode(), 0, [], []))
     try:
-        options = [f"--gpu-architecture={architecture(capability)}".encode()]
+        options = [
+            f"--gpu-architecture={target.architecture}".encode(),
+            f"--maxrregcount={target.registers}".encode(),
+        ]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             log = _text(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
@@ -130,7 +150,7 @@ def _compile(
         code = _text(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
     finally:
         nvrtc.nvrtcDestroyProgram(program)
-    return code, _ENTRY.findall(ptx)
+    return code, ptx
 
 
 def _nvrtc() -> Any:

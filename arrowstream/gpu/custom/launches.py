@@ -25,22 +25,24 @@ from arrowstream.gpu.download import in_host_memory
 from arrowstream.gpu.form import register
 from arrowstream.gpu.rows import DeviceRows
 
-FORM = "gpu"
-"""The form of rows on the first device, that of the backend."""
-
 if TYPE_CHECKING:
     import pylibcudf as plc
 
-    from arrowstream.gpu.processor import GpuProcessor
+    from arrowstream.gpu.custom.processor import GpuProcessor
+
+FORM = "gpu"
+"""The form of rows on the first device, that of the backend."""
 
 
 def on_device(
     device: Device,
     processor: GpuProcessor,
     compiled: Sequence[Compiled],
-    schemas: tuple[pa.Schema, pa.Schema],
+    output: pa.Schema,
     memory_mb: int,
     on_cpu: Evaluator | None,
+    *,
+    leaves: bool,
 ) -> Evaluator:
     """Return what computes batches on the device.
 
@@ -50,17 +52,21 @@ def on_device(
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    schemas
-        The schemas of the rows that come in and that come out.
+    output
+        The schema of the result.
     memory_mb
         Limit of the device's memory, in MiB.
     on_cpu
         What computes a batch that the device cannot compute; None for an error.
+    leaves
+        Whether rows are left on the device, which then is the first one, for the next step.
     """
-    launches = Launches(device, processor, compiled, *schemas)
-    if not device.number:
+    launches = Launches(device, processor, compiled, output)
+    otherwise = on_cpu or _Failing(device)
+    if leaves:
         register(FORM, lambda: device)
-    return KernelCall(FORM, lambda: device, memory_mb, launches, on_cpu or _Failing(device))
+        return LeavingCall(FORM, lambda: device, memory_mb, launches, otherwise)
+    return KernelCall(FORM, lambda: device, memory_mb, launches, otherwise)
 
 
 class Launches:
@@ -72,8 +78,8 @@ class Launches:
         The device.
     processor, compiled
         The kernels, and their code in the same order.
-    input, output
-        The schemas of the rows that come in and that come out.
+    output
+        The schema of the result.
 
     Attributes
     ----------
@@ -82,15 +88,10 @@ class Launches:
     """
 
     def __init__(
-        self,
-        device: Device,
-        processor: GpuProcessor,
-        compiled: Sequence[Compiled],
-        input: pa.Schema,
-        output: pa.Schema,
+        self, device: Device, processor: GpuProcessor, compiled: Sequence[Compiled], output: pa.Schema
     ) -> None:
         self.reads = frozenset(processor.inputs)
-        self._passed = frozenset(input.names).difference(processor.outputs)
+        self._written = frozenset(processor.outputs)
         self._compiled = tuple(compiled)
         self._block = processor.threads
         self._output = output
@@ -103,7 +104,7 @@ class Launches:
         columns = dict(rows.resident)
         for compiled, function in zip(self._compiled, self._functions, strict=True):
             columns |= self._launch(compiled, function, columns, rows)
-        unchanged = {name: source for name, source in rows.unchanged.items() if name in self._passed}
+        unchanged = {name: source for name, source in rows.unchanged.items() if name not in self._written}
         return replace(rows, schema=self._output, resident=columns, unchanged=unchanged)
 
     def _launch(
@@ -162,24 +163,37 @@ class KernelCall(DeviceCall):
     """Kernels on a device, which is waited for: a device tells late of failures, and then not of which batch."""
 
     def _on_device(self, device: Device, batch: Batch) -> Batch:
-        rows = batch.form(FORM) if not device.number else DeviceRows.of(batch.arrow(), device)
+        # Rows are on the first device, if they are on one at all.
+        rows = (
+            batch.form(FORM)
+            if batch.has(FORM) and not device.number
+            else DeviceRows.of(batch.arrow(), device)
+        )
 
         def compute() -> pa.RecordBatch | DeviceRows:
             there = rows.with_resident(self.wanted)
             try:
                 found = self._work(there)
                 assert found is not None
-                # Other steps are on the first device.
-                if device.number:
-                    return in_host_memory(found)
-                device.synchronize()
-                return found
+                return self._ended(found)
             except BaseException:
                 # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
                 device.retain(there)
                 raise
 
         return batch.with_rows(device.run(compute))
+
+    def _ended(self, rows: DeviceRows) -> pa.RecordBatch | DeviceRows:
+        """Return the result once all work for it is done; called on the device's thread."""
+        return in_host_memory(rows)
+
+
+class LeavingCall(KernelCall):
+    """Kernels whose rows are left on the device, for the next step."""
+
+    def _ended(self, rows: DeviceRows) -> pa.RecordBatch | DeviceRows:
+        rows.device.synchronize()
+        return rows
 
 
 class _Failing:

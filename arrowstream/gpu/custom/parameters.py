@@ -14,7 +14,7 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import arrow_schema
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import PlanError
 from arrowstream.gpu.custom.elements import COUNT, VALID, Element, element
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from arrowstream.errors import PlanError
-from arrowstream.gpu.custom.compiled import Compiled, architecture, missing_compiler
+from arrowstream.gpu.custom.compiled import Compiled, Target, missing_compiler
+from arrowstream.gpu.custom.cuda_source import entries_of
 from arrowstream.gpu.custom.parameters import Parameter, bind
 
 _STYLE = re.compile(r"\x1b\[\d*m")
 _PLACE = re.compile(r'File "([^"]+)", line (\d+)')
-_ENTRY = re.compile(r"\.entry\s+([\w$]+)\s*\(")
 
 
 def compile_python(
@@ -27,7 +27,7 @@ def compile_python(
     name: str,
     inputs: dict[str, Any],
     outputs: dict[str, Any],
-    capability: tuple[int, int],
+    target: Target,
 ) -> Compiled:
     """Return a kernel in Python, compiled and checked.
 
@@ -37,8 +37,8 @@ def compile_python(
         The function, and its name for errors.
     inputs, outputs
         The types of the columns that it reads and writes.
-    capability
-        The compute capability to compile for.
+    target
+        What to compile for.
 
     Raises
     ------
@@ -51,13 +51,12 @@ def compile_python(
     cuda, types = _numba()
     arrays = (types.Array(_type(types, one), 1, "C", readonly=not one.written) for one in bound)
     try:
-        ptx, _ = cuda.compile_ptx(fn, types.void(*arrays), cc=capability)
-        code = _linked(ptx, capability)
+        ptx, _ = cuda.compile_ptx(fn, types.void(*arrays), cc=target.capability)
+        code = _linked(ptx, target)
     except Exception as error:  # also what numba itself trips over
         raise _failure(fn, name, error) from error
-    found = _ENTRY.search(ptx)
-    assert found is not None
-    return Compiled(name, found[1], code, bound, "arrays")
+    (entry,) = entries_of(ptx)
+    return Compiled(name, entry, code, bound, "arrays")
 
 
 def _type(types: Any, parameter: Parameter) -> Any:
@@ -75,11 +74,11 @@ def _numba() -> tuple[Any, Any]:
     return cuda, types
 
 
-def _linked(ptx: str, capability: tuple[int, int]) -> bytes:
+def _linked(ptx: str, target: Target) -> bytes:
     """Return the machine code of PTX: a driver may be older than the compiler, and refuse its PTX."""
     from cuda.bindings import nvjitlink
 
-    options = [f"-arch={architecture(capability)}"]
+    options = [f"-arch={target.architecture}", f"-maxrregcount={target.registers}"]
     linker = nvjitlink.create(len(options), options)
     try:
         data = ptx.encode()

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.core.batch import arrow_schema
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.core.rows.grouping import Aggregate, Function, Grouping, Panes
 from arrowstream.expressions.among_others import among_others, joined, need_values, spread

@@ -275,7 +275,7 @@ def _extreme(method: str) -> _Make:
             (expr,),
             any_order,
             update if dtype.is_temporal() or dtype.base_type() in INTEGERS else (),
-            function=function if any_order else None,
+            function=function,
         )
 
     return make

@@ -35,7 +35,8 @@ class Mergeable:
     counts
         Whether the result is a number of rows.
     function
-        The function of a plain column that the only column of state is, in any order of rows; None if it is none.
+        The function of a plain column that the only column of state is, if any order of rows gives the same bits (of
+        floats: without NaN and -0.0); else None.
     column
         That column; None for "len".
     """

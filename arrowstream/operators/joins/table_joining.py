@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema, to_record
+from arrowstream.core.batch import Batch, to_record
 from arrowstream.core.failures import FAILURES
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.elsewhere import looked_up
 from arrowstream.core.rows.forms import FORMS, Form
 from arrowstream.core.rows.lookup import LookupTable

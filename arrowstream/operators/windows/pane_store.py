@@ -177,6 +177,9 @@ class PaneStore:
 
     def add_groups(self, groups: pl.DataFrame) -> None:
         """Add at least one group that is made already; they have columns `PANE` and `ROW`, and are sorted by both."""
+        if self._aside:
+            # Rows that came before are combined before them.
+            self._group_all()
         self._runs.add(Run.of(with_own_text(groups)))
 
     def take(self, pane: int | None, keep: int | None) -> Run | None:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import arrow_schema
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import SchemaError
 from arrowstream.expressions.names import snake_case
 from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal

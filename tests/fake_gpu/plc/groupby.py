@@ -129,7 +129,9 @@ def _extreme(
     values: pa.Array, dtype: DataType, kind: Kind, groups: Array, valid: Array, some: Array
 ) -> pa.Array:
     if traits.is_floating_point(dtype):
-        raise NotImplementedError("of 0.0 and -0.0 a device keeps any one; NaN compares with nothing")
+        floats = numbers(values, dtype)[valid]
+        if np.isnan(floats).any() or (np.signbit(floats) & (floats == 0)).any():
+            raise NotImplementedError("of 0.0 and -0.0 a device keeps any one; NaN compares with nothing")
     # Strings are compared by their bytes, as Arrow compares them.
     ranks = pc.rank(values, tiebreaker="dense").to_numpy().astype(np.int64)
     places = np.full(len(some), -1)

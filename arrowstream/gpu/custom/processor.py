@@ -130,7 +130,8 @@ class GpuProcessor:
         ----------
         threads
             A multiple of 32, at most 1024: a GPU runs 32 threads in step, so that those of a block which are
-            less than that would idle, and takes no larger blocks.
+            less than that would idle, and takes no larger blocks. In a block of more than 256 threads, each may use
+            fewer registers.
 
         Returns
         -------
