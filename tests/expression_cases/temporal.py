@@ -139,3 +139,6 @@ FAR = [
     SETTLED[0],
 ]
 """Years of more than 16 bits."""
+
+CALM = [columns_of((1_709_210_096, 123_456_789), 1_709_210_096, 3_723_000_000_004, 90_061), SETTLED[1]]
+"""Dates that every unit holds, and durations that fit when their unit is changed."""

@@ -142,7 +142,7 @@ def combinations(types: tuple[pl.DataType, ...]) -> pl.DataFrame:
 def calm_rows(case: Case) -> Rows:
     """Values that no backend has a doubt about."""
     if case.function in temporal.CASES:
-        return temporal.made(temporal.SETTLED[:2], 0)
+        return temporal.made(temporal.CALM, 0)
     if case.function in strings.CASES:
         return plain(
             pl.DataFrame({"s": ["ab", None, "", "a-b"], "t": ["b", "x", None, ""]}, schema=strings.SCHEMA)
@@ -307,6 +307,8 @@ def test_columns_of_every_kind_go_along(backend: TriedBackend, kind: str) -> Non
 
 
 def test_frames_without_columns_keep_their_height(backend: TriedBackend) -> None:
+    if not pl.DataFrame({"i": [1]}).drop("i").height:
+        pytest.skip("frames of this version of Polars have no rows without columns")
     schema = pl.Schema({"i": pl.Int64()})
     steps = (Filter.of(pl.col("i") > 1), Drop.of("i"))
     segment = Segment(steps, schema, pl.Schema())
