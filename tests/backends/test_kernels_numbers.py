@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from itertools import product
 
 import polars as pl
 import pyarrow as pa
@@ -14,7 +13,7 @@ from expression_cases.compared import assert_same, on_polars, segment_of
 from expression_cases.numbers import CASES, Case
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import corners, frames, make_series
+from strategies import frames
 
 from arrowstream.backends.arrow.backend import ArrowBackend
 from arrowstream.backends.arrow.kernels import arithmetic, comparison, conversion, logic, mathematics
@@ -88,24 +87,6 @@ def test_same_rows_as_polars(function: str) -> None:
         compare(case, data.draw(frames(case.schema)))
 
     check()
-
-
-@pytest.mark.parametrize("function", BY_FUNCTION)
-def test_same_corners_as_polars(function: str) -> None:
-    """Every pair of special values, in every case."""
-    for case in BY_FUNCTION[function]:
-        axes = [corners(dtype) for dtype in case.types]
-        rows = list(product(*axes[:2], *(axis[-2:] for axis in axes[2:])))
-        columns = zip(*rows, strict=True)
-        compare(
-            case,
-            pl.DataFrame(
-                [
-                    make_series(name, list(column), dtype)
-                    for (name, dtype), column in zip(case.schema.items(), columns, strict=True)
-                ]
-            ),
-        )
 
 
 def compare(case: Case, frame: pl.DataFrame) -> None:
