@@ -24,6 +24,7 @@ from arrowstream.core.ingest import schema_of
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
+from arrowstream.gpu.backend import register_if_present
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
@@ -40,6 +41,8 @@ from arrowstream.shown import Shown, by_display
 
 if TYPE_CHECKING:
     from arrowstream.page.server import PageServer
+
+register_if_present()
 
 
 @explain_calls

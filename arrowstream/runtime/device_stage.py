@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.rows.forms import FORMS
+from arrowstream.core.waiting import until_done
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Choice
 from arrowstream.plan.placement.device_choice import DevicePlacement
@@ -60,13 +62,14 @@ class RunningDeviceSegment(RunningSegment):
         The threads of the run.
     """
 
-    __slots__ = ("_placement",)
+    __slots__ = ("_input", "_placement")
 
     def __init__(
         self, stage: SegmentStage, placement: DevicePlacement, clock: Clock, threads: Threads
     ) -> None:
         super().__init__(stage, clock, threads)
         self._placement = placement
+        self._input: JoiningInput | None = None
 
     @property
     def queue_capacity(self) -> int | None:
@@ -74,7 +77,10 @@ class RunningDeviceSegment(RunningSegment):
 
     def joining(self, source: InputPort) -> InputPort:
         """Return the input of the stage, which joins small batches if it is a channel."""
-        return JoiningInput(source, self._placement) if isinstance(source, ChannelInput) else source
+        if not isinstance(source, ChannelInput):
+            return source
+        self._input = JoiningInput(source, self._placement)
+        return self._input
 
     def _begin(self, batch: Batch) -> Batch | Awaitable[Batch]:
         held = self._placement.link.entrance.memories(batch)
@@ -93,11 +99,24 @@ class RunningDeviceSegment(RunningSegment):
 
     async def _away(self, batch: Batch, held: Held, choice: Choice, work: Callable[[], Evaluated]) -> Batch:
         begin = self._now_ns()
+        coming = self._bring_next(choice.backend)
         try:
             done = await self._threads.call(work)
         except FAILURES as error:
             return await self._raise_named(batch, error)
+        finally:
+            if coming is not None:
+                await until_done([coming])
+                coming.exception()  # marks it as retrieved: what is wrong shows when the batch is computed
         return self._learn(batch, held, choice, done, self._now_ns() - begin)
+
+    def _bring_next(self, backend: str) -> asyncio.Future[int] | None:
+        """Begin to bring the batch that waits next to the device that computes this one; None if none does."""
+        evaluate = self._stage.evaluators[backend]
+        if self._input is None or not isinstance(evaluate, DeviceEvaluator):
+            return None
+        following = self._input.whole()
+        return None if following is None else self._threads.begin(evaluate.bring, following)
 
     def _evaluated(self, batch: Batch, backend: str) -> Evaluated:
         """Bring a batch to where a backend computes, run it, and bring the result back if the stage is the last."""
@@ -110,7 +129,7 @@ class RunningDeviceSegment(RunningSegment):
         begin = self._now_ns()
         result = evaluate(batch)
         work_ns = self._now_ns() - begin
-        leaving = self._returned(result, placement.link.exit) if placement.link.is_last else _NONE
+        leaving = self._returned(result, placement.link.exit) if placement.link.brings_back else _NONE
         if leaving is not _NONE:
             # Without the device's form, so that its memory is free whoever keeps the batch.
             result = result.with_rows(result.arrow())

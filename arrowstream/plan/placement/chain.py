@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from arrowstream.plan.placement.columns import ColumnUse, needed, unchanged
 from arrowstream.plan.placement.costs import WARM_UP, LineCost, measure
@@ -61,6 +61,7 @@ class Link:
         "memories",
         "name",
         "number",
+        "stays_for",
         "use",
     )
 
@@ -80,6 +81,8 @@ class Link:
         """Number of rows that come out for each that comes in."""
         self._rows_in = self._rows_out = 0.0
         self.number = 0
+        self.stays_for: Literal["groups", "rows"] | None = None
+        """What the next step takes from where rows are, if it does; set it before the chain is made."""
         self.chain = Chain([self])
 
     def leg(self) -> Leg:
@@ -95,8 +98,13 @@ class Link:
 
     @property
     def is_last(self) -> bool:
-        """True if rows are needed in host memory after the stage."""
+        """True if no stage that devices can run follows."""
         return self.number == len(self.chain.links) - 1
+
+    @property
+    def brings_back(self) -> bool:
+        """True if the stage brings its rows to host memory."""
+        return self.is_last and self.stays_for is None
 
     def cost(self, backend: str) -> LineCost:
         """Return the cost of a backend."""
@@ -182,6 +190,8 @@ class Chain:
             # Rows that are on a device before the first stage were all made there.
             around = unchanged(uses[:number], columns) if number else frozenset()
             edge.cross(needed(uses[number:]), [name for name in edge.columns if name not in around])
+        if links[-1].stays_for == "groups":
+            self.edges[-1].of_groups()
         self.moves = 0
         """Changes by the number of times that costs have moved; paths found at another number are out of date."""
         self._used: dict[LineCost, tuple[float, float]] = {}

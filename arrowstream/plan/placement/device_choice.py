@@ -142,7 +142,11 @@ class DevicePlacement(Placement):
     def _about_devices(self) -> Iterator[str]:
         chain = self.link.chain
         names = [link.name for link in chain.links]
-        return about_devices(chain.legs, chain.edges[-1].download, self.link.number, names)
+        yield from about_devices(chain.legs, chain.edges[-1].download, self.link.number, names)
+        if self.link.stays_for == "groups":
+            yield "rows that are on a device are grouped there for the next step"
+        elif self.link.stays_for == "rows":
+            yield "the next step takes rows where they are"
 
     @property
     def measured(self) -> dict[str, LineCost]:

@@ -150,6 +150,10 @@ class Edge:
         self.download_width = _updated(self.download_width, rows, nbytes)
         self.downloads[form].observe(rows, nbytes, micros)
 
+    def of_groups(self) -> None:
+        """Assume that groups of the rows pass in place of them: too few for their number to matter."""
+        self.download_width = 0.0
+
     def memories(self, batch: Batch) -> Held:
         """Return the memories that hold a batch."""
         forms = [form for form in self.uploads if batch.has(form)]

@@ -73,6 +73,13 @@ class JoiningInput:
             batches.append(element)
         return joined_batch(batches)
 
+    def whole(self) -> Batch | None:
+        """Return the batch that waits next if it is in host memory and will not be joined with others."""
+        element = self._peek(0)
+        if not isinstance(element, Batch) or element.num_rows < self._placement.joins_up_to():
+            return None
+        return element if self._in_host_memory(element) else None
+
     def _peek(self, number: int) -> Element | None:
         """Return a waiting element by its number, taken from the channel if need be; None if fewer wait."""
         if number == len(self._waiting) and (element := self._source.poll()) is not None:
