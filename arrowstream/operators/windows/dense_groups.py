@@ -10,7 +10,7 @@ order of first rows (`slotted_groups`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -20,7 +20,7 @@ import polars as pl
 from arrowstream.expressions.among_others import among_others, spread
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.mergeable import Fold
-from arrowstream.operators.windows.panes import PANE, Rows
+from arrowstream.operators.windows.panes import PANE, Rows, by_panes
 from arrowstream.operators.windows.slotted_groups import slotted_groups
 from arrowstream.state.arrays import Array
 from arrowstream.state.close_integers import as_integers, bounds, distances, is_integer
@@ -28,6 +28,9 @@ from arrowstream.state.memory import StateMemory
 
 _SPARSE = 8
 """The most places per row: more would take more memory than the rows."""
+
+_PIECE = 32_768
+"""Rows whose places are computed at a time."""
 
 _LAST = np.iinfo(np.int64).max
 """A number that no row has: a place that still holds it has no group."""
@@ -76,45 +79,41 @@ def dense_groups(
     digits = _digits(parts, keys)
     if digits is None:
         return None
-    columns = _values(parts, values)
+    rows = pl.concat([part.all() for part in parts], rechunk=False)
+    columns = _values(rows, values)
     if any(fold != "add" and column.null_count() for fold, column in zip(folds, columns, strict=True)):
         return None
     size = prod(digit.span for digit in digits)
-    if size > sum(part.frame.height for part in parts):
-        return _slotted(parts, keys, digits, columns, folds)
+    pieces = [rows[start : start + _PIECE] for start in range(0, rows.height, _PIECE)]
+    places = (_places(piece, digits) for piece in pieces)
+    if size > rows.height:
+        return _slotted(rows[[PANE, *keys]], places, size, columns, folds)
     memory = StateMemory()
     state = [FoldedColumn(fold, column, size, memory) for fold, column in zip(folds, columns, strict=True)]
     start = 0
-    for part in parts:
-        places = _places(part, digits)
+    for some in places:
         for folded, column in zip(state, columns, strict=True):
-            folded.add(places, column.slice(start, len(places)))
-        start += part.frame.height
-    found = state[0].values < _LAST
-    groups = pl.DataFrame([*_keys(digits), *(pl.Series(folded.name, folded.values) for folded in state)])
-    if not found.all():
-        groups = groups.filter(found)
-    # Cast last: the placeholder of a missing value may be out of the type's range.
-    types = {folded.name: folded.dtype for folded in state}
-    return pl.DataFrame([column.cast(types.get(column.name, column.dtype)) for column in groups])
+            folded.add(some, column.slice(start, len(some)))
+        start += len(some)
+    found = np.flatnonzero(state[0].values < _LAST)
+    # The placeholder of a missing value, which may be out of the type's range, is left out before the cast.
+    kept = (pl.Series(folded.name, folded.values[found]).cast(folded.dtype) for folded in state)
+    return pl.DataFrame([*_keys(found, digits), *kept])
 
 
 def _slotted(
-    parts: Sequence[Rows],
-    keys: Sequence[str],
-    digits: Sequence[_Digit],
+    kept: pl.DataFrame,
+    places: Iterable[Array],
+    size: int,
     columns: Sequence[pl.Series],
     folds: Sequence[Fold],
 ) -> pl.DataFrame:
-    """Return the groups as `dense_groups` does, where there are more places than rows."""
-    kept = pl.concat([part.all().select(PANE, *keys) for part in parts])
+    """Return the groups as `dense_groups` does, where there are more places than rows; `kept` has panes and keys."""
     # Where rows come in the order of their numbers, the least number of a group is that of its first row.
     if columns[0].is_sorted():
         kept = kept.hstack([columns[0]])
         columns, folds = columns[1:], folds[1:]
-    size = prod(digit.span for digit in digits)
-    groups = slotted_groups([_places(part, digits) for part in parts], size, kept, columns, folds)
-    return groups if groups[PANE].is_sorted() else groups.sort(PANE, maintain_order=True)
+    return by_panes(slotted_groups(places, size, kept, columns, folds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +129,11 @@ class _Digit:
         """Return the digits of keys (rows,), int64."""
         return distances(as_integers(keys).to_numpy(), self.least)
 
-    def keys(self, before: int, after: int) -> pl.Series:
-        """Return the key of every place, given the number of values of the digits before and after this one."""
+    def keys(self, numbers: Array) -> pl.Series:
+        """Return the keys of digits (groups,), int64."""
         kind = np.uint64 if self.dtype == pl.UInt64 else np.int64
-        keys = np.arange(self.span, dtype=kind) + kind(self.least)
-        # With a single digit this copies nothing.
-        keys = np.broadcast_to(keys[:, None], (before, self.span, after)).ravel()
         physical = as_integers(pl.Series(dtype=self.dtype)).dtype
-        return pl.Series(self.name, keys).cast(physical).cast(self.dtype)
+        return pl.Series(self.name, numbers.astype(kind) + kind(self.least)).cast(physical).cast(self.dtype)
 
 
 def _digits(parts: Sequence[Rows], keys: Sequence[str]) -> list[_Digit] | None:
@@ -175,30 +171,28 @@ def _digit(parts: Sequence[pl.Series], most: int) -> _Digit | None:
     return _Digit(name, dtype, min(lows), max(highs) - min(lows) + 1)
 
 
-def _places(rows: Rows, digits: Sequence[_Digit]) -> Array:
+def _places(rows: pl.DataFrame, digits: Sequence[_Digit]) -> Array:
     """Return the place of each row's group (rows,), int64."""
-    pane, *keys = digits
-    places = pane.of(rows.frame[PANE]) if rows.low < rows.high else None
-    before = rows.low - pane.least
-    for digit in keys:
-        own = digit.of(rows.frame[digit.name])
-        if places is not None:
-            own += places * digit.span
-        elif before:
-            own += before * digit.span
-        places = own
-    return np.full(rows.frame.height, before) if places is None else places
+    first, *others = digits
+    places = first.of(rows[first.name])
+    for digit in others:
+        # In place: a larger array that is made anew may cost more than what is computed.
+        places *= digit.span
+        places += digit.of(rows[digit.name])
+    return places
 
 
-def _keys(digits: Sequence[_Digit]) -> list[pl.Series]:
-    """Return the pane and the keys of every place."""
-    spans = [digit.span for digit in digits]
-    return [digit.keys(prod(spans[:place]), prod(spans[place + 1 :])) for place, digit in enumerate(digits)]
+def _keys(places: Array, digits: Sequence[_Digit]) -> list[pl.Series]:
+    """Return the pane and the keys of places."""
+    keys = []
+    for digit in digits[:0:-1]:
+        places, numbers = np.divmod(places, digit.span)
+        keys.append(digit.keys(numbers))
+    return [digits[0].keys(places), *keys[::-1]]
 
 
-def _values(parts: Sequence[Rows], values: Sequence[pl.Expr]) -> list[pl.Series]:
+def _values(rows: pl.DataFrame, values: Sequence[pl.Expr]) -> list[pl.Series]:
     names = list(dict.fromkeys(name for value in values for name in value.meta.root_names()))
-    rows = pl.concat([part.frame[names] for part in parts])
     if all(value.meta.is_column() for value in values):
-        return rows.get_columns()  # plain columns need no query
-    return among_others(spread(rows), lambda rows: rows.select(values)).get_columns()
+        return rows[names].get_columns()  # plain columns need no query
+    return among_others(spread(rows[names]), lambda rows: rows.select(values)).get_columns()

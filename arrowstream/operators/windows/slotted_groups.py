@@ -6,7 +6,7 @@ windows give their results, however many places are empty: nothing is sorted aft
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ from arrowstream.state.memory import StateMemory
 
 
 def slotted_groups(
-    places: Sequence[Array],
+    places: Iterable[Array],
     size: int,
     keys: pl.DataFrame,
     values: Sequence[pl.Series],
@@ -49,9 +49,9 @@ def slotted_groups(
     >>> slotted_groups(places, 8, keys, [values], ["add"]).rows()
     [(7, 4), (2, 2), (5, 4)]
     """
-    rows, memory = sum(map(len, places)), StateMemory()
+    memory = StateMemory()
     columns = [
-        FoldedColumn(fold, column, min(size, rows) + 1, memory)
+        FoldedColumn(fold, column, min(size, keys.height) + 1, memory)
         for fold, column in zip(folds, values, strict=True)
     ]
     slots = _Slots(size)
