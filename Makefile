@@ -23,7 +23,7 @@ SPREAD = -n $(WORKERS) --dist worksteal -p no:cacheprovider
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
+.PHONY: test-gpu bench-gpu demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
 .DEFAULT_GOAL := test
 
 # Older versions of pip take twice as long for what follows.
@@ -44,6 +44,8 @@ $(OLDEST)/.ready: pyproject.toml | $(BIN)/python
 	$(PYTHON) -m venv --without-pip $(OLDEST)
 	@$(call install,$(OLDEST)/bin/python,'polars==1.35.*' 'pyarrow==19.*' 'numpy<2.3')
 	@echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" > "$$($(OLDEST)/bin/python $(SITE))/others.pth"
+	@# CUDA's compilers are looked for in the environment's own folder only.
+	@ln -sfn "$$($(BIN)/python $(SITE))/nvidia" "$$($(OLDEST)/bin/python $(SITE))/nvidia"
 	@touch $@
 
 .data/flights.csv: $(VENV)/.ready
@@ -148,6 +150,13 @@ soak-kafka: $(VENV)/.ready $(KAFKA)
 bench: $(VENV)/.ready $(KAFKA)
 	$(BIN)/python $(PIP) --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
+
+# On a machine with an NVIDIA GPU: the tests that need one, and what it costs and brings.
+test-gpu: $(VENV)/.ready
+	$(BIN)/python -m pytest -m gpu tests/gpu
+
+bench-gpu: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.gpu
 
 # Changes arrowstream in some thousand places, one at a time; tests/mutation.md says which no test notices.
 mutation: $(VENV)/.ready

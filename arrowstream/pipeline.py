@@ -24,6 +24,7 @@ from arrowstream.core.ingest import schema_of
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
+from arrowstream.gpu.backend import register_if_present
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.compile import check_graph, compile_plan, output_schema
@@ -40,6 +41,8 @@ from arrowstream.shown import Shown, by_display
 
 if TYPE_CHECKING:
     from arrowstream.page.server import PageServer
+
+register_if_present()
 
 
 @explain_calls
@@ -287,7 +290,7 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
         messages = message_schema(graph)
         # A later run with the same schema keeps the plan and its fitted costs.
         if self._plan is None or (self._plan.source_schema, self._message_schema) != (schema, messages):
-            self._plan = compile_plan(graph, schema, backends())
+            self._plan = compile_plan(graph, schema, backends(self._settings))
             self._message_schema = messages
         return self._plan
 

@@ -16,7 +16,7 @@ PROJECT = "project"
 
 HOWTO = ("jobs", "kafka", "recovery", "testing", "deployment")
 GUIDE = (
-    *("pipelines", "files", "event-time", "changes", "checkpoints", "running", "notebooks", "testing"),
+    *("pipelines", "files", "event-time", "changes", "checkpoints", "running", "notebooks", "gpu", "testing"),
     *("sql", "sql-functions", "kafka", "messages", "databases", "lakes", "iceberg"),
 )
 """The pages of the folder in their order; a name without a page is passed over, other pages follow."""

@@ -46,6 +46,12 @@ TRANSFORM: Pages = {
         Part("operators.process.Processor.snapshot", ".snapshot()"),
         Part("operators.process.Processor.restore", ".restore(state)"),
     ),
+    "process_gpu": (
+        Part("gpu.custom.processor.GpuProcessor", "GpuProcessor(device=0)"),
+        Part("gpu.custom.processor.GpuProcessor.kernel", ".kernel(source, name, inputs=..., outputs=...)"),
+        Part("gpu.custom.processor.GpuProcessor.block_size", ".block_size(threads)"),
+        Part("gpu.custom.processor.GpuProcessor.on_cpu", ".on_cpu(fn)"),
+    ),
     "parallel_map": (),
     "map_zero_copy": (
         Part("operators.zero_copy.columns.ZeroCopyColumns", "ZeroCopyColumns"),

@@ -9,7 +9,8 @@ from strategies import cuts
 
 from arrowstream import Pipeline, Source
 from arrowstream.core import batch
-from arrowstream.core.batch import Batch, arrow_schema, to_frame, to_record
+from arrowstream.core.batch import Batch, to_frame, to_record
+from arrowstream.core.rows.arrow_schema import arrow_schema
 
 ROWS = pl.DataFrame(
     {

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from strategies import frames
 
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.position import Position, joined
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.policies.dead_letter import FailedRows, dead_letter_frame, dead_letter_schema
 
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from arrowstream import Pipeline, Source
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.ingest import batches_of, conform, fits, schema_of
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.arrow_types import polars_schema
 from arrowstream.core.rows.pandas_frames import from_pandas
 from arrowstream.errors import SchemaError

@@ -33,7 +33,9 @@ LAYERS = (
     {"core"},
     {"expressions", "policies", "config", "metrics"},
     {"state"},
-    {"operators", "io", "backends", "gpu", "checkpoints"},
+    {"backends"},
+    {"gpu"},
+    {"operators", "io", "checkpoints"},
     {"plan"},
     {"runtime"},
     {"builder", "connectors"},
@@ -59,7 +61,7 @@ OUTSIDE = {
     "operators": FRAMES,
     "io": FRAMES,
     "backends": FRAMES,
-    "gpu": {*FRAMES, "pylibcudf", "rmm", "cupy"},
+    "gpu": {*FRAMES, "cupy", "cupyx", "pylibcudf", "rmm"},
     "plan": {"polars", "pyarrow"},
     "runtime": {"polars"},
     "builder": {"polars"},
@@ -115,6 +117,8 @@ OUTSIDE_OF = {
     "arrowstream/io/database/systems/duckdb.py": {*FRAMES, "duckdb"},
     "arrowstream/io/database/systems/postgresql.py": {*FRAMES, "adbc_driver_postgresql"},
     "arrowstream/io/database/systems/sqlite.py": {*FRAMES, "adbc_driver_sqlite"},
+    "arrowstream/gpu/custom/cuda_source.py": {"cuda"},
+    "arrowstream/gpu/custom/python_source.py": {"cuda", "numba"},
     "arrowstream/io/files/excel.py": {*FRAMES, "fastexcel"},
     "arrowstream/io/kafka/connection.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/kafka/writing/delivery.py": {*FRAMES, "aiokafka"},
@@ -179,7 +183,7 @@ AWAITS = (
 )
 """Where coroutines are: the runtime, what it awaits, and the surface."""
 
-VOCABULARY = {"__init__", "base", "arguments", "rebatch", "route"}
+VOCABULARY = {"__init__", "base", "arguments", "rebatch"}
 """Files of `operators/` that are not called like a step: contracts, and steps whose names are taken or shared."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import re
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +15,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from servers.embedded_kafka import EmbeddedKafka
 from servers.processes import free_ports
+from servers.topics import new_topic
 
 from arrowstream import (
     Builder,
@@ -27,6 +31,11 @@ from arrowstream import (
     channel,
 )
 from arrowstream.errors import PlanError, SchemaError, StageError, StageTimeout
+from arrowstream.gpu import GpuProcessor
+from arrowstream.gpu.backend import GpuBackend
+from arrowstream.gpu.presence import missing
+from arrowstream.plan.lowering.lower import lower
+from arrowstream.plan.segment import Segment
 from arrowstream.testing import ManualClock, Pause, TestSink, TestSource
 
 T = TypeVar("T")
@@ -69,6 +78,16 @@ def test_zero_copy_operations() -> None:
     start = record["x"].buffers()[1].address
     addresses = [batch["x"].buffers()[1].address + batch["x"].offset * 8 for batch in sink.records()]
     assert addresses == [start, start + 16, start + 32]
+
+
+def test_offloading_to_the_gpu() -> None:
+    """Where a GPU is, the cost model knows it; elsewhere a pin says what is missing."""
+    if (reason := missing()) is None:
+        assert "gpu" in begin().filter(pl.col("x") > 50).explain()
+    else:
+        with pytest.raises(PlanError, match="unknown backend 'gpu'") as raised:
+            begin().filter(pl.col("x") > 50).backend("gpu").sink(TestSink()).build()
+        assert raised.value.hint == reason
 
 
 def test_back_pressure() -> None:
@@ -204,6 +223,37 @@ def test_custom_processor() -> None:
     assert labels == ["Low: 1", "High: 60", "Low: 3", "High: 70"]
 
 
+SCALE = """
+extern "C" __global__ void process_kernel(const long long* x, double* half, long long n) {
+    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (i < n) half[i] = x[i] / 2.0;
+}
+"""
+
+
+def gpu_processor() -> GpuProcessor:
+    """A kernel, and the same for the CPU, which computes where no GPU is."""
+    kernel = GpuProcessor(device=0).kernel(
+        SCALE, "process_kernel", inputs=["x"], outputs={"half": pl.Float64}
+    )
+    return kernel.block_size(256).on_cpu(lambda frame: frame.select(half=pl.col("x") / 2))
+
+
+def test_gpu_processor() -> None:
+    found = begin().process_gpu(gpu_processor()).collect_sync()
+    assert found.rows() == [(1, 0.5), (60, 30.0), (3, 1.5), (70, 35.0)]
+    with pytest.raises(PlanError, match="32 threads in step"):
+        gpu_processor().block_size(100)
+
+
+def test_batching_for_the_gpu() -> None:
+    rows = pl.DataFrame({"x": range(5_000)})
+    sink = TestSink()
+    begin(rows, batch_rows=10).batch(rows=2048).process_gpu(gpu_processor()).sink(sink).build().run_sync()
+    assert [batch.num_rows for batch in sink.batches] == [2048, 2048, 904]
+    assert sink.frame().equals(rows.with_columns(half=pl.col("x") / 2))
+
+
 # Sources.
 
 
@@ -221,6 +271,27 @@ def test_source_file_with_delimiter(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("a;b\n1;2\n")
     source = Source.from_file(tmp_path / "data.csv").with_delimiter(";")
     assert Pipeline.builder().source(source).collect_sync().rows() == [(1, 2)]
+
+
+def test_source_and_sink_tcp() -> None:
+    async def main() -> pl.DataFrame:
+        address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        source = Source.from_tcp("127.0.0.1:0", schema=NUMBERS.schema, clients=1)
+        rows = Pipeline.builder().source(source.on_listening(address.set_result)).collect()
+        arriving = asyncio.ensure_future(rows)
+        await begin().sink(Sink.to_tcp(await address)).build().run()
+        return await arriving
+
+    assert asyncio.run(main()).equals(NUMBERS)
+
+
+def test_source_and_sink_kafka(embedded_kafka: EmbeddedKafka) -> None:
+    topic = new_topic(embedded_kafka.address)
+    begin().sink(Sink.to_kafka(embedded_kafka.address, topic, idempotent=False)).build().run_sync()
+    source = Source.from_kafka(
+        embedded_kafka.address, topic, schema=NUMBERS.schema, start="earliest", stop_at_end=True
+    )
+    assert Pipeline.builder().source(source).collect_sync().equals(NUMBERS)
 
 
 def test_source_function() -> None:
@@ -247,6 +318,14 @@ def test_sink_channel() -> None:
 def test_sink_file_with_format(tmp_path: Path) -> None:
     begin().sink(Sink.to_file(tmp_path / "output.txt").with_format("json")).build().run_sync()
     assert pl.read_json(tmp_path / "output.txt").equals(NUMBERS)
+
+
+def test_sink_database_with_batch_size(tmp_path: Path) -> None:
+    path = tmp_path / "out.db"
+    sink = Sink.to_database(f"sqlite:///{path}", "numbers").with_batch_size(3)
+    begin().sink(sink).build().run_sync()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT x FROM numbers ORDER BY rowid").fetchall() == NUMBERS.rows()
 
 
 def test_sink_fanout(tmp_path: Path) -> None:
@@ -606,12 +685,22 @@ def test_setting_max_buffer_size(tmp_path: Path) -> None:
         begin().buffer(1501).sink(TestSink()).build(settings=settings)
 
 
+def gpu(settings: Settings) -> GpuBackend:
+    """The GPU backend of a pipeline with these settings, whose device is never opened."""
+    return GpuBackend(lambda: pytest.fail("it was opened")).with_settings(settings)
+
+
 def test_setting_gpu_batch_size(tmp_path: Path) -> None:
-    assert loaded(tmp_path, "gpu_batch_size = 4096").gpu_batch_size == 4096
+    settings = loaded(tmp_path, "gpu_batch_size = 4096")
+    assert settings.gpu_batch_size == gpu(settings).least_rows == 4096
 
 
 def test_setting_gpu_memory_pool_mb(tmp_path: Path) -> None:
-    assert loaded(tmp_path, "gpu_memory_pool_mb = 512").gpu_memory_pool_mb == 512
+    settings = loaded(tmp_path, "gpu_memory_pool_mb = 0")
+    assert settings.gpu_memory_pool_mb == 0
+    step = begin().filter(pl.col("x") > 50).graph.steps[0].operator
+    segment = Segment((step,), NUMBERS.schema, NUMBERS.schema)
+    assert "gpu_memory_pool_mb is 0" in str(gpu(settings).prepare(segment, lower(segment)))
 
 
 def tries_of(settings: Settings) -> list[float]:

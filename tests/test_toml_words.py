@@ -33,7 +33,7 @@ PYTHON_ONLY = (
         "operators/map_zero_copy.py",
         "operators/parallel",
         "operators/functions/scan_function.py",
-        "operators/route.py",
+        "plan/composites/router.py",
     ),
     *(
         "operators/functions/",

@@ -5,14 +5,23 @@ from __future__ import annotations
 from arrowstream.backends.arrow.backend import ArrowBackend
 from arrowstream.backends.base import Backend
 from arrowstream.backends.polars import PolarsBackend
+from arrowstream.config.settings import Settings
 from arrowstream.errors import PlanError
 
 _BACKENDS: list[Backend] = [ArrowBackend(), PolarsBackend()]
 
 
-def backends() -> tuple[Backend, ...]:
-    """Return all backends: Arrow's, Polars', then the others in the order in which they were registered."""
-    return tuple(_BACKENDS)
+def backends(settings: Settings | None = None) -> tuple[Backend, ...]:
+    """Return all backends: Arrow's, Polars', then the others in the order in which they were registered.
+
+    Parameters
+    ----------
+    settings
+        The settings of the pipeline that they are for; None for a look at what is there.
+    """
+    if settings is None:
+        return tuple(_BACKENDS)
+    return tuple(backend.with_settings(settings) for backend in _BACKENDS)
 
 
 def register_backend(backend: Backend) -> None:

@@ -1,4 +1,4 @@
-"""The steps of the builder that run a user's code with state, on workers, or in place."""
+"""The steps of the builder that run a user's code with state, on workers, on a GPU, or in place."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from arrowstream.operators.process import Processor, ProcessorStep
 
 if TYPE_CHECKING:
     from arrowstream.core.schemas import SchemaLike
+    from arrowstream.gpu.custom.processor import GpuProcessor
     from arrowstream.operators.functions.frame_forms import FrameForm
     from arrowstream.operators.parallel_map import Executor
     from arrowstream.operators.zero_copy.columns import ZeroCopyColumns
@@ -75,6 +76,70 @@ class ProcessorSteps(GraphBuilder):
         [('a', 0), ('b', 1), ('c', 2)]
         """
         return self._then(ProcessorStep(processor))
+
+    def process_gpu(self, processor: GpuProcessor) -> Self:
+        """Compute columns by kernels that the user writes, on a GPU.
+
+        Columns that no kernel writes pass unchanged, and go round the GPU. Rows stay one for one.
+
+        Parameters
+        ----------
+        processor
+            The kernels, in CUDA C++ or Python, and what computes the same where no GPU is.
+
+        Returns
+        -------
+        Builder
+            A new builder, with this step at the end.
+
+        Raises
+        ------
+        PlanError
+            `processor` is no `GpuProcessor` or has no kernel; a kernel does not compile, or has other parameters
+            than its columns need; or there is neither a GPU nor a function for the CPU.
+        SchemaError
+            A kernel reads a column that is missing or has a type that it cannot read, or the function for the CPU
+            returned other columns than the kernels write.
+        MissingExtra
+            There is a GPU, but no compiler for the kernels.
+        StageError
+            The GPU could not compute a batch, and there is no function for the CPU.
+
+        Notes
+        -----
+        Runs as a stage. Costs an upload of the columns that the kernels read, a launch for each kernel, and a
+        download of the columns that they write; between steps that run on the GPU, too, rows stay there. So that it
+        pays, gather rows by ``batch(rows=...)`` before it. Holds nothing between batches. If the GPU has no room for
+        a batch, each half is computed for itself, and in the end the function for the CPU does it. A failure of a
+        kernel, such as a write outside of its columns, can end all work on the GPU until the process ends.
+
+        Kernels are compiled when the pipeline is built, with or without a GPU. Multiplications and additions may be
+        contracted, so that floats can differ in their last digit from those of the CPU.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from arrowstream import Pipeline, Source
+        >>> from arrowstream.gpu import GpuProcessor
+        >>> source = '''
+        ... extern "C" __global__ void fahrenheit(const double* celsius, double* degrees, long long n) {
+        ...     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+        ...     if (i < n) degrees[i] = celsius[i] * 1.8 + 32.0;
+        ... }
+        ... '''
+        >>> def on_cpu(frame):
+        ...     return frame.select(degrees=pl.col("celsius") * 1.8 + 32.0)
+        >>> processor = GpuProcessor(device=0).kernel(
+        ...     source, "fahrenheit", inputs=["celsius"], outputs={"degrees": pl.Float64}
+        ... )
+        >>> frame = pl.DataFrame({"celsius": [-40.0, None, 100.0]})
+        >>> steps = Pipeline.builder().source(Source.from_frame(frame)).batch(rows=2048)
+        >>> steps.process_gpu(processor.block_size(256).on_cpu(on_cpu)).collect_sync().rows()
+        [(-40.0, -40.0), (None, None), (100.0, 212.0)]
+        """
+        from arrowstream.operators.process_gpu import ProcessGpu
+
+        return self._then(ProcessGpu(processor))
 
     def parallel_map(
         self,

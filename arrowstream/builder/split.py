@@ -12,7 +12,7 @@ from arrowstream.core.hints import unfinished, unfinished_text
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.operators.arguments import parse_expression
-from arrowstream.operators.route import OTHERWISE
+from arrowstream.plan.composites.router import OTHERWISE
 from arrowstream.plan.composites.split import Split
 from arrowstream.plan.graph import Child, Graph
 

@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.config.settings import Settings
+from arrowstream.gpu.presence import missing
 
 VARIABLES = (
     "POLARS_MAX_THREADS",
@@ -190,19 +191,17 @@ def settings_table(settings: Settings) -> str:
 
 def _backends(ready: tuple[str, ...]) -> Iterator[Finding]:
     for name in ready:
-        yield Finding("backends", name, "ready")
+        yield Finding("backends", name, _state_of_gpu() if name == "gpu" else "ready")
     if "gpu" not in ready:
-        yield Finding("backends", "gpu", f"not here: {_why_no_gpu()}")
+        yield Finding("backends", "gpu", f"not here: {missing()}")
 
 
-def _why_no_gpu() -> str:
+def _state_of_gpu() -> str:
     try:
-        import_module("pylibcudf")
-    except ModuleNotFoundError:
-        return "pylibcudf is not installed"
+        import_module("arrowstream.gpu.libraries")
     except Exception as error:  # a broken CUDA installation fails in many ways
-        return f"pylibcudf cannot be imported: {type(error).__name__}: {_line(str(error))}"
-    return f"pylibcudf {installed('pylibcudf') or ''} is installed, but this arrowstream has no GPU backend"
+        return f"cannot be used: {type(error).__name__}: {_line(str(error))}"
+    return "ready"
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ import io
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import cast
 
 import polars as pl
@@ -20,7 +19,6 @@ import pyarrow as pa
 from arrowstream.core.plural import counted
 from arrowstream.core.position import Position, joined
 from arrowstream.core.rows.forms import FORMS, Form, Rows, form_of, register_form
-from arrowstream.errors import SchemaError
 
 _OLDEST = pl.CompatLevel.oldest()
 _RECORD, _FRAME = pa.RecordBatch, pl.DataFrame
@@ -118,6 +116,18 @@ class Batch:
     def has(self, name: str) -> bool:
         """Return whether the batch already has this form, so that `form` costs nothing."""
         return self._get(name) is not None
+
+    def keep(self, rows: Rows) -> None:
+        """Take over the same rows in another form, so that `form` costs nothing."""
+        self._put(form_of(rows).name, rows)
+
+    def forget(self, name: str) -> None:
+        """Let go the rows in a form other than Arrow's and Polars', such as one on a device.
+
+        The batch must have them in another form, too, from which `form` makes it again.
+        """
+        if self._others is not None:
+            self._others = {kept: rows for kept, rows in self._others.items() if kept != name}
 
     @property
     def is_polars(self) -> bool:
@@ -275,55 +285,6 @@ def to_frame(record: pa.RecordBatch | pa.Table) -> pl.DataFrame:
     with pa.ipc.new_stream(out, record.schema) as writer:
         writer.write(record)
     return cast(pl.DataFrame, pl.from_arrow(pa.ipc.open_stream(out.getvalue()).read_all()))
-
-
-def arrow_schema(schema: pl.Schema) -> pa.Schema:
-    """Return the Arrow schema that batches of this Polars schema have between stages.
-
-    Raises
-    ------
-    SchemaError
-        A column's type has no Arrow form (`Object`, 128-bit integers).
-    """
-    return _arrow_schema(tuple(schema.items()))
-
-
-@lru_cache(maxsize=512)
-def _arrow_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
-    try:
-        return _exported_schema(items)
-    except _NO_ARROW_FORM as error:
-        unfit = [item for item in items if not _has_arrow_form(item)] or items
-        raise SchemaError(
-            "a column's type has no Arrow form",
-            expected="types that Apache Arrow defines",
-            found=", ".join(f"{name}: {dtype}" for name, dtype in unfit),
-            hint="cast the column (Int128 to Int64 or Decimal, Object to String) before it enters the pipeline",
-        ) from error
-
-
-_NO_ARROW_FORM = (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-
-
-def _has_arrow_form(item: tuple[str, pl.DataType]) -> bool:
-    try:
-        _exported_schema((item,))
-    except _NO_ARROW_FORM:
-        return False
-    return True
-
-
-def _exported_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
-    for _, dtype in items:
-        # Polars would export the addresses of Python objects as binary, and cannot read its longer decimals.
-        if dtype == pl.Object or (isinstance(dtype, pl.Decimal) and dtype.precision > _DIGITS):
-            raise pa.ArrowInvalid(str(dtype))
-        if isinstance(dtype, pl.Array) and 0 in dtype.shape:
-            raise pa.ArrowInvalid(str(dtype))
-    return pl.DataFrame(schema=dict(items)).to_arrow(compat_level=_OLDEST).schema
-
-
-_DIGITS = 38  # at most, of a Decimal that Polars computes with
 
 
 register_form(

@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema, to_frame
+from arrowstream.core.batch import Batch, to_frame
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.arrow_types import no_rows, polars_schema
 from arrowstream.core.rows.pandas_frames import from_pandas
 from arrowstream.errors import SchemaError

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import type_name_hint
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.arrow_types import polars_schema
 from arrowstream.errors import PlanError, SchemaError
 

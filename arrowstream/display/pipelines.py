@@ -98,7 +98,8 @@ def _plan(graph: Graph) -> Plan | None:
     if schema is None:
         return None
     complete = graph.with_sink(CollectSink()) if graph.has_output else graph
-    return compile_plan(apply_settings(complete, Settings()), schema, backends())
+    settings = Settings()
+    return compile_plan(apply_settings(complete, settings), schema, backends(settings))
 
 
 def _graph(drawn: Outline) -> str:

@@ -83,6 +83,18 @@ def is_constant(expression: Expression) -> bool:
     return isinstance(expression, Literal)
 
 
+def columns_of(expression: Expression) -> frozenset[str]:
+    """Return the names of the columns that an expression reads."""
+    match expression:
+        case Column(name):
+            return frozenset((name,))
+        case Cast(input):
+            return columns_of(input)
+        case Call(_, arguments):
+            return frozenset().union(*map(columns_of, arguments))
+    return frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class ProgramStep:
     """One step of a program: a function from one batch of rows to another.

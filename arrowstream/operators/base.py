@@ -16,9 +16,11 @@ from typing import ClassVar, Self, TypeVar
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.checkpoints.described import Described
 from arrowstream.core.notes import ReaderNote
+from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
@@ -44,10 +46,7 @@ class Expressions(Described):
         return (self,)
 
     def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self:
-        """Return the same step over other expressions, one for each of `expressions()`.
-
-        A step whose expressions only choose columns is returned as it is.
-        """
+        """Return the same step over other expressions, one for each; as it is if they only choose columns."""
         return self
 
 
@@ -75,10 +74,27 @@ class Operator(Described):
         """Return one operator that does this step and then `following`, which is of the same, fusible kind."""
         raise NotImplementedError(self.name)
 
+    def grouping(self, schema: pl.Schema) -> Grouping | None:
+        """Return how rows of `schema` are grouped, if groups made on a device may come in their place; else None."""
+        return None
+
+    @property
+    def reads_in_place(self) -> tuple[str, ...] | None:
+        """The columns that the step reads of rows that it may leave on a device; None if it leaves none there."""
+        return None
+
+    def leaving_rows(self) -> Operator:
+        """Return the same step where the next one takes its rows from the device; by default the step itself."""
+        return self
+
     @property
     def at_hand(self) -> bool:
         """True if `output_schema` calls no function of the user and connects to nothing: notebooks show it."""
         return True
+
+    def with_settings(self, settings: Settings) -> Operator:
+        """Return the same step with a pipeline's settings; by default the step itself."""
+        return self
 
     @abstractmethod
     def output_schema(self, schema: pl.Schema) -> pl.Schema:

@@ -71,6 +71,10 @@ class TableJoin(Operator):
             )
 
     @property
+    def reads_in_place(self) -> tuple[str, ...]:
+        return self.keys.left
+
+    @property
     def at_hand(self) -> bool:
         return self.table.at_hand
 

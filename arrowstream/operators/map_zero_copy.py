@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import Operator, Process

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from arrowstream.core.batch import arrow_schema
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.text import columns_text, expression_text

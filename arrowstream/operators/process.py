@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
+from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.ingest import batches_of
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.schemas import declared_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError

@@ -9,15 +9,18 @@ from typing import Any, ClassVar, Literal, get_args
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, Element, Idle, Watermark, arrow_schema
+from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.changes import changes_schema
+from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.folded_groups import FoldedGroups
 from arrowstream.operators.aggregation.keyed_groups import KeyedGroups
+from arrowstream.operators.aggregation.made_groups import made_groups
 from arrowstream.operators.aggregation.mergeable import numbered
 from arrowstream.operators.aggregation.once import aggregation_of
 from arrowstream.operators.aggregation.replaced_rows import replaced
@@ -149,7 +152,11 @@ class Reduce(Operator):
         aggregation = aggregation_of(self, schema)
         keys = key_schema("reduce", self.by, schema)
         memory = self.limit.memory(context)
-        return _Reducing(self, keys, aggregation, self._max_keys(schema, aggregation), memory)
+        return _Reducing(self, keys, schema, aggregation, self._max_keys(schema, aggregation), memory)
+
+    def grouping(self, schema: pl.Schema) -> Grouping | None:
+        # A key that is evicted within a batch begins again with the rows after that.
+        return None if self.limit.evicts else aggregation_of(self, schema).grouping(schema, self.by)
 
     @property
     def identity(self) -> str:
@@ -170,12 +177,22 @@ class Reduce(Operator):
 
 
 class _Reducing(Process):
-    __slots__ = ("_aggregation", "_by", "_changes", "_groups", "_memory", "_next_row", "_updates")
+    __slots__ = (
+        "_aggregation",
+        "_by",
+        "_changes",
+        "_grouping",
+        "_groups",
+        "_memory",
+        "_next_row",
+        "_updates",
+    )
 
     def __init__(
         self,
         operator: Reduce,
         keys: pl.Schema,
+        schema: pl.Schema,
         aggregation: Aggregation,
         max_keys: int | None,
         memory: StateMemory,
@@ -184,6 +201,7 @@ class _Reducing(Process):
         self._by = [pl.col(name) for name in operator.by]
         self._aggregation = aggregation
         self._memory = memory
+        self._grouping = operator.grouping(schema)
         self._groups: FoldedGroups | KeyedGroups
         if aggregation.update and not limit.evicts:
             self._groups = FoldedGroups(keys, aggregation, self._memory, max_keys)
@@ -195,9 +213,7 @@ class _Reducing(Process):
 
     def process(self, batch: Batch) -> Iterator[Element]:
         self._memory.check()
-        rows = self._aggregation.rows(batch.polars())
-        if isinstance(self._groups, KeyedGroups):
-            self._next_row, rows = self._next_row + rows.height, numbered(rows, self._next_row)
+        rows = self._rows(batch)
         if self._changes:
             for before, after, there in self._groups.changed(rows):
                 moved = replaced(self._results(before), self._results(after), there)
@@ -208,6 +224,16 @@ class _Reducing(Process):
         results = [self._results(state) for state in states]
         if results:
             yield batch.with_rows(pl.concat(results))
+
+    def _rows(self, batch: Batch) -> pl.DataFrame:
+        """Return the rows, or their groups where these are made where the rows lie."""
+        numbers = isinstance(self._groups, KeyedGroups)
+        rows = None if self._grouping is None else made_groups(batch, self._grouping, self._next_row)
+        if rows is None:
+            rows = self._aggregation.rows(batch.polars())
+            rows = numbered(rows, self._next_row) if numbers else rows
+        self._next_row += batch.num_rows if numbers else 0
+        return rows
 
     def _results(self, state: pl.DataFrame) -> pl.DataFrame:
         return self._aggregation.results(state, self._by)

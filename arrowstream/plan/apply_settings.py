@@ -40,12 +40,14 @@ def _step(step: Step, settings: Settings) -> Step:
         operator = operator.with_children(
             [apply_settings(child.graph, settings) for child in operator.children]
         )
-    elif isinstance(operator, Operator) and (operator.queue_capacity or 0) > settings.max_buffer_size:
-        raise PlanError(
-            f"{operator.describe()} is too large",
-            expected=f"at most {settings.max_buffer_size} batches, the setting 'max_buffer_size'",
-            found=str(operator.queue_capacity),
-        )
+    elif isinstance(operator, Operator):
+        if (operator.queue_capacity or 0) > settings.max_buffer_size:
+            raise PlanError(
+                f"{operator.describe()} is too large",
+                expected=f"at most {settings.max_buffer_size} batches, the setting 'max_buffer_size'",
+                found=str(operator.queue_capacity),
+            )
+        operator = operator.with_settings(settings)
     return replace(step, operator=operator, policies=_policies(step.policies, settings))
 
 

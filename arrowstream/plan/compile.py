@@ -14,10 +14,11 @@ from typing import ParamSpec, TypeVar
 import polars as pl
 
 from arrowstream.backends.base import Backend
-from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.plural import counted
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.gpu.presence import missing
 from arrowstream.io.sink import BoundSink, Fanout
 from arrowstream.io.source import BAD_ROWS, SourceSpec
 from arrowstream.operators.base import Operator
@@ -35,6 +36,7 @@ from arrowstream.plan.physical import (
     SplitStage,
     Stage,
 )
+from arrowstream.plan.placement.residence import lay_out
 from arrowstream.plan.policies import Policies
 from arrowstream.plan.pushdown import push_down
 from arrowstream.plan.segment import Segment
@@ -73,7 +75,8 @@ def _check_pins(graph: Graph, backends: Sequence[Backend]) -> None:
                 stage=id,
                 expected=" or ".join(repr(name) for name in names),
                 found=repr(step.backend),
-                hint=did_you_mean(str(step.backend), names)
+                hint=(missing() if step.backend == "gpu" else None)
+                or did_you_mean(str(step.backend), names)
                 or "`arrowstream doctor` lists the installed ones",
             )
 
@@ -187,6 +190,7 @@ class _Compiler:
         # A conversion to the form that the sink takes is part of the last stage's cost.
         into_arrow = isinstance(graph.sink, BoundSink) and graph.sink.sink.takes_arrow
         stages = tuple(self._stage(draft, into_arrow and draft is drafts[-1]) for draft in drafts)
+        stages = lay_out(stages)
         output = stages[-1].output if stages else schema
         if graph.sink is None:
             return Line(name, start, stages, output)

@@ -10,6 +10,9 @@ from arrowstream.errors import PlanError
 from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Placement
+from arrowstream.plan.placement.columns import column_use
+from arrowstream.plan.placement.device_choice import DevicePlacement
+from arrowstream.plan.placement.transfer import Edge
 from arrowstream.plan.policies import NO_POLICIES, Policies
 from arrowstream.plan.segment import Segment
 
@@ -51,7 +54,9 @@ def segment_stage(
     for backend in backends:
         prepared = backend.prepare(segment, program)
         if callable(prepared):
-            evaluators[backend.name] = _into_arrow(prepared) if into_arrow else prepared
+            # A device's stage converts at its end anyway, and measures that apart.
+            converts = into_arrow and backend.form is None
+            evaluators[backend.name] = _into_arrow(prepared) if converts else prepared
         else:
             refused[backend.name] = str(prepared)
     if pin in refused:
@@ -61,8 +66,15 @@ def segment_stage(
             found=refused[pin],
             hint=f"take the pin away, or use backend({general(backends)!r}), which runs every expression",
         )
-    costs = {backend.name: backend.start_cost for backend in backends if backend.name in evaluators}
-    placement = Placement(costs, refused, pin)
+    choice = [each for each in backends if each.name in evaluators and pin in ("auto", each.name)]
+    placement: Placement
+    devices = [backend.name for backend in choice if backend.form is not None]
+    if devices:
+        edges = Edge(segment.schema, backends), Edge(segment.output, backends)
+        use = column_use(evaluators[devices[0]], segment.schema)
+        placement = DevicePlacement(choice, refused, pin, name, *edges, use)
+    else:
+        placement = Placement({backend.name: backend.start_cost for backend in choice}, refused, pin)
     return SegmentStage(name, segment, evaluators, placement, policies)
 
 

@@ -25,7 +25,9 @@ from arrowstream.plan.physical import (
     SplitStage,
     Stage,
 )
+from arrowstream.plan.placement.device_choice import DevicePlacement
 from arrowstream.runtime.apply_policies import govern
+from arrowstream.runtime.device_stage import RunningDeviceSegment
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.endpoints.sinks import RunningSinks
 from arrowstream.runtime.endpoints.source import RunningSource
@@ -157,8 +159,10 @@ class Wiring:
         return sink
 
     def _segment(self, stage: SegmentStage) -> RunningStage:
-        running = RunningSegment(stage, self._resources.clock, self._resources.threads)
-        return self._governed(running, stage)
+        placement, clock, threads = stage.placement, self._resources.clock, self._resources.threads
+        if isinstance(placement, DevicePlacement):
+            return self._governed(RunningDeviceSegment(stage, placement, clock, threads), stage)
+        return self._governed(RunningSegment(stage, clock, threads), stage)
 
     def _operator(self, stage: OperatorStage) -> RunningStage:
         late = self._late_rows(stage, stage.schema)
@@ -202,6 +206,8 @@ class Wiring:
 
     def _task(self, source: InputPort, stage: RunningStage | None, output: OutputPort) -> None:
         name = stage.counters.name if stage is not None else "end"
+        if isinstance(stage, RunningDeviceSegment):
+            source = stage.joining(source)
         self._tasks.append((name, lambda: run_task(source, stage, output, self._resources.clock)))
 
     async def _split(

@@ -19,10 +19,10 @@ from arrowstream.operators.flat_map import FlatMap
 from arrowstream.operators.map import MapFunction
 from arrowstream.operators.map_zero_copy import MapZeroCopy
 from arrowstream.operators.rename import Rename
-from arrowstream.operators.route import Router
 from arrowstream.operators.select import Select
 from arrowstream.operators.unnest import Unnest
 from arrowstream.operators.with_columns import WithColumns
+from arrowstream.plan.composites.router import Router
 
 a, b = pl.col("a"), pl.col("b")
 FRAME = pl.DataFrame(

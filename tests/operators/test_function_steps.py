@@ -18,8 +18,9 @@ from polars.testing import assert_frame_equal
 from strategies import cuts, frames
 
 from arrowstream import Pipeline, Source
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.position import Position
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import MissingExtra, PlanError, SchemaError, StageError
 from arrowstream.operators.base import AsyncProcess, Process
 from arrowstream.operators.filter_map import FilterMap, filter_mapping

@@ -17,9 +17,10 @@ from polars.testing import assert_frame_equal
 from strategies import MOMENTS, NUMBERS, PLAIN, TYPES, corners, cuts, frames, make_series
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.ingest import batches_of
 from arrowstream.core.position import Position
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import NoArray, PlanError, SchemaError, StageError
 from arrowstream.operators.base import Process
 from arrowstream.operators.map_zero_copy import BUFFERS, MapZeroCopy

@@ -20,8 +20,9 @@ from polars.testing import assert_frame_equal
 from strategies import TYPES
 
 from arrowstream import Pipeline, Source
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.position import Position
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.waiting import until_done
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import AsyncProcess

@@ -7,10 +7,13 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from arrowstream.backends.arrow.backend import ArrowBackend
+from arrowstream.core.batch import Batch, to_record
 from arrowstream.expressions.program import Call, Cast, Column, Filter, Literal, Program, Project, Refusal
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.cast import Cast as CastStep
@@ -21,7 +24,7 @@ from arrowstream.operators.rename import Rename
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.lowering import polars_plan
-from arrowstream.plan.lowering.expressions import Unlowered, literal
+from arrowstream.plan.lowering.expressions import Unlowered, _two_operations, literal
 from arrowstream.plan.lowering.lower import lower, required_columns
 from arrowstream.plan.lowering.names import function_name, operator_name
 from arrowstream.plan.segment import Segment
@@ -73,6 +76,27 @@ def test_a_computed_column_and_a_filter() -> None:
     assert program.steps == (Project((("i", INT), ("f", F), ("x", twice))), Filter(above))
     assert program.input.names == ["i", "f"]
     assert program.output.names == ["i", "f", "x"]
+
+
+@pytest.mark.skipif(pl.__version__.startswith("1."), reason="Polars 1.35 does not show fused arithmetic")
+@pytest.mark.parametrize("dtype", [pl.Float64, pl.Float32, pl.Int64])
+def test_fused_arithmetic_is_two_operations_with_the_same_bits(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({name: rng.standard_normal(1_000) * 1e6 for name in "abc"}).cast(dtype)
+    a, b, c = map(pl.col, "abc")
+    columns = Select.of(add=a * b + c, also=c + a * b, less=a * b - c, more=c - a * b)
+    fused = segment(columns, schema=frame.schema)
+    program = lower(fused)
+    assert isinstance(program, Program)
+    evaluate = ArrowBackend().prepare(fused, program)
+    assert callable(evaluate), evaluate
+    assert evaluate(Batch(to_record(frame))).polars().equals(columns.apply(frame.lazy()).collect())
+    assert "fused" not in str(program)
+
+
+def test_other_fused_arithmetic_is_refused() -> None:
+    with pytest.raises(Unlowered, match="'fnma'"):
+        _two_operations(["fnma"], [F, F, F], pa.float64())
 
 
 def test_a_filter_stays_behind_what_can_fail() -> None:

@@ -87,6 +87,9 @@ def _filter(predicate: Evaluated, record: pa.RecordBatch) -> pa.RecordBatch:
 def _compile_project(
     step: Project, before: pa.Schema, after: pa.Schema, compiler: ExpressionCompiler
 ) -> Step:
+    if not step.columns:
+        # Made of no columns, a record would have no rows.
+        return lambda record: record.select([])
     columns = [compiler.column(expression) for _, expression in step.columns]
     names, types = before.names, before.types
     changed = [

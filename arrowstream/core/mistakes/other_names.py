@@ -80,7 +80,7 @@ _STEP = "a step is a method of the builder: Pipeline.builder().source(...).{name
 _STEPS = (
     *("select", "with_columns", "filter", "drop", "rename", "cast", "explode", "unnest", "map", "flat_map"),
     *("filter_map", "process", "parallel_map", "map_zero_copy", "batch", "window", "reduce", "group_by"),
-    "scan",
+    *("scan", "process_gpu"),
     *("buffer", "throttle", "debounce", "timeout", "split", "merge", "join", "pipe", "named", "backend"),
     *("unique", "top_k", "sort", "over", "join_asof"),
 )

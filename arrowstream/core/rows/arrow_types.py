@@ -8,7 +8,8 @@ from functools import lru_cache
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import arrow_schema, to_frame
+from arrowstream.core.batch import to_frame
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import SchemaError
 
 # On some types that it does not have, Polars panics, which does not derive from Exception.

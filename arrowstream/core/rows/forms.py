@@ -14,6 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from arrowstream.core.rows.grouping import Grouping
+from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.errors import PlanError
 
 Rows = Any
@@ -31,7 +33,7 @@ class Form:
     type
         The Python type of rows in this form; no other form has it.
     from_arrow
-        Makes rows from a RecordBatch in the oldest-compatible Arrow types (`arrowstream.core.batch.arrow_schema`).
+        Makes rows from a RecordBatch in the oldest-compatible Arrow types (`arrowstream.core.rows.arrow_schema`).
     to_arrow
         Makes a RecordBatch with exactly these types and the same schema metadata.
     num_rows
@@ -40,6 +42,13 @@ class Form:
         Returns the bytes of memory that the rows take, for the limits of channels.
     slice
         Returns `length` rows from `offset` on, without a copy where the form allows it.
+    grouped
+        Returns the groups of the rows, in any order. None if the rows are to be grouped in another form: the result
+        could differ, nothing would be saved, or a time is null or not between the first and the last one that are
+        wanted. None in its place: the form makes no groups.
+    looked_up
+        Returns the rows with what a table has for them, in their order and in this form. None if they are to be
+        looked up in another form. None in its place: the form looks nothing up.
     """
 
     name: str
@@ -49,6 +58,8 @@ class Form:
     num_rows: Callable[[Rows], int]
     nbytes: Callable[[Rows], int]
     slice: Callable[[Rows, int, int], Rows]
+    grouped: Callable[[Rows, Grouping], pa.RecordBatch | None] | None = None
+    looked_up: Callable[[Rows, LookupTable], Rows | None] | None = None
 
 
 FORMS: dict[str, Form] = {}

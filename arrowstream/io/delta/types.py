@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.core.batch import arrow_schema
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.io.lake.types import LakeTypes
 
 TYPES = LakeTypes(

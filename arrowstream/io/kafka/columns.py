@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.messages import VALUE
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import PlanError
 from arrowstream.io.kafka.partition_name import Partition
 

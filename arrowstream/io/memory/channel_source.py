@@ -10,11 +10,12 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, Element, arrow_schema
+from arrowstream.core.batch import Batch, Element
 from arrowstream.core.channel import Receiver
 from arrowstream.core.ingest import batches_of, conform, schema_of
 from arrowstream.core.mistakes.explain import explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ChannelError, PlanError

@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.ingest import batches_of, conform
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import SchemaError
 from arrowstream.io.memory.arrays_in_records import are_of_one_array_type, without_arrays
 from arrowstream.io.memory.exact_values import UNFIT, ExactType, zones_agree

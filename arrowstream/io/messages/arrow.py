@@ -9,8 +9,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.types as pat
 
-from arrowstream.core.batch import arrow_schema, to_frame, to_record
+from arrowstream.core.batch import to_frame, to_record
 from arrowstream.core.messages import Decoded, Decoder, Decoding, Encoder, Encoding
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.arrow_types import UNFIT, polars_schema
 from arrowstream.core.rows.empty_frames import nulls
 from arrowstream.core.step_context import StepContext

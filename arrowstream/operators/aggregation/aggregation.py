@@ -15,7 +15,9 @@ from typing import Any
 
 import polars as pl
 
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.empty_frames import no_rows
+from arrowstream.core.rows.grouping import Aggregate, Function, Grouping, Panes
 from arrowstream.expressions.among_others import among_others, joined, need_values, spread
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
 from arrowstream.expressions.every_row import for_every_row
@@ -24,8 +26,9 @@ from arrowstream.expressions.tree import DEEPEST, is_row_wise, levels, tree_of
 from arrowstream.operators.aggregation.checks import GROUP, check_depth, output_schema
 from arrowstream.operators.aggregation.expand import columns_of, expanded
 from arrowstream.operators.aggregation.extreme_rows import ExtremeRows
-from arrowstream.operators.aggregation.mergeable import ROW, Fold, Mergeable, mergeable
+from arrowstream.operators.aggregation.mergeable import ROW, mergeable
 from arrowstream.operators.aggregation.row_counts import most_rows, too_many
+from arrowstream.operators.aggregation.state_columns import Fold, Mergeable
 
 _KEPT = "__kept__"
 """The state column with the numbers of the rows whose values are kept."""
@@ -53,6 +56,9 @@ class Aggregation:
         Whether state combined in any order gives the same bits.
     in_parts
         Whether few rows may be grouped at a time: the state of a group stays small, and has the same bits then.
+    plain
+        For each column of state but the first, its name, and the function of a plain column that it is; empty if some
+        column is none.
     read_by_all
         The predicate, within a group, of the rows that count; None if all rows do.
     output
@@ -65,6 +71,7 @@ class Aggregation:
     update: tuple[Fold, ...]
     any_order: bool
     in_parts: bool
+    plain: tuple[tuple[str, Function, str | None], ...]
     read_by_all: pl.Expr | None
     output: pl.Schema
     _leaves: tuple[pl.Expr, ...]
@@ -133,6 +140,7 @@ class Aggregation:
             tuple(parts.update) if parts.has_folds else (),
             parts.any_order,
             parts.in_parts,
+            tuple(parts.plain) if parts.has_plain else (),
             None if extreme is None or results else extreme.among(pl.col(extreme.column)),
             output,
             tuple(parts.leaves),
@@ -148,6 +156,17 @@ class Aggregation:
         """Return the schema of keys and state for rows of `schema`."""
         rows = no_rows(pl.Schema({**schema, ROW: pl.Int64()})).lazy()
         return rows.group_by(list(keys) or pl.lit(0).alias(GROUP)).agg(*self.init).collect_schema()
+
+    def grouping(self, schema: pl.Schema, keys: Sequence[str], panes: Panes | None = None) -> Grouping | None:
+        """Return how a form of rows makes the state of rows of `schema`; None if it cannot."""
+        # Of 0.0 and -0.0, which are one key, the first to come is kept.
+        if not self.plain or any(schema[name].is_float() for name in keys):
+            return None
+        types = arrow_schema(self.state_schema(schema, keys))
+        aggregates = (
+            Aggregate(name, function, column, types.field(name).type) for name, function, column in self.plain
+        )
+        return Grouping(tuple(keys), ROW, tuple(aggregates), panes)
 
     def rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows in the form in which `init` and `init_row` compute with them."""
@@ -217,6 +236,8 @@ class _Parts:
         self.has_folds = True
         self.any_order = True
         self.in_parts = True
+        self.plain: list[tuple[str, Function, str | None]] = []
+        self.has_plain = True
         self.leaves: list[pl.Expr] = []
         self.counts: list[str] = []
 
@@ -291,6 +312,10 @@ class _Parts:
         self.update += leaf.update
         self.any_order = self.any_order and leaf.any_order
         self.in_parts = self.in_parts and leaf.any_order
+        if leaf.function is None:
+            self.has_plain = False
+        else:
+            self.plain.append((names[0], leaf.function, leaf.column))
         self.leaves.append(leaf.finalize(*names).alias(name))
         self.counts += names if leaf.counts else []
 
@@ -303,7 +328,7 @@ class _Parts:
                 lists = lists.filter(extreme.among(pl.col(_kept(extreme.column)).explode()))
             self.init.append(values.implode().alias(own))
             self.combine.append(lists.implode().alias(own))
-        self.has_one = self.has_folds = self.any_order = False
+        self.has_one = self.has_folds = self.any_order = self.has_plain = False
         self.in_parts = self.in_parts and extreme is not None
 
 

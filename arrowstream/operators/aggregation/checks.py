@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.expressions.text import expression_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.aggregation.mergeable import Fold
+from arrowstream.operators.aggregation.state_columns import Fold
 from arrowstream.state.arrays import Array
 from arrowstream.state.close_integers import as_integers
 from arrowstream.state.memory import StateMemory

@@ -59,23 +59,23 @@ class FoldedGroups:
         self._used = 0
 
     def fold(self, rows: pl.DataFrame, updates: bool) -> Iterator[pl.DataFrame]:
-        """Fold rows in; with `updates`, yield the new state of their keys in order of first appearance."""
+        """Fold rows or groups in; with `updates`, yield the new state of their keys in order of first appearance."""
         if not rows.height:
             return
         # The expressions may fail, so they run before new keys get slots.
-        slots = self._add(rows, among_others(rows, self._single))
+        slots = self._add(rows, self._values(rows))
         if updates:
             firsts = self._touched.firsts(slots)
             yield self._with_keys(slots[firsts], self._keys(rows, firsts))
 
     def changed(self, rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, Array]]:
-        """Fold rows in; yield the state of their keys that was there, the new one, and which there was (keys,), bool.
+        """Fold rows, or groups, in; yield the state of their keys before and after, and which had some (keys,), bool.
 
         Keys are in order of first appearance.
         """
         if not rows.height:
             return
-        columns = among_others(rows, self._single)
+        columns = self._values(rows)
         slots, used = self._slots(rows), self._used
         firsts = self._touched.firsts(slots)
         touched = slots[firsts]
@@ -90,6 +90,12 @@ class FoldedGroups:
 
     def _with_keys(self, slots: Array, keys: list[pl.Series]) -> pl.DataFrame:
         return pl.DataFrame([*(column.get(slots) for column in self._columns), *keys])
+
+    def _values(self, rows: pl.DataFrame) -> pl.DataFrame:
+        # Groups that a form of rows has made come with their state; a column of a stream cannot have such a name.
+        if self._names and self._names[0] in rows.columns:
+            return rows.select(self._names)
+        return among_others(rows, self._single)
 
     def _single(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(self._one).select(self._names)

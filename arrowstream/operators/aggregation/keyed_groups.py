@@ -12,6 +12,7 @@ import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.expressions.among_others import among_others, grouped
 from arrowstream.operators.aggregation.aggregation import Aggregation
+from arrowstream.operators.aggregation.mergeable import ROW
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import Assigned, KeyIndex
 from arrowstream.state.memory import StateMemory
@@ -68,6 +69,7 @@ class KeyedGroups:
     ) -> None:
         self.keys = tuple(keys)
         self._aggregation = aggregation
+        self._state = [name for name, _, _ in aggregation.plain]
         self._index = KeyIndex(keys, max_keys, on_full, memory) if keys else None
         self._store = SlotStore(memory)
         self._touched = Touched(memory)
@@ -98,12 +100,15 @@ class KeyedGroups:
         Parameters
         ----------
         part
-            The rows and their state.
+            The rows, or groups of them that have state, and the state of their keys so far.
         more
             Further columns to group by, which rows and state must have.
         """
         aggregation, by = self._aggregation, [SLOT, *more]
-        if aggregation.init_row:
+        if self._state and self._state[0] in part.rows.columns:
+            # Groups that a form of rows has made; a column of a stream cannot have such a name.
+            new = part.rows.select(*by, ROW, *self._state)
+        elif aggregation.init_row:
             new = among_others(part.rows, lambda rows: rows.select(*by, *aggregation.init_row))
         else:
             new = grouped(part.rows, by, aggregation.init)

@@ -8,17 +8,19 @@ for which merging could give another result, is not an error: it is evaluated fr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import polars as pl
 
 from arrowstream.core.rows.empty_frames import no_rows
+from arrowstream.core.rows.grouping import Function
 from arrowstream.core.rows.number_types import INTEGERS
 from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
 from arrowstream.expressions.tree import is_row_wise
 from arrowstream.operators.aggregation.row_counts import COUNT
+from arrowstream.operators.aggregation.state_columns import Fold, Mergeable
 
 ROW = "__row__"
 """The column of row numbers (Int64) in order of arrival; of a group, the number of its first row."""
@@ -27,41 +29,6 @@ ROW = "__row__"
 def numbered(rows: pl.DataFrame, first: int) -> pl.DataFrame:
     """Return rows with a last column `ROW`: their numbers, from `first` on."""
     return rows.hstack([pl.int_range(first, first + rows.height, dtype=pl.Int64, eager=True).alias(ROW)])
-
-
-Fold = Literal["add", "min", "max"]
-"""The operation that folds one more value into a column of state."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mergeable:
-    """An aggregation as columns of state.
-
-    Parameters
-    ----------
-    init
-        Aggregations from a group of rows to its columns of state.
-    combine
-        Maps the columns' names to aggregations from several states to one.
-    finalize
-        Maps the columns' names to the expression of the result.
-    init_row
-        Expressions from a single row to its state; empty if a single row has none.
-    any_order
-        Whether states combined in any order give the same bits.
-    update
-        How each column is folded with the `init_row` of one more row; empty if it cannot be.
-    counts
-        Whether the result is a number of rows.
-    """
-
-    init: tuple[pl.Expr, ...]
-    combine: Callable[..., tuple[pl.Expr, ...]]
-    finalize: Callable[..., pl.Expr]
-    init_row: tuple[pl.Expr, ...] = ()
-    any_order: bool = True
-    update: tuple[Fold, ...] = ()
-    counts: bool = False
 
 
 _SUMS = INTEGERS | {pl.Float64, pl.Duration}
@@ -83,7 +50,7 @@ def mergeable(node: Any, schema: pl.Schema, in_order: bool) -> Mergeable | None:
     """
     match node:
         case "Len":
-            return _count(pl.lit(1), pl.len())
+            return _count(pl.lit(1), pl.len(), "len")
         case {"Cast": {"expr": inner}}:
             return _counted_as(mergeable(inner, schema, in_order), node)
         case {"Function": {"input": [inner], "function": "NullCount"}}:
@@ -152,8 +119,16 @@ def _over(inner: Any, schema: pl.Schema, make: _Make) -> Mergeable | None:
         made = make(for_every_row(rebuild(inner), schema, read=True), *types)
     except NotRebuilt:
         return None
-    # A filter may drop the row, so a single row may have no state.
-    return replace(made, init_row=()) if made is not None and predicates else made
+    if made is None:
+        return None
+    if predicates:
+        # A filter may drop the row, so a single row may have no state.
+        return replace(made, init_row=(), function=None)
+    match values:
+        case {"Column": str(name)}:
+            return made if made.function == "len" else replace(made, column=name)
+        case _:
+            return replace(made, function=None)
 
 
 def _reads_columns(node: Any) -> bool:
@@ -166,7 +141,7 @@ def _added(*names: str) -> tuple[pl.Expr, ...]:
     return tuple(pl.col(name).sum() for name in names)
 
 
-def _count(init_row: pl.Expr, init: pl.Expr) -> Mergeable:
+def _count(init_row: pl.Expr, init: pl.Expr, function: Function | None = None) -> Mergeable:
     return Mergeable(
         (init.cast(pl.Int64),),
         _added,
@@ -174,6 +149,7 @@ def _count(init_row: pl.Expr, init: pl.Expr) -> Mergeable:
         (init_row.cast(pl.Int64),),
         update=("add",),
         counts=True,
+        function=function,
     )
 
 
@@ -194,7 +170,7 @@ def _cast_as(casts: Any, column: Any) -> Any:
 
 
 def _values(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
-    return _count(expr.is_not_null(), expr.count())
+    return _count(expr.is_not_null(), expr.count(), "count")
 
 
 def _nulls(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
@@ -202,20 +178,30 @@ def _nulls(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
 
 
 def _len(expr: pl.Expr, dtype: pl.DataType) -> Mergeable:
-    return _count(pl.lit(1), expr.len())
+    return _count(pl.lit(1), expr.len(), "len")
 
 
 def _sum(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
     if not (dtype.is_integer() or dtype.is_float() or dtype in (pl.Boolean, pl.Duration)):
         return None
     if dtype == pl.Boolean:
-        return _count(expr, expr.sum())
+        return _count(expr, expr.sum(), "sum")
     # Summed in 64 bits: adding rows one by one in 32 bits loses precision. The result is cast back.
     values = expr.cast(pl.Float64) if dtype == pl.Float32 else expr
     total = no_rows(pl.Schema({"x": dtype})).lazy().select(pl.col("x").sum()).collect_schema()["x"]
     state = pl.Float64() if dtype == pl.Float32 else total
     update: tuple[Fold, ...] = ("add",) if state.base_type() in _SUMS else ()
-    return Mergeable((values.sum(),), _added, pl.col, (values.cast(state),), not total.is_float(), update)
+    # Sums of floats depend on the order in which they are added.
+    function: Function | None = None if total.is_float() else "sum"
+    return Mergeable(
+        (values.sum(),),
+        _added,
+        pl.col,
+        (values.cast(state),),
+        not total.is_float(),
+        update,
+        function=function,
+    )
 
 
 def _mean(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
@@ -268,7 +254,8 @@ def unsorted_floats(values: pl.Expr) -> pl.Expr:
 
 
 def _extreme(method: str) -> _Make:
-    update: tuple[Fold, ...] = ("min",) if method in ("min", "nan_min") else ("max",)
+    function: Literal["min", "max"] = "min" if method in ("min", "nan_min") else "max"
+    update: tuple[Fold, ...] = (function,)
 
     def make(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
         if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.String, pl.Boolean)):
@@ -288,6 +275,7 @@ def _extreme(method: str) -> _Make:
             (expr,),
             any_order,
             update if dtype.is_temporal() or dtype.base_type() in INTEGERS else (),
+            function=function,
         )
 
     return make

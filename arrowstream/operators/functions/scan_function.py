@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.plural import counted
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import Operator, Process

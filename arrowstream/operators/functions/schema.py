@@ -11,10 +11,11 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.failures import is_failure
 from arrowstream.core.hints import frame_hint
 from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
 from arrowstream.operators.functions.frame_forms import from_form
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.schemas import SchemaLike, declared_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.operators.base import AsyncProcess, Operator, Process

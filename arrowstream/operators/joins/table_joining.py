@@ -12,9 +12,14 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from arrowstream.core.batch import Batch
+from arrowstream.core.batch import Batch, to_record
 from arrowstream.core.failures import FAILURES
+from arrowstream.core.rows.arrow_schema import arrow_schema
+from arrowstream.core.rows.elsewhere import looked_up
+from arrowstream.core.rows.forms import FORMS, Form
+from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError, StageError
 from arrowstream.operators.base import AsyncProcess
@@ -31,6 +36,9 @@ _INLINE_ROWS = 8_192
 
 _PIECES = 2
 """Pieces of output that are made before any is passed on."""
+
+_PLACE = "__place__"
+"""The column of the numbers of a table's rows, next to their keys."""
 
 
 class Index(Protocol):
@@ -69,6 +77,12 @@ class Lookup(ABC):
             The table is not what the step needs.
         """
 
+    def elsewhere(
+        self, table: pl.DataFrame, index: Index, values: pl.DataFrame, memory: StateMemory
+    ) -> LookupTable | None:
+        """Return the table for forms of rows that look rows up by themselves; None if none can."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyLookup(Lookup):
@@ -102,6 +116,28 @@ class KeyLookup(Lookup):
             )
         return index
 
+    def elsewhere(
+        self, table: pl.DataFrame, index: Index, values: pl.DataFrame, memory: StateMemory
+    ) -> LookupTable | None:
+        assert isinstance(index, TableIndex)
+        if index.duplicate is not None or self.keys.nulls_equal or not any(map(_looks_up, FORMS.values())):
+            return None
+        # Equal floats may have other bits.
+        if any(self.columns.schema[name] != dtype or dtype.is_float() for name, dtype in self.types.items()):
+            return None
+        keys = self.keys.of_right(table, self.types)
+        memory.reserve(int(keys.estimated_size()))
+
+        def load() -> tuple[pa.RecordBatch, pa.RecordBatch]:
+            places = keys.with_row_index(_PLACE).drop_nulls(keys.columns).sort(keys.columns)[_PLACE]
+            return to_record(keys[places]), to_record(values[places] if values.width else values)
+
+        return LookupTable(self.keys.left, self.columns.how, arrow_schema(self.columns.schema), load)
+
+
+def _looks_up(form: Form) -> bool:
+    return form.looked_up is not None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
@@ -115,11 +151,14 @@ class Loaded:
         The columns that come out, under their new names, in one piece each.
     memory
         What both count as.
+    elsewhere
+        The table for forms of rows that look rows up by themselves.
     """
 
     index: Index
     values: pl.DataFrame
     memory: StateMemory
+    elsewhere: LookupTable | None
 
 
 class TableJoining(AsyncProcess):
@@ -212,13 +251,18 @@ class TableJoining(AsyncProcess):
             **{new: pl.col(name) for name, new in self._lookup.columns.added.items()}
         ).rechunk()
         memory.reserve(int(values.estimated_size()))
+        elsewhere = self._lookup.elsewhere(table, index, values, memory)
         memory.check()
-        return Loaded(index, values, memory)
+        return Loaded(index, values, memory, elsewhere)
 
     def _joined(self, batch: Batch) -> Iterator[Batch]:
         """Yield the rows that come out for a batch, in pieces where many rows of the table have one key."""
         assert self._loaded is not None
         loaded, how = self._loaded, self._lookup.columns.how
+        found = None if loaded.elsewhere is None else looked_up(batch, loaded.elsewhere)
+        if found is not None:
+            yield found
+            return
         rows = batch.polars()
         asked = self._lookup.asked(rows)
         if how in ("semi", "anti"):

@@ -18,8 +18,9 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, arrow_schema
+from arrowstream.core.batch import Batch
 from arrowstream.core.failures import is_failure
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import StageError
 from arrowstream.operators.functions.frame_forms import FrameForm
 from arrowstream.operators.functions.step import Calling

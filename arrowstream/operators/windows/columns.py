@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from arrowstream.core.batch import arrow_schema
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import SchemaError
 from arrowstream.operators.aggregation.reserved_names import END, START
 from arrowstream.operators.windows.event_time import EventTime

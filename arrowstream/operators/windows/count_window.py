@@ -9,8 +9,9 @@ from typing import ClassVar
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, Element, arrow_schema
+from arrowstream.core.batch import Batch, Element
 from arrowstream.core.checks import check_whole
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation

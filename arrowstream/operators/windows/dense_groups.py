@@ -19,7 +19,7 @@ import polars as pl
 
 from arrowstream.expressions.among_others import among_others, spread
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
-from arrowstream.operators.aggregation.mergeable import Fold
+from arrowstream.operators.aggregation.state_columns import Fold
 from arrowstream.operators.windows.panes import PANE, Rows, by_panes
 from arrowstream.operators.windows.places import Places
 from arrowstream.operators.windows.slotted_groups import slotted_groups

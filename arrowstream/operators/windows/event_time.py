@@ -187,6 +187,11 @@ class EventTime:
                 or f'filter them out, or give them a time, before: .filter(pl.col("{self.column}").is_not_null())',
             )
 
+    def room(self, length: int) -> tuple[int, int]:
+        """Return the first and the last tick that are `length` ticks or more from the ends of the column's range."""
+        most = 1 << (31 if self.dtype == pl.Date else 63)
+        return length - most, most - length - 1
+
     def check_room(self, first: int, last: int, length: int, step: str) -> None:
         """Raise if times are so close to the ends of the column's range that window bounds would wrap around.
 
@@ -204,11 +209,11 @@ class EventTime:
         StageError
             The first or the last tick is less than `length` ticks from the end of the range.
         """
-        most = 1 << (31 if self.dtype == pl.Date else 63)
-        if first - length < -most or last + length >= most:
+        least, most = self.room(length)
+        if first < least or last > most:
             raise StageError(
                 f"{step} would begin or end at a time that its column cannot hold",
                 expected=f"{self.column} {length:,} or more from the ends of {self.dtype}",
-                found=f"{last if last + length >= most else first}",
+                found=f"{last if last > most else first}",
                 hint=f'filter out times that stand for "never": .filter(pl.col("{self.column}") < ...)',
             )

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from arrowstream.core.rows.grouping import Panes
 from arrowstream.operators.windows.event_time import EventTime
 
 DAY_US = 86_400_000_000
@@ -58,6 +59,13 @@ class Grid(ABC):
             A window of a row has a bound that the column cannot hold.
         """
 
+    def even(self, name: str, first_pane: int | None) -> Panes | None:
+        """Return the panes from `first_pane` (None: any) on that have windows within the column's range.
+
+        None if panes differ in length.
+        """
+        return None
+
     def closed_before(self, time_us: int) -> int:
         """Return the first window, counted by starts, whose end is after `time_us`."""
         return (self.pane_at(time_us) - self.per_size) // self.per_every + 1
@@ -97,6 +105,13 @@ class EvenGrid(Grid):
         pane, shift = self.time.ticks(self.pane_us), self.time.ticks(self.shift_us)
         self.time.check_room(first, last, pane * self.per_size + abs(shift), "window")
         return (first - shift) // pane, (last - shift) // pane
+
+    def even(self, name: str, first_pane: int | None) -> Panes | None:
+        pane, shift = self.time.ticks(self.pane_us), self.time.ticks(self.shift_us)
+        first, last = self.time.room(pane * self.per_size + abs(shift))
+        if first_pane is not None:
+            first = max(first, first_pane * pane + shift)
+        return Panes(name, self.time.column, shift, pane, first, last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,13 @@ class PaneStore:
             # The other half of the memory is for runs.
             self._group_all()
 
+    def add_groups(self, groups: pl.DataFrame) -> None:
+        """Add at least one group that is made already; they have columns `PANE` and `ROW`, and are sorted by both."""
+        if self._aside:
+            # Rows that came before are combined before them.
+            self._group_all()
+        self._runs.add(Run.of(with_own_text(groups)))
+
     def take(self, pane: int | None, keep: int | None) -> Run | None:
         """Return the groups of panes before `pane`, or None if there are none, and remove those before `keep`.
 

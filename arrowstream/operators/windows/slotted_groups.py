@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
-from arrowstream.operators.aggregation.mergeable import Fold
+from arrowstream.operators.aggregation.state_columns import Fold
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import rows_equal
 from arrowstream.state.memory import StateMemory

@@ -12,9 +12,11 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.core.duration import seconds_text
 from arrowstream.core.notes import ReaderNote
+from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
+from arrowstream.operators.aggregation.made_groups import made_groups
 from arrowstream.operators.aggregation.mergeable import numbered
 from arrowstream.operators.aggregation.once import aggregation_of
 from arrowstream.operators.aggregation.reserved_names import check_names
@@ -78,6 +80,10 @@ class TimeWindow(Operator):
         time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
         return _TimeWindows(self, time, schema, aggregation_of(self, schema), memory)
 
+    def grouping(self, schema: pl.Schema) -> Grouping | None:
+        panes = self.spacing.grid(EventTime.of("window", self.on, schema)).even(PANE, None)
+        return None if panes is None else aggregation_of(self, schema).grouping(schema, self.by, panes)
+
     @property
     def identity(self) -> str:
         # A job that a row without a time has ended may go on with another policy.
@@ -106,6 +112,7 @@ class _TimeWindows(Process):
         "_aggregation",
         "_by",
         "_grid",
+        "_grouping",
         "_late",
         "_lateness_us",
         "_memory",
@@ -135,6 +142,7 @@ class _TimeWindows(Process):
         self._per_size, self._per_every = grid.per_size, grid.per_every
         self._pane_of_row = grid.panes()
         self._memory = memory
+        self._grouping = operator.grouping(schema)
         self._store = PaneStore(
             operator.by,
             Aggregates(operator.by, aggregation),
@@ -160,6 +168,12 @@ class _TimeWindows(Process):
 
     def process(self, batch: Batch) -> Iterator[Element]:
         self._memory.check()
+        groups = self._groups_of(batch)
+        if groups is not None:
+            self._timeless.skip(batch.num_rows)
+            self._next_row += batch.num_rows
+            self._store.add_groups(groups)
+            return iter(())
         frame = self._timeless.sift(batch)
         if not frame.height:
             return iter(())
@@ -173,6 +187,13 @@ class _TimeWindows(Process):
             low, high = self._panes(rows)
         self._store.add(rows, low, high)
         return iter(())
+
+    def _groups_of(self, batch: Batch) -> pl.DataFrame | None:
+        """Return the groups of a batch that are made where its rows lie, if none is late and each has a time."""
+        if self._grouping is None:
+            return None
+        panes = self._grid.even(PANE, None if self._open is None else self._open * self._per_every)
+        return made_groups(batch, replace(self._grouping, panes=panes), self._next_row)
 
     def on_watermark(self, time_us: int) -> Iterator[Element]:
         until = self._grid.closed_before(time_us - self._lateness_us)

@@ -97,6 +97,10 @@ class TimelessRows:
         self._rows += batch.num_rows
         return frame
 
+    def skip(self, rows: int) -> None:
+        """Count rows that all have a time, and are not sifted."""
+        self._rows += rows
+
     def _note(self, batch: Batch) -> None:
         times = batch.polars()[self._time.column]
         if not self._count:

@@ -6,8 +6,8 @@ import re
 
 import polars as pl
 
-from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import did_you_mean, missing_column
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.empty_frames import no_rows, nulls
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import Expressions

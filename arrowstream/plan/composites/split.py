@@ -10,9 +10,9 @@ import polars as pl
 
 from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.expressions.text import expression_text
-from arrowstream.operators.route import Router
 from arrowstream.plan.checks.row_local import check
 from arrowstream.plan.checks.split_schema import merged_schema
+from arrowstream.plan.composites.router import Router
 from arrowstream.plan.graph import Child, Composite, Graph, LineCompiler
 from arrowstream.plan.physical import Route, SplitStage
 from arrowstream.plan.segment import Segment

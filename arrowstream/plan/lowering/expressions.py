@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import arrow_schema
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import SchemaError
 from arrowstream.expressions.names import snake_case
 from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal
@@ -101,6 +101,8 @@ class ExpressionLowering:
                 # Some functions are shown without options as a bare name.
                 data = node.function_data
                 kind, *options = data if isinstance(data, tuple) else (data,)
+                if kind == "fused":
+                    return _two_operations(options, parts, arrow_type(dtype))
                 return Call(function_name(kind), tuple(parts), arrow_type(dtype), tuple(options))
             case other:
                 raise Unlowered(f"a program has no {snake_case(other)} expression")
@@ -113,6 +115,18 @@ class ExpressionLowering:
         if node.options not in (_STRICT, _NON_STRICT):
             raise Unlowered(f"a cast with options {node.options!r} is not known")
         return Cast(value, target, strict=node.options == _STRICT)
+
+
+def _two_operations(options: list[Any], parts: list[Expression], dtype: pa.DataType) -> Call:
+    """Return a product and a sum that Polars' plan has fused; Polars rounds both, as if they were apart."""
+    match options, parts:
+        case ["fma"], [left, right, addend]:
+            return Call("add", (Call("multiply", (left, right), dtype), addend), dtype)
+        case ["fms"], [left, right, subtrahend]:
+            return Call("subtract", (Call("multiply", (left, right), dtype), subtrahend), dtype)
+        case ["fsm"], [minuend, left, right]:
+            return Call("subtract", (minuend, Call("multiply", (left, right), dtype)), dtype)
+    raise Unlowered(f"fused arithmetic {options!r} is not known")
 
 
 def literal(value: Any, dtype: pl.DataType) -> Literal:

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from arrowstream.core.batch import arrow_schema
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.empty_frames import no_rows, nulls
 from arrowstream.errors import SchemaError
 from arrowstream.expressions.names import snake_case

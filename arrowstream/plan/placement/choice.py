@@ -7,12 +7,12 @@ the same batches with the same timings are placed the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from arrowstream.plan.placement.costs import WARM_UP, LineCost
+from arrowstream.plan.placement.costs import WARM_UP, LineCost, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,22 @@ class Standing(NamedTuple):
     tried: bool = False
 
 
-def choose(rows: int, costs: Mapping[str, LineCost], standing: Standing | None) -> tuple[Choice, Standing]:
+class Weighed(Protocol):
+    """The cost of one of several ways: microseconds a batch, microseconds a row, and the number of its samples."""
+
+    @property
+    def fixed(self) -> float: ...
+
+    @property
+    def slope(self) -> float: ...
+
+    @property
+    def samples(self) -> int: ...
+
+    def predict(self, rows: int) -> float: ...
+
+
+def choose(rows: int, costs: Mapping[str, Weighed], standing: Standing | None) -> tuple[Choice, Standing]:
     """Return the backend for a batch of `rows` rows, and the standing after it. A pure function.
 
     Parameters
@@ -221,24 +236,15 @@ class Placement:
             return
         cost = self._costs[choice.backend]
         if cost.samples == WARM_UP:
-            self._measure(cost, rows, seconds * 1e6)
+            measure(cost, rows, seconds * 1e6, self._costs.values())
         else:
             cost.observe(rows, seconds * 1e6)
-
-    def _measure(self, cost: LineCost, rows: int, micros: float) -> None:
-        """Take the first sample that counts, and scale the assumed costs of unmeasured backends to fit it."""
-        before = cost.predict(rows)
-        cost.observe(rows, micros)
-        for other in self._costs.values():
-            if not other.measured:
-                other.scale(cost.predict(rows) / before)
 
     def explain(self) -> str:
         """Return the backend and the reason; after the first measurement also the fitted costs."""
         lines = [f"backend: {self.reason}"]
-        measured = [f"{name} {cost} ({cost.samples:,} batches)" for name, cost in self.measured.items()]
-        if measured:
-            lines.append(f"costs: {', '.join(measured)}")
+        if costs := fitted(self.measured.items()):
+            lines.append(f"costs: {costs}")
         return "\n".join(lines)
 
     @property
@@ -265,6 +271,11 @@ class Placement:
             ranges.append(f"{name} below ~{min(meetings):,.0f} rows")
             name = meetings[min(meetings)]
         return f"auto: {', '.join(ranges)}, {name} above" if ranges else f"auto: {name} at every size"
+
+
+def fitted(costs: Iterable[tuple[str, LineCost]]) -> str:
+    """Return the costs that have samples, in words."""
+    return ", ".join(f"{name} {cost} ({cost.samples:,} batches)" for name, cost in costs if cost.samples)
 
 
 def _meeting(first: LineCost, flatter: LineCost) -> float:

@@ -13,6 +13,7 @@ changed: each halves the trust in the line so far.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 
 FORGETTING = 0.95
@@ -128,3 +129,12 @@ class LineCost:
 
     def __str__(self) -> str:
         return f"{self.fixed:.0f} us + {self.slope * 1000:.1f} ns/row"
+
+
+def measure(cost: LineCost, rows: int, micros: float, others: Iterable[LineCost]) -> None:
+    """Take the first sample of a line that counts, and scale the start values of unmeasured others to fit it."""
+    before = cost.predict(rows)
+    cost.observe(rows, micros)
+    for other in others:
+        if not other.measured:
+            other.scale(cost.predict(rows) / before)

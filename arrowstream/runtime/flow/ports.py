@@ -114,6 +114,14 @@ class ChannelInput:
             return None
         return self.receive() if element is _NOTHING else element
 
+    def poll(self) -> Element | None:
+        """Return the next element if one waits; None if none does, or none will come."""
+        try:
+            element = self._receiver.poll(_NOTHING)
+        except StopAsyncIteration:
+            return None
+        return None if element is _NOTHING else element
+
 
 class ChannelOutput:
     """The sending end of a channel."""

@@ -8,8 +8,8 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import arrow_schema
 from arrowstream.core.hints import cast_hint
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.arrow_types import polars_schema, unfit_columns
 from arrowstream.errors import SchemaError, SourceError, StageError, UnreadableData
 from arrowstream.io.files.columnar.open_file import OpenFile

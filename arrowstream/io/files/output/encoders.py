@@ -14,7 +14,8 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import arrow_schema, to_record
+from arrowstream.core.batch import to_record
+from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.output.avro_encoder import AvroEncoder
 from arrowstream.io.files.output.encoder import Encoder, PolarsEncoder, Target, file_of

@@ -12,8 +12,8 @@ from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Batch
 from arrowstream.core.position import Position
 from arrowstream.errors import PlanError, SchemaError, StageError
-from arrowstream.operators.route import OTHERWISE, Router
 from arrowstream.plan.checks.row_local import check
+from arrowstream.plan.composites.router import OTHERWISE, Router
 
 NAMES = pl.Enum(["a", "b", "c", "z"])
 BY_NAME = pl.col("name")

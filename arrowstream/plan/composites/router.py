@@ -45,7 +45,7 @@ class Router(Expressions):
     --------
     >>> import polars as pl
     >>> from arrowstream.core.batch import Batch
-    >>> from arrowstream.operators.route import Router
+    >>> from arrowstream.plan.composites.router import Router
     >>> size = pl.when(pl.col("x") > 2).then(pl.lit("high")).otherwise(pl.lit("low"))
     >>> router = Router(size, ("high", "low"))
     >>> router.check(pl.Schema({"x": pl.Int64}))

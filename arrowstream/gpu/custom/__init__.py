@@ -1,0 +1,1 @@
+"""Kernels that users write: their sources, compilation without a device, and launches."""

@@ -1,0 +1,39 @@
+"""The registration of the form of rows that lie on the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from arrowstream.core.rows.forms import FORMS, Form, register_form
+from arrowstream.gpu.device import Device
+from arrowstream.gpu.download import in_host_memory
+from arrowstream.gpu.rows import DeviceRows
+from arrowstream.gpu.steps.groups import grouped
+from arrowstream.gpu.steps.lookups import looked_up
+
+
+def register(name: str, device: Callable[[], Device]) -> None:
+    """Register the form, so that batches can hold rows of it; once for each name.
+
+    Parameters
+    ----------
+    name
+        The name of the form.
+    device
+        Returns the device; called when the first batch is given to it.
+    """
+    if name in FORMS:
+        return
+    register_form(
+        Form(
+            name,
+            DeviceRows,
+            from_arrow=lambda record: DeviceRows.of(record, device()),
+            to_arrow=lambda rows: rows.device.run(lambda: in_host_memory(rows)),
+            num_rows=lambda rows: int(rows.num_rows),
+            nbytes=lambda rows: int(rows.nbytes),
+            slice=lambda rows, offset, length: rows.device.run(lambda: rows.sliced(offset, length)),
+            grouped=grouped,
+            looked_up=looked_up,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Kernels of the GPU backend: Polars' functions as trees of libcudf's operations."""

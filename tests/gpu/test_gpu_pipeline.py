@@ -1,0 +1,110 @@
+"""Whole pipelines with the GPU backend on a fake device: pins, residences, explain(), uploads ahead of the work."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from arrowstream import ErrorHandler, Pipeline, Settings, Source
+from arrowstream.backends.registry import register_backend, unregister_backend
+from arrowstream.errors import PlanError
+from arrowstream.gpu import backend as gpu_backend
+from arrowstream.pipeline import Builder
+from arrowstream.testing import TestSink
+
+pytestmark = pytest.mark.once
+
+FRAME = pl.select(
+    x=pl.int_range(20_000).cast(pl.Float64),
+    n=pl.int_range(20_000) % 7,
+    s=pl.int_range(20_000).cast(pl.String),
+)
+
+
+@pytest.fixture(autouse=True)
+def registered(backend: Any) -> Iterator[None]:
+    register_backend(backend)
+    yield
+    unregister_backend("gpu")
+
+
+def begin(batch_rows: int = 5_000) -> Builder:
+    return Pipeline.builder().source(Source.from_frame(FRAME, batch_rows=batch_rows))
+
+
+def ran(builder: Builder, **settings: Any) -> pl.DataFrame:
+    sink = TestSink()
+    builder.sink(sink).build(settings=Settings(**settings)).run_sync()
+    return sink.frame()
+
+
+def brought(machine: Any) -> list[tuple[str, ...]]:
+    return [upload.columns for upload in machine.log.uploads if upload.columns != ("",)]
+
+
+def test_a_pinned_step_runs_on_the_device(machine: Any) -> None:
+    frame = ran(
+        begin().with_columns(y=pl.col("x") * 2.0).backend("gpu").filter(pl.col("y") > 9.0).backend("gpu")
+    )
+    assert_frame_equal(frame, FRAME.with_columns(y=pl.col("x") * 2.0).filter(pl.col("y") > 9.0))
+    assert brought(machine) == [("x",)] * 4
+    assert len(machine.log.downloads) == 4
+
+
+def test_neighbouring_stages_are_one_residence(machine: Any) -> None:
+    builder = begin().filter(pl.col("x") > 9.0).backend("gpu").on_error(ErrorHandler.retry(1))
+    builder = (
+        builder.with_columns(y=pl.col("x") * 2.0 + pl.col("n")).backend("gpu").on_error(ErrorHandler.retry(1))
+    )
+    frame = ran(builder)
+    assert_frame_equal(frame, FRAME.filter(pl.col("x") > 9.0).with_columns(y=pl.col("x") * 2.0 + pl.col("n")))
+    assert brought(machine) == [("n", "x")] * 4
+    assert len(machine.log.downloads) == 4
+
+
+def test_explain_says_what_the_gpu_costs() -> None:
+    text = begin().filter(pl.col("x") > 9.0).sink(TestSink()).build().explain()
+    assert "gpu" in text
+
+
+def test_what_the_gpu_refuses_is_said_at_build() -> None:
+    builder = begin().with_columns(y=pl.col("x").exp()).backend("gpu").sink(TestSink())
+    with pytest.raises(PlanError, match="the gpu backend cannot run this step") as raised:
+        builder.build()
+    assert "exp" in str(raised.value)
+
+
+def test_the_setting_of_memory_bounds_what_is_held(machine: Any) -> None:
+    wide = begin(20_000).with_columns(**{f"c{n}": pl.col("x") * n for n in range(9)}).backend("gpu")
+    assert_frame_equal(
+        ran(wide, gpu_memory_pool_mb=1), FRAME.with_columns(**{f"c{n}": pl.col("x") * n for n in range(9)})
+    )
+    assert machine.most_held <= 2**20
+
+
+def test_without_memory_the_gpu_runs_nothing(machine: Any) -> None:
+    frame = ran(begin().filter(pl.col("x") > 9.0), gpu_memory_pool_mb=0)
+    assert_frame_equal(frame, FRAME.filter(pl.col("x") > 9.0))
+    assert machine.log.calls == []
+
+
+def test_small_batches_that_wait_are_uploaded_together(machine: Any) -> None:
+    """The source is ahead of the stage, so that all its batches wait in the channel before it."""
+    builder = begin(100).buffer(400).with_columns(y=pl.col("x") * 2.0).backend("gpu")
+    assert_frame_equal(ran(builder, gpu_batch_size=4_096), FRAME.with_columns(y=pl.col("x") * 2.0))
+    assert len(brought(machine)) < 200
+
+
+def test_a_machine_without_a_gpu_has_no_such_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    unregister_backend("gpu")
+    try:
+        monkeypatch.setattr(gpu_backend, "missing", lambda: "no GPU")
+        gpu_backend.register_if_present()
+        with pytest.raises(PlanError, match="unknown backend 'gpu'") as raised:
+            begin().filter(pl.col("x") > 9.0).backend("gpu").sink(TestSink()).build()
+        assert "GPU" in str(raised.value)
+        monkeypatch.setattr(gpu_backend, "missing", lambda: None)
+    finally:
+        gpu_backend.register_if_present()
