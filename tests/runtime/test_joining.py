@@ -157,17 +157,37 @@ def test_the_first_stage_has_a_queue_if_it_joins(log: Log) -> None:
     assert max(computed) <= 1_000
 
 
-def test_what_waits_next_is_whole_if_it_is_not_joined_and_in_host_memory() -> None:
-    async def next_of(element: Element) -> Batch | None:
+@pytest.mark.parametrize(
+    ("waiting", "expected"),
+    [([], None), ([Watermark(1)], None), ([rows(0, 40)], None), ([rows(0, 200)], 200), ([rows(0, 100)], 100)],
+    ids=["nothing", "a mark", "to be joined", "whole", "just whole"],
+)
+def test_the_batch_that_comes_next_is_seen_if_it_stays_as_it_is(
+    waiting: list[Element], expected: int | None
+) -> None:
+    async def main() -> tuple[Batch | None, list[str]]:
         sender, receiver = ChannelLimits().channel(2)
-        await sender.send(element)
+        source = JoiningInput(receiver, placement(CHEAP, 100))
+        for element in waiting:
+            await sender.send(element)
+        seen = source.whole()
+        await sender.end()
+        return seen, await drained(source)
+
+    seen, after = asyncio.run(main())
+    assert (None if seen is None else seen.num_rows) == expected
+    assert len(after) == len(waiting)
+
+
+def test_a_batch_that_is_on_the_device_need_not_be_brought() -> None:
+    async def main() -> Batch | None:
+        sender, receiver = ChannelLimits().channel(2)
+        there = rows(0, 200)
+        there = there.with_rows(there.form("device"))
+        await sender.send(there)
         return JoiningInput(receiver, placement(CHEAP, 100)).whole()
 
-    large = rows(0, 100)
-    assert asyncio.run(next_of(large)) is large
-    there = Batch(large.form("device"))
-    for element in (rows(0, 99), Watermark(1), there):
-        assert asyncio.run(next_of(element)) is None
+    assert asyncio.run(main()) is None
 
 
 @pytest.mark.parametrize("fails", [False, True])
