@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from arrowstream import ErrorHandler, Pipeline, Settings, Source
 from arrowstream.backends.registry import register_backend, unregister_backend
-from arrowstream.errors import PlanError
+from arrowstream.errors import PlanError, StageError
 from arrowstream.gpu import backend as gpu_backend
 from arrowstream.pipeline import Builder
 from arrowstream.testing import TestSink
@@ -108,3 +108,32 @@ def test_a_machine_without_a_gpu_has_no_such_backend(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(gpu_backend, "missing", lambda: None)
     finally:
         gpu_backend.register_if_present()
+
+
+def test_a_split_after_a_stage_on_the_device_takes_its_rows(machine: Any) -> None:
+    builder = begin().with_columns(y=pl.col("x") * 2.0).backend("gpu")
+    merged = (
+        builder.split(pl.when(pl.col("n") > 3).then(pl.lit("high")).otherwise(pl.lit("low")))
+        .branch("high", lambda steps: steps.filter(pl.col("y") > 9.0))
+        .branch("low", lambda steps: steps)
+        .merge()
+    )
+    expected = FRAME.with_columns(y=pl.col("x") * 2.0).filter((pl.col("n") <= 3) | (pl.col("y") > 9.0))
+    assert_frame_equal(ran(merged), expected, check_row_order=False)
+
+
+def test_the_next_batch_is_brought_while_this_one_is_computed(machine: Any) -> None:
+    """Batches wait in the channel, and each but the first is on the device before its turn."""
+    builder = begin(5_000).buffer(8).with_columns(y=pl.col("x") * 2.0).backend("gpu")
+    assert_frame_equal(ran(builder, gpu_batch_size=64), FRAME.with_columns(y=pl.col("x") * 2.0))
+    assert brought(machine) == [("x",)] * 4
+
+
+def test_a_failing_row_of_a_device_stage_names_the_step() -> None:
+    builder = (
+        begin(20_000)
+        .with_columns(small=pl.col("n").cast(pl.Int8) * 100, y=pl.col("x").cast(pl.Int8))
+        .backend("gpu")
+    )
+    with pytest.raises(StageError, match="with_columns"):
+        ran(builder)
