@@ -392,7 +392,7 @@ def test_keys_come_in_the_order_in_which_they_first_come_close_together_or_far_a
 
 
 @pytest.mark.parametrize("step", [7, 1], ids=["ids tell names", "ids do not"])
-@pytest.mark.parametrize("every", [10, 2])
+@pytest.mark.parametrize("every", [10, 2, 3])
 def test_names_beside_the_ids_that_tell_them_or_do_not(every: int, step: int) -> None:
     """Ids count up in time; with a step of 1, two names come with an id, in every window."""
     row = pl.int_range(400, eager=True)
