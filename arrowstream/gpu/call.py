@@ -66,7 +66,12 @@ class DeviceCall:
         self._work = work
         self._on_cpu = on_cpu
         self._absent = False
+        self._begins = True
         self.wanted = work.reads
+
+    def begin_run(self) -> None:
+        """Let the device be tried again with the next batch, whatever failed in earlier runs."""
+        self._begins = True
 
     def __call__(self, batch: Batch) -> Batch:
         device = self.usable() if batch.num_rows else None
@@ -95,6 +100,9 @@ class DeviceCall:
             self._absent = True
             _LOG.warning("the GPU cannot be opened, the CPU goes on without it: %s", error)
             return None
+        if self._begins:
+            self._begins = False
+            device.breaker.reset()
         if device.breaker.is_open:
             return None
         device.limit_memory(self._memory_mb)

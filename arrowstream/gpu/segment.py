@@ -55,6 +55,9 @@ class DeviceSegment(DeviceEvaluator):
         self.ahead = frozenset(name for name in names if device_type(types[name]) is not None)
         self._call.wanted = self.reads | self.ahead
 
+    def begin_run(self) -> None:
+        self._call.begin_run()
+
     def bring(self, batch: Batch) -> int:
         if not batch.num_rows or self._call.usable() is None:
             return 0

@@ -31,7 +31,11 @@ def registered(backend: Any) -> Iterator[None]:
 
 
 def begin(batch_rows: int = 5_000) -> Builder:
-    return Pipeline.builder().source(Source.from_frame(FRAME, batch_rows=batch_rows))
+    return begin_with(FRAME, batch_rows)
+
+
+def begin_with(frame: pl.DataFrame, batch_rows: int = 5_000) -> Builder:
+    return Pipeline.builder().source(Source.from_frame(frame, batch_rows=batch_rows))
 
 
 def ran(builder: Builder, **settings: Any) -> pl.DataFrame:
@@ -108,3 +112,31 @@ def test_a_machine_without_a_gpu_has_no_such_backend(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(gpu_backend, "missing", lambda: None)
     finally:
         gpu_backend.register_if_present()
+
+
+@pytest.mark.parametrize("name", ["", "__place__", "place"])
+@pytest.mark.parametrize("how", ["inner", "left", "semi", "anti"])
+def test_columns_may_have_any_name(how: Any, name: str) -> None:
+    frame = FRAME.rename({"x": name})
+    table = pl.DataFrame({"n": [1, 2, None], "v": [10, 20, 30]})
+    steps = begin_with(frame).with_columns(pl.col(name) * 2.0).backend("gpu").join(table, on="n", how=how)
+    expected = frame.with_columns(pl.col(name) * 2.0).join(table, on="n", how=how, maintain_order="left")
+    assert_frame_equal(ran(steps), expected)
+
+
+@pytest.mark.parametrize("name", ["", "__place__", "place"])
+def test_keys_may_have_any_name(name: str) -> None:
+    frame = FRAME.rename({"n": name}).with_columns(pl.col(name) + 1)
+    table = pl.DataFrame({name: [1, 2, None], "v": [10, 20, 30]})
+    steps = begin_with(frame).filter(pl.col(name) > 1).backend("gpu").join(table, on=name)
+    expected = frame.filter(pl.col(name) > 1).join(table, on=name, maintain_order="left")
+    assert_frame_equal(ran(steps), expected)
+
+
+def test_a_run_closes_the_breaker(backend: Any, machine: Any) -> None:
+    pipeline = begin().filter(pl.col("x") > 9.0).backend("gpu")
+    for _ in range(3):
+        backend._device().breaker.failed(RuntimeError("an earlier run"))
+    ran(pipeline)
+    assert not backend._device().breaker.is_open
+    assert brought(machine)

@@ -48,4 +48,5 @@ def _no_rows(items: _Items) -> pl.DataFrame:
 @lru_cache(maxsize=64)
 def _nulls(items: _Items, height: int) -> pl.DataFrame:
     # Not DataFrame.clear(height), which starts a query for each column.
-    return pl.DataFrame([pl.Series(name, [None] * height, dtype=dtype) for name, dtype in items])
+    # Not a list of columns: in that, an empty name counts as none.
+    return pl.DataFrame({name: pl.Series([None] * height, dtype=dtype) for name, dtype in items})
