@@ -23,6 +23,7 @@ from arrowstream.gpu.types import device_type
 if TYPE_CHECKING:
     import pylibcudf as plc
 
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A table on the device.

@@ -17,6 +17,7 @@ from math import prod
 import numpy as np
 import polars as pl
 
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.expressions.among_others import among_others, spread
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.state_columns import Fold
@@ -91,12 +92,12 @@ def dense_groups(
             folded.add(places, column.slice(start, len(places)))
         start += part.frame.height
     found = state[0].values < _LAST
-    groups = pl.DataFrame([*_keys(digits), *(pl.Series(folded.name, folded.values) for folded in state)])
+    groups = frame_of([*_keys(digits), *(pl.Series(folded.name, folded.values) for folded in state)])
     if not found.all():
         groups = groups.filter(found)
     # Cast last: the placeholder of a missing value may be out of the type's range.
     types = {folded.name: folded.dtype for folded in state}
-    return pl.DataFrame([column.cast(types.get(column.name, column.dtype)) for column in groups])
+    return frame_of(column.cast(types.get(column.name, column.dtype)) for column in groups)
 
 
 def _slotted(

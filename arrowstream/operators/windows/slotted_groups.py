@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.state_columns import Fold
 from arrowstream.state.arrays import Array
@@ -71,7 +72,7 @@ def slotted_groups(
         firsts.append(keys.slice(start, len(part))[at])
         start += len(part)
     state = (pl.Series(folded.name, folded.values[1 : slots.used]).cast(folded.dtype) for folded in columns)
-    return pl.DataFrame([*pl.concat(firsts, rechunk=True), *state])
+    return frame_of([*pl.concat(firsts, rechunk=True), *state])
 
 
 class _Slots:
