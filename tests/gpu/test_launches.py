@@ -12,7 +12,7 @@ from kernel_twins import give
 from polars.testing import assert_frame_equal
 from strategies import corners
 
-from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Source
+from arrowstream import Builder, Pipeline, Settings, Source
 from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.core.batch import Batch
 from arrowstream.core.rows import forms
@@ -354,13 +354,21 @@ def test_rows_of_another_gpu(machine: Any, device: Device) -> None:
 
 def test_a_device_that_is_given_up(machine: Any, device: Device) -> None:
     give(machine, processor(), FRAME.schema, ratio)
+    process: Any = ProcessGpu(processor(), 64).start(FRAME.schema, context())
+    process.process(Batch(FRAME))
     for _ in range(3):
         device.breaker.failed(RuntimeError("an illegal memory access"))
-    steps = begin(FRAME, 6).process_gpu(processor())
     with pytest.raises(StageError, match="an illegal memory access"):
-        steps.collect_sync()
-    assert steps.on_error(ErrorHandler.skip()).collect_sync().height == 0
-    assert machine.log.launches == []
+        process.process(Batch(FRAME))
+    assert len(machine.log.launches) == 1
+
+
+def test_a_run_tries_a_device_that_an_earlier_one_gave_up(machine: Any, device: Device) -> None:
+    give(machine, processor(), FRAME.schema, ratio)
+    for _ in range(3):
+        device.breaker.failed(RuntimeError("an illegal memory access"))
+    found = begin(FRAME, 6).process_gpu(processor()).collect_sync()
+    assert_frame_equal(found, FRAME.with_columns(z=pl.col("x") / pl.col("y")))
 
 
 @pytest.mark.usefixtures("device")
