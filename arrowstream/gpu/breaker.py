@@ -1,4 +1,4 @@
-"""The breaker: after a few failures of the device in a row, its work goes to the CPU."""
+"""The breaker: after a few failures of the device in a row, its work goes to the CPU for the rest of the run."""
 
 from __future__ import annotations
 
