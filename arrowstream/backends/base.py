@@ -76,10 +76,6 @@ class DeviceEvaluator(ABC):
     def look_ahead(self, names: Iterable[str]) -> None:
         """Set `ahead` to those of these columns that the device can hold."""
 
-    def begin_run(self) -> None:
-        """Begin a run: what failed in an earlier one is tried again."""
-        return
-
     @abstractmethod
     def bring(self, batch: Batch) -> int:
         """Bring what it reads, and `ahead`, into the device's memory, and let the batch keep it there.

@@ -55,11 +55,9 @@ class DeviceSegment(DeviceEvaluator):
         self.ahead = frozenset(name for name in names if device_type(types[name]) is not None)
         self._call.wanted = self.reads | self.ahead
 
-    def begin_run(self) -> None:
-        self._call.begin_run()
-
     def bring(self, batch: Batch) -> int:
-        if not batch.num_rows or self._call.usable() is None:
+        device = self._call.opened() if batch.num_rows else None
+        if device is None or device.breaker.is_open:
             return 0
         rows: DeviceRows = batch.form(self._form)
         try:

@@ -71,11 +71,6 @@ class RunningDeviceSegment(RunningSegment):
         self._placement = placement
         self._input: JoiningInput | None = None
 
-    async def open(self) -> None:
-        for evaluate in self._stage.evaluators.values():
-            if isinstance(evaluate, DeviceEvaluator):
-                evaluate.begin_run()
-
     @property
     def queue_capacity(self) -> int | None:
         return _WAITING_BATCHES if self._placement.joins_up_to() else None

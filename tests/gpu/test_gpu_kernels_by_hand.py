@@ -24,6 +24,8 @@ from arrowstream.expressions.program import (
     Refusal,
 )
 
+pytestmark = pytest.mark.once
+
 I8, I64, U64, F32, F64 = pa.int8(), pa.int64(), pa.uint64(), pa.float32(), pa.float64()
 BOOL, TEXT, DATE, STAMP, LENGTH = (
     pa.bool_(),

@@ -191,6 +191,26 @@ def test_a_killed_run_is_refused_if_a_copy_has_shown_an_epoch_before_its_own(apa
     assert apart.shown() == [0, 1, 2] and "epoch 2" in f"{caught.value.found}"
 
 
+@pytest.mark.parametrize("partition_by", [None, "k"])
+def test_files_of_the_same_names_are_noticed_without_a_marker(
+    partition_by: str | None, tmp_path: Path
+) -> None:
+    """As where the folder around the target is read-only."""
+    by = {} if partition_by is None else {"partition_by": partition_by}
+    job = Job(FileSink.of(f"{tmp_path}/out/", **by), tmp_path / "state", rows)  # type: ignore[arg-type]
+    job.play([2, (0,)])
+    copy = copied(job)
+    job.start(), copy.start()
+    job.write(2), copy.write(2)
+    job.checkpoint()
+    [marker] = tmp_path.glob(".out.*.epoch")
+    marker.unlink()
+    with pytest.raises(SinkError, match=r"another run writes into .* with the same names") as caught:
+        copy.checkpoint()
+    assert caught.value.found is not None and "such as" in caught.value.found
+    job.kill(), copy.kill()
+
+
 @pytest.mark.parametrize("damaged", [False, True])
 def test_an_epoch_without_rows_is_none_of_another_run(damaged: bool, kind: Kind) -> None:
     """Not even if a run is killed after it, before it has committed the next one."""

@@ -150,3 +150,36 @@ def test_the_first_stage_has_a_queue_if_it_joins(log: Log) -> None:
     computed = [rows for kind, rows in log if kind == "compute"]
     assert sum(computed) == 3_000
     assert max(computed) <= 1_000
+
+
+@pytest.mark.parametrize(
+    ("waiting", "expected"),
+    [([], None), ([Watermark(1)], None), ([rows(0, 40)], None), ([rows(0, 200)], 200), ([rows(0, 100)], 100)],
+    ids=["nothing", "a mark", "to be joined", "whole", "just whole"],
+)
+def test_the_batch_that_comes_next_is_seen_if_it_stays_as_it_is(
+    waiting: list[Element], expected: int | None
+) -> None:
+    async def main() -> tuple[Batch | None, list[str]]:
+        sender, receiver = ChannelLimits().channel(2)
+        source = JoiningInput(receiver, placement(CHEAP, 100))
+        for element in waiting:
+            await sender.send(element)
+        seen = source.whole()
+        await sender.end()
+        return seen, await drained(source)
+
+    seen, after = asyncio.run(main())
+    assert (None if seen is None else seen.num_rows) == expected
+    assert len(after) == len(waiting)
+
+
+def test_a_batch_that_is_on_the_device_need_not_be_brought() -> None:
+    async def main() -> Batch | None:
+        sender, receiver = ChannelLimits().channel(2)
+        there = rows(0, 200)
+        there = there.with_rows(there.form("device"))
+        await sender.send(there)
+        return JoiningInput(receiver, placement(CHEAP, 100)).whole()
+
+    assert asyncio.run(main()) is None
