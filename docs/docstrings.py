@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import griffe
@@ -37,6 +38,7 @@ class Documented:
     examples: list[str] = field(default_factory=list)
 
 
+@cache
 def load() -> griffe.Module:
     """The package as Griffe sees it: its source, which is not run."""
     loaded = griffe.load("arrowstream", search_paths=[ROOT], docstring_parser="numpy")

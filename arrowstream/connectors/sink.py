@@ -155,8 +155,10 @@ class Sink(NetworkSinks, DatabaseSinks, LakeSinks, metaclass=ExplainsNames):
         the target holds; with ``mode="error"``, only to those of the same job. The other modes are refused, as are
         other single files, single objects, pipes and devices. A run that continues from an older checkpoint, as the
         newest one is damaged, removes what it will write again. The files of the newest epoch with rows must still be
-        there, and a single file as long as before. Objects of a folder in a store wait in the folder of the
-        checkpoints, and are uploaded once the checkpoint is complete, again by the next run if that fails.
+        there, and a single file as long as before. A hidden file next to the target, ``.out.5d0c9a4e11f2.epoch``,
+        says which epoch is there, so that a run with a copy of the checkpoint folder is refused. Objects of a folder
+        in a store wait in the folder of the checkpoints, and are uploaded once the checkpoint is complete, again by
+        the next run if that fails.
 
         Objects of a store are written as files in the folder for temporary files (``TMPDIR``), and uploaded after all
         sinks of the run have prepared, 8 at a time. A single object appears when its upload completes, and replaces

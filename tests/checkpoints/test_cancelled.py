@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from checkpoints.killed_sinks import SINKS, Place, differences, pipeline
 
-pytestmark = [pytest.mark.once, pytest.mark.untraced]
+pytestmark = [pytest.mark.once, pytest.mark.untraced, pytest.mark.usefixtures("own_garbage")]
 
 CANCELS = int(os.environ.get("CANCELS", "2"))
 SEED = os.environ.get("SEED") or f"{random.randrange(1 << 32)}"
@@ -63,7 +63,7 @@ def resources() -> tuple[int, Counter[str]]:
     """Return the number of open files, and the threads, of this process: without those that libraries keep."""
     kept = ("Dummy", "ThreadPoolExecutor")
     threads = (thread.name for thread in threading.enumerate() if not thread.name.startswith(kept))
-    gc.collect()  # what earlier tests have left open
+    gc.collect()  # what this test has left open
     return len(list(Path("/proc/self/fd").iterdir())), Counter(threads)
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -286,15 +287,29 @@ def test_a_stream_that_is_not_read_or_has_no_reader_is_given_up(tmp_path, monkey
 
 
 def test_a_stream_waits_for_a_reader_that_takes_its_time(monkeypatch):
-    monkeypatch.setattr(stream_file, "_POLL_MS", 1)
+    waited = threading.Event()
+
+    class Polls:
+        def __init__(self):
+            self.polled = select.poll()
+            self.register = self.polled.register
+
+        def poll(self, ms):
+            assert ms == stream_file._POLL_MS
+            found = self.polled.poll(1)
+            if not found:
+                waited.set()
+            return found
+
+    names = {"poll": Polls, "POLLOUT": select.POLLOUT, "PIPE_BUF": select.PIPE_BUF}
+    monkeypatch.setattr(stream_file, "select", SimpleNamespace(**names))
     read, write = os.pipe()
     file = StreamFile(Path(f"/dev/fd/{write}"))
     content = bytes(range(256)) * 1024
     file.add(content)
     encoder = threading.Thread(target=file.settle)
     encoder.start()
-    encoder.join(0.1)
-    assert encoder.is_alive()
+    assert waited.wait(60) and encoder.is_alive()
     found = b""
     while len(found) < len(content):
         found += os.read(read, 1 << 16)

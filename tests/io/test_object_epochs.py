@@ -57,7 +57,14 @@ def shown(store: Store, bucket: str) -> list[int]:
 
 @pytest.mark.parametrize("partition_by", [(), "k"])
 @pytest.mark.parametrize("hit", [1, 2])
-@pytest.mark.parametrize("point", [Failpoint.FILES_STAGED, Failpoint.FILES_PART_NAMED, Failpoint.FILES_NAMED])
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(Failpoint.FILES_STAGED, marks=pytest.mark.untraced),
+        pytest.param(Failpoint.FILES_PART_NAMED, marks=pytest.mark.untraced),
+        Failpoint.FILES_NAMED,
+    ],
+)
 def test_a_kill_between_any_two_effects_loses_and_doubles_nothing(
     point: Failpoint, hit: int, partition_by: Any, store: Store, bucket: str, tmp_path: Path
 ) -> None:

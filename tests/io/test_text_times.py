@@ -122,6 +122,7 @@ def decode_csv(dtype: Any, texts: list[Any], tmp_path: Path) -> list[Any]:
 WAYS = pytest.mark.parametrize("read", [read_csv, read_ndjson, read_nested, decode_json, decode_csv])
 
 
+@pytest.mark.untraced
 @WAYS
 @pytest.mark.parametrize(("dtype", "text", "expected"), VALUES, ids=str)
 def test_a_date_or_time_has_the_value_that_is_written(
@@ -133,7 +134,16 @@ def test_a_date_or_time_has_the_value_that_is_written(
     assert first is not None and (second, third) == (expected, None)
 
 
-@WAYS
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_csv,
+        read_ndjson,
+        pytest.param(read_nested, marks=pytest.mark.untraced),
+        decode_json,
+        pytest.param(decode_csv, marks=pytest.mark.untraced),
+    ],
+)
 @pytest.mark.parametrize(("dtype", "text"), REFUSED, ids=str)
 def test_what_would_be_another_value_is_refused(dtype: Any, text: str, read: Any, tmp_path: Path) -> None:
     other = "1999-9-09" if dtype == pl.Date else "1999-09-09T01:02:03.5Z"

@@ -61,7 +61,7 @@ def late(report: RunReport) -> int:
     return sum(stage.late_rows for stage in report.stages)
 
 
-@pytest.mark.parametrize("by_rows", [1, 3, 8])
+@pytest.mark.parametrize("by_rows", [1, *(pytest.param(more, marks=pytest.mark.untraced) for more in (3, 8))])
 @pytest.mark.parametrize("policy", ["drop", "late"])
 @pytest.mark.parametrize("step", STEPS)
 def test_the_result_is_that_of_the_rows_with_a_time(step: str, policy: str, by_rows: int) -> None:

@@ -51,6 +51,7 @@ def test_a_copy_has_the_same_rows(dtype: pl.DataType, data: st.DataObject) -> No
     assert held_bytes(rows) >= rows.estimated_size()
 
 
+@pytest.mark.usefixtures("own_garbage")
 @pytest.mark.untraced
 def test_a_copy_keeps_nothing_else() -> None:
     rows, held = batch(np.arange(1_000))
@@ -62,6 +63,7 @@ def test_a_copy_keeps_nothing_else() -> None:
     assert some["ts"].to_list() == [3, 503]
 
 
+@pytest.mark.usefixtures("own_garbage")
 @pytest.mark.untraced
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_row_of_a_window_far_ahead_does_not_keep_its_batch(order: int) -> None:
@@ -85,6 +87,7 @@ def test_a_row_of_a_window_far_ahead_does_not_keep_its_batch(order: int) -> None
     assert budget.held == 0
 
 
+@pytest.mark.usefixtures("own_garbage")
 @pytest.mark.untraced
 @pytest.mark.parametrize("kind", ["size", "session"])
 def test_a_key_does_not_keep_the_batch_that_it_came_with(kind: str) -> None:

@@ -103,6 +103,7 @@ def test_rolling_statistics(by: str | None, cut: str) -> None:
     assert found.select(*exprs).equals(whole.select(*exprs))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
 @pytest.mark.parametrize("rows", [1, 2, 9])
 @pytest.mark.parametrize("values", [[2.0, NAN, None, 1.0], [NAN, 1.0, 2.0, None], [None, NAN, NAN, None]])

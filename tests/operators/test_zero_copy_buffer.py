@@ -22,6 +22,7 @@ def test_numpy_writes_what_arrow_reads_at_the_same_address() -> None:
     assert (memory.nbytes, memory.address % 64) == (64, 0)
 
 
+@pytest.mark.usefixtures("own_garbage")
 @pytest.mark.untraced
 @pytest.mark.parametrize("holder", ["view of a view", "arrow", "polars"])
 def test_in_use_as_long_as_anything_made_from_it_lives(holder: str) -> None:

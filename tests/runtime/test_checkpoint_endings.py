@@ -176,7 +176,7 @@ def test_no_barrier_is_lost_between_the_last_bad_rows_and_the_end() -> None:
         receiving = asyncio.ensure_future(source.receive())
         await port.begun.wait()
         assert not source.inject(Barrier(1))
-        await source.save_position(1)
+        source.save_position(1)
         go_on.set()
         assert await receiving is None and await source.receive() is None
         assert [element is None for element in port.elements] == [False, True]
@@ -320,7 +320,7 @@ def test_sinks_of_late_rows_and_dead_letters_are_part_of_the_pipeline(tmp_path: 
 def test_an_epoch_without_a_position_is_never_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def forgotten(source: RunningSource, epoch: int) -> None:
+    def forgotten(source: RunningSource, epoch: int) -> None:
         return
 
     monkeypatch.setattr(RunningSource, "save_position", forgotten)

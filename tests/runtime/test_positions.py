@@ -1,6 +1,8 @@
 """Sources that continue where another run was, and barriers between two of their batches."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -19,12 +21,13 @@ from arrowstream import Pipeline, Source
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark, to_frame, to_record
 from arrowstream.core.plural import counted
 from arrowstream.core.snapshot_store import SourcePosition
-from arrowstream.errors import SnapshotError, SourceError
+from arrowstream.errors import SnapshotError, SourceError, StageError
 from arrowstream.io.memory.frame_position import FramePosition
 from arrowstream.io.memory.frame_source import FrameSource
 from arrowstream.io.open_source import open_source
 from arrowstream.io.source import BlockingReader, Reader, SourceSpec
 from arrowstream.runtime.checkpoints.snapshots import Snapshots
+from arrowstream.runtime.checkpoints.state_writes import StateWrites
 from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.threads import Threads
@@ -233,8 +236,10 @@ def test_a_blocking_reader_may_give_marks() -> None:
     assert pipeline.metrics().stages["source"].watermark_us == 7
 
 
-def running(source: SourceSpec, store: MemoryStore | None, clock: ManualClock) -> RunningSource:
-    resources = Resources(clock, Threads(1), snapshots=store)
+def running(
+    source: SourceSpec, store: MemoryStore | None, clock: ManualClock, writes: StateWrites | None = None
+) -> RunningSource:
+    resources = Resources(clock, Threads(1), snapshots=store, state_writes=writes or StateWrites())
     return RunningSource("source", open_source(source, resources.context("source")), resources)
 
 
@@ -249,7 +254,8 @@ def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: b
         source: SourceSpec = FrameSource.of(frames)
         if blocking:
             source = BlockingSource(ROWS.schema, [Batch(frame) for frame in frames])
-        run = running(source, store if stored else None, ManualClock())
+        writes = StateWrites()
+        run = running(source, store if stored else None, ManualClock(), writes)
         seen = [str(await run.receive())]
         assert run.inject(Barrier(1))
         assert run.inject(Barrier(2))
@@ -257,6 +263,7 @@ def test_a_barrier_comes_between_two_batches_with_the_position_there(blocking: b
             seen.append(str(element))
         assert not run.inject(Barrier(3))
         assert (None if run.position is None else dict(run.position)) == end
+        await writes.done()
         await run.close()
         return [text.split(",")[0] for text in seen]
 
@@ -278,7 +285,8 @@ def test_a_source_that_waits_passes_a_barrier_at_once(then: str) -> None:
     async def main() -> None:
         clock = ManualClock()
         source = TestSource.from_frames([ROWS[:2], Pause(60), ROWS[2:]], clock=clock)
-        run = running(source, store, clock)
+        writes = StateWrites()
+        run = running(source, store, clock, writes)
         await run.receive()
         waiting = asyncio.ensure_future(run.receive())
         await clock.advance(1)
@@ -300,10 +308,37 @@ def test_a_source_that_waits_passes_a_barrier_at_once(then: str) -> None:
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
+        await writes.done()
         await run.close()
 
     asyncio.run(main())
     assert saved_position(store, 2) == {"version": 1, "item": 1, "element": 0}
+
+
+def test_a_barrier_does_not_wait_until_the_position_is_written() -> None:
+    """While rows flow on; the epoch waits for it, and gets its failure."""
+    may_write = threading.Event()
+
+    class Held(MemoryStore):
+        def save(self, step_id: str, epoch: int, batches: Iterator[pa.RecordBatch]) -> None:
+            assert may_write.wait(60)
+            super().save(step_id, epoch, batches)
+            raise OSError("no space left")
+
+    async def main() -> None:
+        store, writes = Held(), StateWrites()
+        run = running(FrameSource.of([ROWS[:2], ROWS[2:]]), store, ManualClock(), writes)
+        assert run.inject(Barrier(1))
+        assert await run.receive() == Barrier(1)
+        assert isinstance(await run.receive(), Batch)
+        assert not store.saved and run.saved_epoch == 1
+        may_write.set()
+        with pytest.raises(StageError, match=r"no space left \(stage source\)"):
+            await writes.done()
+        assert ("source", 1) in store.saved
+        await run.close()
+
+    asyncio.run(main())
 
 
 def test_what_was_read_when_a_barrier_came_is_handed_out_also_after_stop() -> None:

@@ -245,6 +245,7 @@ def test_a_stream_without_end_is_looked_up_from() -> None:
 
 
 @pytest.mark.once
+@pytest.mark.untraced
 @pytest.mark.parametrize("bound", ["<", "<=", "=", ">", ">="])
 @pytest.mark.parametrize("micros", [-2000, -1500, -500, 0, 500, 1000, 1500])
 @pytest.mark.parametrize("swapped", [False, True])

@@ -43,12 +43,13 @@ def earlier_epochs(
     place
         The table.
     """
-    same = re.compile(rf"{re.escape(checkpoint.name)}-[0-9a-f]{{8}}")
-    others = {
-        job: epoch
-        for job, epoch in found.items()
-        if epoch and job != checkpoint.job and same.fullmatch(job) is not None
-    }
+    others = {job: epoch for job, epoch in found.items() if epoch and is_same_job(job, checkpoint)}
     if not others:
         return ()
     return (earlier_output("epochs", sum(others.values()), f"{place}, of {min(others)!r}"),)
+
+
+def is_same_job(job: str, checkpoint: CheckpointContext) -> bool:
+    """Return whether a job has the name of the pipeline, and another checkpoint folder."""
+    same = rf"{re.escape(checkpoint.name)}-[0-9a-f]{{8}}"
+    return job != checkpoint.job and re.fullmatch(same, job) is not None

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from arrowstream.core.checkpoints.durable import sync
+from arrowstream.core.checkpoints.other_run import other_run
 from arrowstream.errors import SinkError
 from arrowstream.io.delta.data_files import DataFile
 from arrowstream.io.delta.location import DeltaLocation
@@ -62,7 +63,7 @@ def commit(
     files: Sequence[DataFile],
     epoch: tuple[Owner, int] | None,
     *,
-    fresh: bool,
+    shown: int | None,
 ) -> None:
     """Make files part of a table, which is made if it is missing, in one commit.
 
@@ -79,8 +80,9 @@ def commit(
     epoch
         The sink in the log of the table, and the epoch. If the table has the epoch, nothing is done. None in a
         run without checkpoints.
-    fresh
-        True if nobody can have committed the epoch yet, so that a table that has it has rows of another run.
+    shown
+        The newest epoch with rows that the table has, as this run knows it: with another one, it has rows of another
+        run. None if the epoch may have been committed before.
 
     Raises
     ------
@@ -98,15 +100,12 @@ def commit(
         table = location.table()
         if owner is not None:
             owner.check(location, table)
-        if owner is not None and owner.epoch(table) >= number:
-            if fresh and not (tries and _has(table, files)):
-                raise SinkError(
-                    f"another run writes the Delta table {location} as {owner.app!r}",
-                    expected=f"an epoch before {number}",
-                    found=f"epoch {owner.epoch(table)}",
-                    hint="end the other run, which uses a copy of the checkpoint folder: it is for one job",
-                )
-            return
+            found = owner.epoch(table)
+            if shown is not None and found > shown and not (tries and _has(table, files)):
+                what = f"the Delta table {location} as {owner.app!r}"
+                raise other_run(what, f"epoch {shown}, as this run has left it", f"epoch {found}")
+            if found >= number:
+                return
         if table is not None and not files and mode != "overwrite":
             return
         if table is not None:
@@ -114,7 +113,7 @@ def commit(
             target.check_again(location, table)
         _check_files(location, files)
         try:
-            transactions = None if owner is None else owner.transactions(number)
+            transactions = None if owner is None else owner.transactions(number if files else None)
             _commit_to(location, table, target, mode, files, transactions)
         except DeltaError:
             # Another writer has made the table, or the epoch is there though the call failed.

@@ -90,9 +90,9 @@ class DeltaWriter(LakeWriter[DataFile]):
     def _file_of(self, found: Any) -> DataFile:
         return DataFile(**found)
 
-    def _commit(self, files: list[DataFile], epoch: tuple[str, int] | None, fresh: bool) -> None:
+    def _commit(self, files: list[DataFile], epoch: tuple[str, int] | None, shown: int | None) -> None:
         owned = None if self._owner is None or epoch is None else (self._owner, epoch[1])
-        commit(self._location, self._target, self._mode, files, owned, fresh=fresh)
+        commit(self._location, self._target, self._mode, files, owned, shown=shown)
 
     def _delete(self, path: str) -> None:
         self._location.delete(path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from arrowstream.errors import SinkError
+from arrowstream.core.checkpoints.other_run import other_run
 from arrowstream.io.iceberg.data_files import DataFile, manifest_file
 from arrowstream.io.iceberg.location import IcebergLocation
 from arrowstream.io.iceberg.owner import Owner
@@ -124,7 +124,7 @@ def commit(
     files: Sequence[DataFile],
     epoch: tuple[Owner, int] | None,
     *,
-    fresh: bool,
+    shown: int | None,
 ) -> None:
     """Make files part of a table, which is made if it is missing, in one transaction.
 
@@ -145,8 +145,9 @@ def commit(
     epoch
         The sink in the table, and the epoch. If the table has the epoch, nothing is done. None in a run
         without checkpoints.
-    fresh
-        True if nobody can have committed the epoch yet, so that a table that has it has rows of another run.
+    shown
+        The newest epoch with rows that the table has, as this run knows it: with another one, it has rows of another
+        run. None if the epoch may have been committed before.
 
     Raises
     ------
@@ -173,15 +174,12 @@ def commit(
             return
         if owner is not None:
             owner.check(location, table)
-        if owner is not None and owner.epoch(table) >= number:
-            if fresh:
-                raise SinkError(
-                    f"another run writes the Iceberg table {location} as {owner.app!r}",
-                    expected=f"an epoch before {number}",
-                    found=f"epoch {owner.epoch(table)}",
-                    hint="end the other run, which uses a copy of the checkpoint folder: it is for one job",
-                )
-            return
+            found = owner.epoch(table)
+            if shown is not None and found > shown:
+                what = f"the Iceberg table {location} as {owner.app!r}"
+                raise other_run(what, f"epoch {shown}, as this run has left it", f"epoch {found}")
+            if found >= number:
+                return
         if table is not None and not files and mode != "overwrite":
             return
         check_mode(location, mode, table, owner)
@@ -230,7 +228,7 @@ def _stage(
     if epoch is not None:
         owner, number = epoch
         summary = owner.summary(number)
-        transaction.set_properties(owner.properties(number))
+        transaction.set_properties(owner.properties(number if files else None))
     old = list(_files_of(table)) if mode == "overwrite" else []
     if not added and not old:
         return None

@@ -94,10 +94,10 @@ class IcebergWriter(LakeWriter[DataFile]):
     def _file_of(self, found: Any) -> DataFile:
         return DataFile(**found)
 
-    def _commit(self, files: list[DataFile], epoch: tuple[str, int] | None, fresh: bool) -> None:
+    def _commit(self, files: list[DataFile], epoch: tuple[str, int] | None, shown: int | None) -> None:
         location, by = self._location, self._partition_by
         owned = None if self._owner is None or epoch is None else (self._owner, epoch[1])
-        commit(location, self._catalog, self._stored, by, self._mode, files, owned, fresh=fresh)
+        commit(location, self._catalog, self._stored, by, self._mode, files, owned, shown=shown)
 
     def _delete(self, path: str) -> None:
         self._delete_file(path)

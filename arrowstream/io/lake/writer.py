@@ -12,6 +12,7 @@ from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.earlier_output import earlier_epochs
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
 from arrowstream.core.checkpoints.missing_output import missing_output
+from arrowstream.core.checkpoints.other_run import other_run
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, SinkError
@@ -71,7 +72,7 @@ class LakeWriter(BlockingWriter, Generic[File]):
         """Return the file that a handle has as JSON."""
 
     @abstractmethod
-    def _commit(self, files: list[File], epoch: tuple[str, int] | None, fresh: bool) -> None:
+    def _commit(self, files: list[File], epoch: tuple[str, int] | None, shown: int | None) -> None:
         """Make files part of the table, unless it has the epoch of the sink.
 
         Parameters
@@ -80,8 +81,9 @@ class LakeWriter(BlockingWriter, Generic[File]):
             The files.
         epoch
             Id of the sink in the table, and the epoch; None in a run without checkpoints.
-        fresh
-            True if nobody can have committed the epoch yet, so that a table that has it has rows of another run.
+        shown
+            The newest epoch with rows that the table has, as this run knows it: with another one, it has rows of
+            another run. None if the epoch may have been committed before.
         """
 
     @abstractmethod
@@ -115,12 +117,15 @@ class LakeWriter(BlockingWriter, Generic[File]):
             # Until then, a run that was overtaken may have committed.
             self._claim()
             shown = self._check_shown(self._app, epoch)
+            if handle is not None and int(str(handle["shown"])) < shown < int(str(handle["epoch"])):
+                expected = f"epoch {handle['shown']} or {handle['epoch']}, as earlier runs have left it"
+                raise other_run(f"{self._table} as {self._app!r}", expected, f"epoch {shown}")
             if handle is not None:
                 self.commit(handle)
                 shown = epoch
             elif not epoch:
                 self._notes = self._earlier()
-            self._shown = self._shown_epoch(self._app)
+            self._shown = self._check_shown(self._app, epoch)
             for path in self._log.take_leftovers(shown):
                 self._delete(path)
 
@@ -170,10 +175,10 @@ class LakeWriter(BlockingWriter, Generic[File]):
         found: Any = handle["files"]
         number: Any = handle["epoch"]
         files = [self._file_of(file) for file in found]
-        fresh, self._fresh = self._fresh == number, None
+        shown, self._fresh = self._shown if self._fresh == number else None, None
         with self._writing():
             try:
-                self._commit(files, None if self._app is None else (self._app, int(number)), fresh)
+                self._commit(files, None if self._app is None else (self._app, int(number)), shown)
             except ArrowstreamError:
                 raise
             except BaseException:

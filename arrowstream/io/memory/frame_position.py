@@ -123,7 +123,9 @@ def _chosen(rows: int) -> _Numbers:
 
 def _plain(frame: pl.DataFrame) -> pl.DataFrame:
     """Return times as numbers: Python has fewer of them."""
-    return frame.select(pl.col(name).cast(_without_times(dtype)) for name, dtype in frame.schema.items())
+    types = {name: _without_times(dtype) for name, dtype in frame.schema.items()}
+    changed = [pl.col(name).cast(dtype) for name, dtype in types.items() if dtype != frame.schema[name]]
+    return frame.with_columns(changed) if changed else frame
 
 
 def _without_times(dtype: Any) -> pl.DataType:

@@ -169,7 +169,7 @@ class Coordinator:
         self.halted = last
         for source in self._sources():
             if not source.inject(Barrier(epoch, last)):
-                await source.save_position(epoch)
+                source.save_position(epoch)
             elif last:
                 source.halt()
         handles = await self._sinks.prepared(epoch)

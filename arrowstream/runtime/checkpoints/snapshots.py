@@ -7,7 +7,7 @@ from collections.abc import Callable, Set
 from itertools import chain
 
 from arrowstream.core.failures import FAILURES
-from arrowstream.core.snapshot_store import Snapshot, SourcePosition
+from arrowstream.core.snapshot_store import Snapshot, SnapshotStore, SourcePosition
 from arrowstream.core.waiting import until_done
 from arrowstream.errors import SnapshotError
 from arrowstream.runtime.failure.stage_error import stage_error
@@ -50,14 +50,13 @@ class Snapshots:
         loop = asyncio.get_running_loop()
         wake, apart = loop.call_soon_threadsafe, loop.create_future()
 
-        def save() -> None:
+        def made() -> Snapshot:
             batches = snapshot()
             if isinstance(batches, SnapshotBatches):
                 batches.when_apart(lambda: wake(apart.set_result, None))
-            store.save(self._state_id, epoch, batches)
+            return batches
 
-        saving = self._threads.begin(self._named, save)
-        self._writes.add(saving)
+        saving = self._begin(store, epoch, made)
         try:
             await asyncio.wait((saving, apart), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -89,15 +88,27 @@ class Snapshots:
         if self._store is not None:
             self._store.finish(self._state_id)
 
-    async def save_position(self, epoch: int, position: SourcePosition) -> None:
-        """Save the position of a source at a barrier; it is written when this returns."""
-        await self.save(epoch, lambda: iter(list(POSITION.write(position=dict(position)))))
+    def save_position(self, epoch: int, position: SourcePosition) -> None:
+        """Begin to save the position of a source at a barrier, which does not change while the source goes on.
+
+        The write ends, or fails, among `Resources.state_writes`.
+        """
+        if self._store is not None:
+            self._begin(self._store, epoch, lambda: POSITION.write(position=dict(position)))
 
     async def position(self) -> SourcePosition | None:
         """Return the position of a source at the last complete epoch, or None."""
         found: list[SourcePosition] = []
         await self.restore(lambda batches: found.append(POSITION.read(batches)[0]["position"]))
         return found[0] if found else None
+
+    def _begin(
+        self, store: SnapshotStore, epoch: int, snapshot: Callable[[], Snapshot]
+    ) -> asyncio.Future[None]:
+        """Begin to make and save a snapshot on a worker thread."""
+        saving = self._threads.begin(self._named, lambda: store.save(self._state_id, epoch, snapshot()))
+        self._writes.add(saving)
+        return saving
 
     async def _call(self, work: Callable[[], None]) -> None:
         await self._threads.call(self._named, work)

@@ -150,11 +150,11 @@ class RunningSource:
         self._halted = True
         self.stop()
 
-    async def save_position(self, epoch: int) -> None:
-        """Save the position between the last element that was handed out and the next one, or at the end."""
+    def save_position(self, epoch: int) -> None:
+        """Begin to save the position between the last element that was handed out and the next one, or at the end."""
         self.barrier_position, self.saved_epoch = self.position, epoch
         if self.barrier_position is not None:
-            await self._snapshots.save_position(epoch, self.barrier_position)
+            self._snapshots.save_position(epoch, self.barrier_position)
 
     async def acknowledge(self, position: SourcePosition) -> bool:
         """Pass on to the reader that every sink has the rows before `position`; return False to be asked again."""
@@ -210,7 +210,7 @@ class RunningSource:
             element = await self._next(None)
         self._count(element)
         if isinstance(element, Barrier):
-            await self.save_position(element.epoch)
+            self.save_position(element.epoch)
             await self.bad_rows.pass_barrier(element)
         elif element is None:
             await self.bad_rows.end()

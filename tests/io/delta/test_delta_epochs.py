@@ -58,6 +58,9 @@ def test_an_epoch_without_rows_makes_the_table_but_no_commit(tmp_path: Path) -> 
     for epoch in (1, 2):
         writer.commit(writer.prepare(epoch))
         assert DeltaTable(tmp_path / "t").version() == 0
+    writer.write(numbers(1))
+    writer.commit(writer.prepare(3))
+    assert found(tmp_path / "t") == [1]
 
 
 STEPS = ("write", "prepare", "name", "commit")
@@ -283,6 +286,33 @@ def test_a_table_that_forgets_epochs_is_refused(tmp_path: Path) -> None:
         opened(table, state)
     write(Sink.to_delta(table), numbers(2).polars())
     assert found(table) == [1, 2]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_of_two_runs_with_copies_the_second_is_refused_also_at_a_later_epoch(
+    killed: bool, tmp_path: Path
+) -> None:
+    """Epochs without rows commit nothing, so that their newest epochs may differ."""
+    table = tmp_path / "t"
+    one, two = (opened(table, tmp_path / state) for state in ("one", "two"))
+    for number, writer in enumerate((one, two)):
+        writer.recover(0, None)
+        writer.write(numbers(number))
+    handles = [one.prepare(1), two.prepare(2)]
+    one.commit(handles[0])
+    if killed:
+        two.abort()
+        two = opened(table, tmp_path / "two", 2)
+    with pytest.raises(SinkError, match=r"another run writes the Delta table .* as 'job/sink'") as raised:
+        two.recover(2, handles[1]) if killed else two.commit(handles[1])
+    assert raised.value.found == "epoch 1"
+    one.write(numbers(5))
+    if not killed:  # the attempt of the one that was started again is later
+        one.commit(one.prepare(3))
+        assert found(table) == [0, 5]
+        one.commit(handle := one.prepare(4))
+        assert not handle["files"]
+    assert found(table)[0] == 0
 
 
 def test_a_data_file_that_was_cut(tmp_path: Path) -> None:

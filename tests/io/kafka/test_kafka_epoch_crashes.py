@@ -31,6 +31,7 @@ from arrowstream.errors import SinkError, TakenOver, UndeliveredRows
 from arrowstream.io.kafka.producing import TRANSACTION_SECONDS, Producing
 from arrowstream.io.kafka.records.compression import Codec
 from arrowstream.io.kafka.records.encode import EncodedBatch, RecordColumns
+from arrowstream.io.kafka.writing import earlier_runs
 from arrowstream.io.kafka.writing import producer as producer_module
 from arrowstream.io.kafka.writing import transaction as transaction_module
 from arrowstream.io.kafka.writing.output_log import OutputLog
@@ -69,6 +70,14 @@ class Cluster:
     async def newest_epoch(self, client: object, group: str) -> int:
         self.fault("newest_epoch", "before")
         return self.epochs.get(group, 0)
+
+    async def group_names(self, client: object) -> list[str]:
+        self.fault("groups", "before")
+        return [*self.epochs]
+
+    async def stored_epochs(self, client: object, group: str, *, stable: bool) -> dict[str, int]:
+        assert not stable, "else it would wait for the transactions of others"
+        return {"t": self.epochs[group]}
 
 
 class Producer:
@@ -144,6 +153,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
     monkeypatch.setattr(transaction_module, "open_producer", servers.open)
     monkeypatch.setattr(transaction_module, "newest_epoch", servers.newest_epoch)
+    monkeypatch.setattr(earlier_runs, "group_names", servers.group_names)
+    monkeypatch.setattr(earlier_runs, "stored_epochs", servers.stored_epochs)
     monkeypatch.setattr(transaction_module, "_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(transaction_module, "_WAITING", 2)
     monkeypatch.setattr(producer_module, "close_producer", close)
@@ -151,9 +162,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 @asynccontextmanager
-async def writing(folder: Path, **options: Any) -> AsyncIterator[TransactionalWriter]:
+async def writing(folder: Path, job: str = "job", **options: Any) -> AsyncIterator[TransactionalWriter]:
     sink = Sink.to_kafka("s", "t", value="v", format="raw", compression="none", **options)
-    run = replace(context("sink"), checkpoint=CheckpointContext("job", 1, folder, 0))
+    run = replace(context("sink"), checkpoint=CheckpointContext(job, 1, folder, 0))
     writer = sink.open(pl.Schema({"v": pl.String}), run)
     assert isinstance(writer, TransactionalWriter)
     try:
@@ -241,9 +252,9 @@ async def test_a_failure_of_any_call(raised: Any, again: int, cluster: Cluster, 
         seen.add(calls[number - 1])
     assert seen == {
         f"{call} {moment}"
-        for call in ("open", "newest_epoch", "send", "offsets", "commit")
+        for call in ("open", "newest_epoch", "groups", "send", "offsets", "commit")
         for moment in ("before", "after")
-    } - {"newest_epoch after"}
+    } - {"newest_epoch after", "groups after"}
 
 
 @pytest.mark.parametrize("raised", [Killed, OSError])
@@ -258,6 +269,20 @@ async def test_a_failure_at_any_failpoint(raised: Any, cluster: Cluster, tmp_pat
         if not failures:
             break
     assert number == 10, "three failpoints in each of three epochs with rows"
+
+
+@in_loop
+async def test_epochs_of_another_folder_are_noted_where_a_run_begins(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.epochs["job-0123abcd-sink-epoch"] = 7
+    async with writing(tmp_path, "job-5d0c9a4e") as writer:
+        await writer.recover(0, None)
+        [note] = writer.notes
+        assert str(note).startswith("7 epochs of earlier runs of this job, with another checkpoint folder")
+    async with writing(tmp_path, "job-5d0c9a4e") as writer:
+        await writer.recover(2, {"epoch": 2, "bytes": 0, "topics": []})
+        assert writer.notes == ()
 
 
 @in_loop

@@ -1,5 +1,6 @@
 """From a real Apache Kafka to it, killed at every failpoint of the sink, and continued: each row is shown once."""
 
+import logging
 import os
 import random
 import signal
@@ -19,7 +20,7 @@ from kills import fork_server
 from servers.kafka import KafkaServer
 from servers.topics import add_partitions, delete_topic, new_topic, numbered, produce
 
-from arrowstream import Pipeline, Sink, Source
+from arrowstream import Pipeline, RunReport, Sink, Source
 from arrowstream.core.checkpoints.failpoints import Failpoint, on_reach
 from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.testing import TestSink
@@ -165,6 +166,27 @@ def test_the_first_run_starts_where_the_group_has_committed(kafka: KafkaServer, 
     produce(kafka.address, topic, numbered(12, PARTITIONS))
     commit_offsets(kafka.address, topic, PARTITIONS, topic, 2)
     assert read(kafka.address, topic, tmp_path, group=topic) == list(range(6, 12))
+
+
+def test_a_new_checkpoint_folder_over_rows_of_the_same_job_is_noted(
+    kafka: KafkaServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic, other = new_topic(kafka.address), new_topic(kafka.address)
+
+    def run(name: str, into: str, folder: str) -> RunReport:
+        rows = Pipeline.builder(name=name).source(Source.from_frame(pl.DataFrame({"x": [1, 2]})))
+        return rows.sink(Sink.to_kafka(kafka.address, into)).build().run_sync(checkpoint=tmp_path / folder)
+
+    job = f"job-{topic}"
+    assert run(job, topic, "one").notes == run(job, topic, "one").notes == ()
+    assert run(f"{job}-2", topic, "two").notes == (), "another job"
+    assert run(job, other, "three").notes == (), "another topic"
+    with caplog.at_level(logging.WARNING, "arrowstream"):
+        report = run(job, topic, "four")
+    [note] = report.notes
+    said = "1 epoch of earlier runs of this job, with another checkpoint folder, whose rows may come again"
+    assert str(note).startswith(said) and f"the topic {topic}, of '{job}-" in str(note)
+    assert not note.lost and any(str(note) in record.getMessage() for record in caplog.records)
 
 
 def test_a_member_of_the_group_takes_nothing_away(kafka: KafkaServer, tmp_path: Path) -> None:

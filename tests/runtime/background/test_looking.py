@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from background_runs import LONG, SCHEMA, Fed, failing, until
 
-from arrowstream import ErrorHandler, Pipeline, Sink, Source, channel
+from arrowstream import ErrorHandler, Pipeline, Running, Sink, Source, channel
 from arrowstream.core.batch import Batch
 from arrowstream.errors import PlanError
 from arrowstream.metrics.counters import StageCounters
@@ -90,18 +90,20 @@ def test_a_stage_that_is_not_open_yet_is_waited_for() -> None:
         assert not running.tail("source", wait=LONG).height, "it has ended"
 
 
-def test_a_stage_of_a_run_that_ends_before_it_is_opened() -> None:
+def test_a_stage_of_a_run_that_ends_before_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     tx, rx = channel()
     running = Pipeline.builder().source(Source.from_channel(rx)).sink(TestSink()).build().start()
+    join, looks = Running.join, []
 
-    def end() -> None:
+    def look(self: Running, timeout: float) -> bool:
+        """The run goes on at the first look, and ends before the second one."""
+        looks.append(join(self, LONG if looks else 0.0))
         tx.close()
+        return looks[-1]
 
-    thread = threading.Timer(0.05, end)
-    thread.start()
+    monkeypatch.setattr(Running, "join", look)
     assert running.tail("sink", wait=LONG).width == 0
-    thread.join()
-    assert running.join(LONG)
+    assert looks == [False, True]
 
 
 def test_names_that_no_stage_has() -> None:
@@ -239,6 +241,7 @@ def test_history_has_the_speed_between_two_samples() -> None:
     counters.record_output(batch(1, 2, 3, 4))
     counters.record_batch("arrow", 4, 500_000_000, 2_000_000)
     history.sample({"s": counters}, 2.0)
+    history.sample({"s": counters}, 2.9, apart=1.0)  # too early for another one
     first, second = history.frame().to_dicts()
     assert (first["rows_per_second"], first["p99_ms"], first["busy_share"]) == (None, None, None)
     assert (second["rows_in_per_second"], second["rows_per_second"], second["busy_share"]) == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.earlier_output import earlier_epochs
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
+from arrowstream.core.checkpoints.other_run import other_run
 from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import SinkError
 from arrowstream.io.database.identifiers import TableName
@@ -33,6 +34,7 @@ class Epochs:
     ) -> None:
         self._database = database
         self._table = beside.sibling(_NAME)
+        self._label = beside.label
         self._job = checkpoint.job
         self._sink = sink
         self._checkpoint = checkpoint
@@ -76,23 +78,39 @@ class Epochs:
         self._check_attempt(found[1])
         return found[0]
 
-    def store(self, epoch: int) -> None:
+    def store(self, epoch: int, after: int) -> None:
         """Store an epoch, in the transaction of its rows.
+
+        Parameters
+        ----------
+        epoch
+            The epoch.
+        after
+            The newest epoch with rows before it, as this run knows it.
 
         Raises
         ------
         SinkError
-            A later run of the job has the sink.
+            A later run of the job has the sink, or another one with a copy of the checkpoint folder has stored an
+            epoch.
         """
-        with self._database.writing(self._table):
-            self._database.execute(
-                f"UPDATE {self._table.sql} SET epoch = $1, attempt = $2 "
-                "WHERE job = $3 AND sink = $4 AND attempt <= $2",
-                (epoch, self._attempt, self._job, self._sink),
-            )
+        self._update("attempt", self._attempt)
         # After the update, which locks the row: no other run can take over before the transaction ends.
-        self.committed()
+        self.check(after)
+        self._update("epoch", epoch)
         reach(Failpoint.DATABASE_EPOCH_STORED)
+
+    def check(self, shown: int) -> None:
+        """Check that the last epoch that is committed is one that this run knows.
+
+        Raises
+        ------
+        SinkError
+            Another run has committed one, or a later run of the job has the sink.
+        """
+        if (found := self.committed()) != shown:
+            what = f"the table {self._label} as {(self._job, self._sink)!r}"
+            raise other_run(what, f"epoch {shown}, as this run has left it", self.state(found))
 
     def earlier(self) -> tuple[ReaderNote, ...]:
         """Return a note if the sink has epochs of the same job with another checkpoint folder."""
@@ -116,6 +134,14 @@ class Epochs:
     def state(self, epoch: int) -> str:
         """Return the stored epoch and its place, for errors."""
         return f"epoch {epoch} in {self._table.label} for ({self._job!r}, {self._sink!r})"
+
+    def _update(self, column: str, value: int) -> None:
+        """Set a number in the row of the sink, unless a later run of the job has it."""
+        with self._database.writing(self._table):
+            self._database.execute(
+                f"UPDATE {self._table.sql} SET {column} = $1 WHERE job = $2 AND sink = $3 AND attempt <= $4",
+                (value, self._job, self._sink, self._attempt),
+            )
 
     def _stored(self) -> tuple[int, int] | None:
         found = self._database.rows(

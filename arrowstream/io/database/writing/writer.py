@@ -15,6 +15,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
 from arrowstream.core.checkpoints.missing_output import missing_output
+from arrowstream.core.checkpoints.other_run import OtherRun
 from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import ArrowstreamError, DatabaseBusy, SinkError
 from arrowstream.io.database.writing.output_log import OutputLog, checked, logged
@@ -181,7 +182,8 @@ class DatabaseWriter(BlockingWriter):
         self._make_table()
         if handle is None and not epoch:
             self._notes = self._session.epochs.earlier()
-        self._shown = self._session.epochs.committed()
+        self._shown = min(self._session.epochs.committed(), epoch)
+        self._session.epochs.check(self._shown)
         # The rest was never part of a complete epoch.
         for path in self._checkpoint.folder.glob("rows-*.arrow"):
             path.unlink()
@@ -206,6 +208,7 @@ class DatabaseWriter(BlockingWriter):
             database.check_constraints()
         if epochs.committed() >= epoch:
             raise epochs.ahead(epoch - 1)
+        epochs.check(self._shown)
         self._prepared = {
             "version": _VERSION,
             "epoch": epoch,
@@ -239,9 +242,11 @@ class DatabaseWriter(BlockingWriter):
         session = self._session
         assert session.epochs is not None
         try:
-            session.epochs.store(_number(handle, "epoch"))
+            session.epochs.store(_number(handle, "epoch"), _number(handle, "shown"))
             with session.database.writing(session.target.name):
                 session.database.commit()
+        except OtherRun:
+            raise
         except ArrowstreamError:
             # Whether it is committed may be unknown; the stored epoch says it to a new connection.
             session.close()
@@ -262,7 +267,7 @@ class DatabaseWriter(BlockingWriter):
                 if epochs.committed() < epoch:
                     for rows in logged(checked(path, _number(handle, "bytes"))):
                         target.insert(rows)
-                    epochs.store(epoch)
+                    epochs.store(epoch, _number(handle, "shown"))
                 database.commit()
             except BaseException:
                 database.end()

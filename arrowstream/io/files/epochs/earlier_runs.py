@@ -7,6 +7,7 @@ import secrets
 
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.durable import read_or_make
+from arrowstream.core.checkpoints.other_run import other_run
 from arrowstream.core.plural import counted
 from arrowstream.errors import CheckpointError, SinkError
 
@@ -48,11 +49,7 @@ def other_folder(place: str, shown: int, newest: int, what: str) -> CheckpointEr
     )
 
 
-def other_run(place: str, taken: list[str]) -> SinkError:
+def taken_names(place: str, taken: list[str]) -> SinkError:
     """Return the error for names of an epoch that were free when it was prepared, and are taken now."""
-    return SinkError(
-        f"another run writes into {place} with the same names",
-        expected="names that nothing has",
-        found=f"{counted(len(taken), 'files')}, such as {taken[0]}",
-        hint="end the other run, which uses a copy of the checkpoint folder: it is for one job",
-    )
+    found = f"{counted(len(taken), 'files')}, such as {taken[0]}"
+    return other_run(f"into {place} with the same names", "names that nothing has", found)

@@ -2,6 +2,7 @@
 
 ::
 
+    .out.5d0c9a4e11f2.epoch                next to the folder: a `FileMarker`
     .out.5d0c9a4e11f2.epochs/              next to the folder, or in it if that cannot be
       000003-000017/day=1/part-00000.parquet   files of an epoch that is not committed, by run and number
     out/
@@ -26,7 +27,8 @@ from arrowstream.core.snapshot_store import JsonValue
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.resolved import ResolvedSink
 from arrowstream.io.files.destination.staged import found_in, parts_that_stay
-from arrowstream.io.files.epochs.earlier_runs import other_run
+from arrowstream.io.files.epochs.earlier_runs import taken_names
+from arrowstream.io.files.epochs.file_marker import FileMarker, epoch_in
 from arrowstream.io.files.epochs.parts import STEM, EpochParts, lost
 from arrowstream.io.files.epochs.staged_epoch import StagedEpoch
 from arrowstream.io.files.epochs.target import EpochTarget
@@ -80,6 +82,7 @@ class EpochFolder(EpochTarget):
         self._attempt = checkpoint.attempt
         self._target = target = output.target
         self._parts = EpochParts(checkpoint, str(target))
+        self._marker = FileMarker(checkpoint, target)
         outside = target.with_name(f".{target.name}.{self._parts.token}{EPOCHS}")
         inside = target / f".{self._parts.token}{EPOCHS}"
         self._hidden = (outside, inside)
@@ -95,6 +98,7 @@ class EpochFolder(EpochTarget):
 
     def recover(self, epoch: int, handle: Handle | None) -> None:
         with sink_errors("cannot write to", self._target):
+            self._marker.take(epoch, self._parts.committed, epoch_in(handle))
             self._parts.continue_from(epoch, begins=handle is None)
             if handle is not None:
                 self.commit(handle)
@@ -165,7 +169,7 @@ class EpochFolder(EpochTarget):
         staged = Path(os.path.normpath(self._target / known["staged"]))
         with sink_errors("cannot finish", self._target):
             self._target.mkdir(parents=True, exist_ok=True)
-            with locked(self._target):
+            with self._marker.showing(known["epoch"]), locked(self._target):
                 self._name(staged, known["files"])
             reach(Failpoint.FILES_NAMED)
             self._parts.commit(known["epoch"], len(known["files"]) if known["has_rows"] else 0)
@@ -192,7 +196,7 @@ class EpochFolder(EpochTarget):
                     try:
                         move_new(source, place)
                     except FileExistsError as error:
-                        raise other_run(str(self._target), [str(place)]) from error
+                        raise taken_names(str(self._target), [str(place)]) from error
                     reach(Failpoint.FILES_PART_NAMED)
                 elif not place.exists():
                     raise lost(str(source), str(place))

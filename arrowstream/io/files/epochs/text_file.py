@@ -27,7 +27,7 @@ from arrowstream.core.plural import counted
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.existing_rows import end_of, file_without_rows, holds_rows
 from arrowstream.io.files.destination.resolved import ResolvedSink
-from arrowstream.io.files.epochs.file_marker import FileMarker
+from arrowstream.io.files.epochs.file_marker import FileMarker, epoch_in
 from arrowstream.io.files.epochs.staged_rows import StagedRows
 from arrowstream.io.files.epochs.target import EpochTarget
 from arrowstream.io.files.output.encoder import Encoder
@@ -84,7 +84,7 @@ class EpochTextFile(EpochTarget):
     def recover(self, epoch: int, handle: Handle | None) -> None:
         with sink_errors("cannot write to", self._target):
             self._check_access()
-            self._marker.check(epoch)
+            self._marker.take(epoch, self._appended, epoch_in(handle))
             if handle is not None:
                 self._restore(epoch, handle)
             elif self._appended > epoch:
@@ -141,7 +141,7 @@ class EpochTextFile(EpochTarget):
                     "written",
                 )
             return
-        with sink_errors("cannot append to", self._target):
+        with sink_errors("cannot append to", self._target), self._marker.showing(known["epoch"]):
             self._check_holds(offset)
             # Half of the rows may be there, but not before the first try.
             if self._size() > (offset if fresh else end):
@@ -149,7 +149,6 @@ class EpochTextFile(EpochTarget):
                     f"{counted(self._size(), 'bytes')}, of which this job has written {offset}"
                 )
             self._note(known["epoch"], end)
-            self._marker.note(known["epoch"])
             self._append(staged, offset)
             staged.unlink()
 
@@ -184,7 +183,6 @@ class EpochTextFile(EpochTarget):
                 os.truncate(self._target, end)
                 sync(self._target)
             self._note(epoch, end)
-            self._marker.note(epoch)
 
     def _check_holds(self, end: int) -> None:
         if (size := self._size()) < end:

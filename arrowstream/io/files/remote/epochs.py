@@ -23,7 +23,7 @@ from arrowstream.core.checkpoints.failpoints import Failpoint, reach
 from arrowstream.core.snapshot_store import JsonValue
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.resolved import ResolvedSink
-from arrowstream.io.files.epochs.earlier_runs import other_run
+from arrowstream.io.files.epochs.earlier_runs import taken_names
 from arrowstream.io.files.epochs.parts import STEM, EpochParts, lost
 from arrowstream.io.files.epochs.staged_epoch import StagedEpoch
 from arrowstream.io.files.epochs.target import EpochTarget
@@ -169,7 +169,7 @@ class EpochObjects(EpochTarget):
                 str(place) for place, there in zip(places, looking.map(_exists, places), strict=True) if there
             ]
         if taken:
-            raise other_run(str(self._target), taken)
+            raise taken_names(str(self._target), taken)
 
     def _delete(self, names: Iterable[str]) -> None:
         for name in names:

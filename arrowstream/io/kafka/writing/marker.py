@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiokafka.client import CoordinationType
 from aiokafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 from aiokafka.errors import for_code as error_of_code
+from aiokafka.protocol.admin import ListGroupsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Boolean,
@@ -77,19 +78,25 @@ class _FetchOffsets(RequestStruct):
 
 
 class _AllOffsets(Request[_FetchOffsets]):
-    """Asks for every offset of a group."""
+    """Asks for every offset of a group; stable ones are those that no open transaction changes."""
 
     API_KEY = _OFFSET_FETCH
 
-    def __init__(self, group: str) -> None:
+    def __init__(self, group: str, stable: bool) -> None:
         self._group = group
+        self._stable = stable
 
     def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class(self._group, None, True, {})
+        return request_struct_class(self._group, None, self._stable, {})
 
 
 async def newest_epoch(client: Any, group: str) -> int:
-    """Return the newest epoch that was stored for a group; 0 without one.
+    """Return the newest epoch that was stored for a group; 0 without one; see `stored_epochs`."""
+    return max((await stored_epochs(client, group)).values(), default=0)
+
+
+async def stored_epochs(client: Any, group: str, *, stable: bool = True) -> dict[str, int]:
+    """Return the newest epoch that was stored for a group, by topic.
 
     Parameters
     ----------
@@ -97,6 +104,8 @@ async def newest_epoch(client: Any, group: str) -> int:
         A client of aiokafka that is connected.
     group
         The group.
+    stable
+        Whether to wait for the end of a transaction that stores another one.
 
     Raises
     ------
@@ -108,13 +117,35 @@ async def newest_epoch(client: Any, group: str) -> int:
     while True:
         try:
             node = await client.coordinator_lookup(CoordinationType.GROUP, group)
-            answer = await client.send(node, _AllOffsets(group))
-            found = [part for _, parts, _ in answer.topics for part in parts]
-            codes = {answer.error_code, *(code for *_, code, _ in found)} - {0}
+            answer = await client.send(node, _AllOffsets(group, stable))
+            codes = {answer.error_code, *(code for _, parts, _ in answer.topics for *_, code, _ in parts)} - {
+                0
+            }
             if not codes:
-                return max((offset for _, offset, *_ in found), default=0)
+                return {
+                    topic: max(offset for _, offset, *_ in parts)
+                    for topic, parts, _ in answer.topics
+                    if parts
+                }
             if codes != {_UNSTABLE}:
                 raise error_of_code(min(codes - {_UNSTABLE}))
         except _FOR_A_WHILE:
             pass
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def group_names(client: Any) -> list[str]:
+    """Return the names of all groups that the user may see, sorted.
+
+    Raises
+    ------
+    KafkaError
+        A server does not say it.
+    """
+    found: set[str] = set()
+    for broker in client.cluster.brokers():
+        answer = await client.send(broker.nodeId, ListGroupsRequest())
+        if answer.error_code:
+            raise error_of_code(answer.error_code)
+        found.update(name for name, _ in answer.groups)
+    return sorted(found)

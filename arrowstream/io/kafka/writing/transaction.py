@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -12,11 +13,13 @@ from aiokafka.structs import TopicPartition
 
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
+from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import SinkError, TakenOver
 from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.producing import TRANSACTION_SECONDS, Producing
 from arrowstream.io.kafka.records.encode import EncodedBatch
 from arrowstream.io.kafka.records.prebuilt import PrebuiltBatch
+from arrowstream.io.kafka.writing.earlier_runs import earlier_runs, epoch_group
 from arrowstream.io.kafka.writing.marker import newest_epoch
 from arrowstream.io.kafka.writing.output_log import OutputLog
 from arrowstream.io.kafka.writing.producer import MOST_RECORDS, Link, open_producer, reason
@@ -32,6 +35,8 @@ _WAITING: Final = 64
 
 _INDEFINITE: Final = (KafkaError, TimeoutError, AssertionError)
 """What aiokafka raises; AssertionError is its word for a call that the state of a transaction does not allow."""
+
+_log = logging.getLogger("arrowstream")
 
 Batches = Iterator[tuple[Partition, EncodedBatch]]
 
@@ -73,7 +78,9 @@ class TransactionalLink(Link):
     ) -> None:
         super().__init__(producing)
         self._id = f"{checkpoint.job}-{name}"
-        self.group = f"{self._id}-epoch"
+        self.group = epoch_group(checkpoint.job, name)
+        self._checkpoint = checkpoint
+        self._name = name
         self._log = log
         self._call = call
         self._begun: float | None = None
@@ -91,6 +98,22 @@ class TransactionalLink(Link):
             The servers have no transactions, or do not answer.
         """
         self.epoch = await self._open()
+
+    async def earlier(self, topic: str | None) -> tuple[ReaderNote, ...]:
+        """Return a note if the servers show epochs of this job with another checkpoint folder; after `recover`.
+
+        Parameters
+        ----------
+        topic
+            The topic that the sink writes; None if its rows say it.
+        """
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                return await earlier_runs(self._producer.client, self._checkpoint, self._name, topic)
+        except _INDEFINITE as error:
+            # Only a note: a user may write without the right to look at groups.
+            _log.warning("%s: earlier runs of this job were not looked for: %s", self._name, reason(error))
+            return ()
 
     async def producer(self, records: int) -> Any:
         """Return a producer; for records, one with a transaction that holds the epoch so far.

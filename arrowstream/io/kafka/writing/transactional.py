@@ -11,6 +11,7 @@ from aiokafka.errors import ProducerFenced
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.core.checkpoints.failpoints import Failpoint, reach
 from arrowstream.core.messages import Encoder
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SinkError
 from arrowstream.io.kafka.message_columns import MessageColumns
@@ -115,6 +116,8 @@ class TransactionalWriter(KafkaWriter):
         self._in_transaction = TransactionalDelivery(self._transactions, producing, call, self._log)
         self._prepared: int | None = None
         """The epoch that this writer has prepared and not committed."""
+        self._fixed_topic = topic
+        self._notes: tuple[ReaderNote, ...] = ()
         self._link, self._delivery = self._transactions, self._in_transaction
 
     async def recover(self, epoch: int, handle: Handle | None) -> None:
@@ -132,6 +135,12 @@ class TransactionalWriter(KafkaWriter):
         kept = None if handle is None else int(str(handle["epoch"]))
         await self._context.threads.call(self._log.keep_only, kept)
         await super().recover(epoch, handle)
+        if handle is None and not epoch:
+            self._notes = await self._transactions.earlier(self._fixed_topic)
+
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        return self._notes
 
     async def prepare(self, epoch: int) -> Handle:
         await self._in_transaction.undo()
