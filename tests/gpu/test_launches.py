@@ -114,7 +114,9 @@ def of_columns(transfers: Any) -> list[tuple[str, ...]]:
 def test_rows_go_to_the_gpu_and_come_back(machine: Any) -> None:
     compiled = give(machine, processor(), FRAME.schema, ratio)
     sink = TestSink()
-    begin().process_gpu(processor().block_size(64)).sink(sink).build().run_sync()
+    pipeline = begin().process_gpu(processor().block_size(64)).sink(sink).build()
+    assert "runs on GPU 0" in pipeline.explain()
+    pipeline.run_sync()
     assert_frame_equal(sink.frame(), FRAME.with_columns(z=pl.col("x") / pl.col("y")))
     assert [(name, grid, block) for name, grid, block, _ in machine.log.launches] == [
         ("ratio", (1,), (64,))

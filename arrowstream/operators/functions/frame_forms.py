@@ -50,7 +50,9 @@ def to_form(form: str) -> Callable[[Batch], Any]:
     if form == "pandas":
         _import("pandas", "pip install pandas")
         return _pandas
-    frame = _import("cudf", "pip install 'arrowstream[gpu]' on a machine with an NVIDIA GPU").DataFrame
+    frame = _import(
+        "cudf", "pip install cudf-cu13, or cudf-cu12 for CUDA 12, on a machine with an NVIDIA GPU"
+    ).DataFrame
     return lambda batch: frame.from_arrow(pa.Table.from_batches([batch.arrow()]))
 
 
