@@ -20,6 +20,9 @@ LOG: list[tuple[str, int]] = []
 ROOM: list[int] = []
 """The most rows that each of the next uploads may have; without a number it may have any."""
 
+LOST: list[Batch] = []
+"""Batches that cannot be brought."""
+
 NO_WAY_BACK: list[BaseException] = []
 """What each of the next downloads raises."""
 
@@ -77,6 +80,8 @@ class Selective(DeviceEvaluator):
         self.ahead = frozenset(names)
 
     def bring(self, batch: Batch) -> int:
+        if any(batch is lost for lost in LOST):
+            raise RuntimeError("the device has lost it")
         try:
             rows = batch.form("device")
         except MemoryError:
@@ -160,6 +165,7 @@ def device(backend: DeviceBackend | None = None) -> Iterator[list[tuple[str, int
     LOG.clear()
     ROOM.clear()
     NO_WAY_BACK.clear()
+    LOST.clear()
     register_form(FORM)
     register_backend(backend or DeviceBackend())
     try:

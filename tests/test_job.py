@@ -163,6 +163,16 @@ def test_the_name() -> None:
         ),
         ("[[step]]\nfilter = 'a > 1'", "j.toml:4: unknown key 'step' in the job (did you mean 'steps'?)"),
         (
+            "[settings]\nmax_retries = 3",
+            "j.toml:4: unknown key 'settings' in the job (settings are given in section [streaming] of "
+            "./arrowstream.toml, or by variables such as ARROWSTREAM_MAX_RETRIES)",
+        ),
+        (
+            "[gpu_batch_size]",
+            "j.toml:4: unknown key 'gpu_batch_size' in the job (settings are given in section [streaming] of "
+            "./arrowstream.toml, or by variables such as ARROWSTREAM_GPU_BATCH_SIZE)",
+        ),
+        (
             "[steps]\nfilter = 'a > 1'",
             "j.toml:4: [steps]: a step is written under [[steps]], in two pairs of brackets",
         ),

@@ -31,6 +31,7 @@ PYTHON_ONLY = (
     *("plan/checks/split_schema.py", "plan/source_steps.py"),
     *(
         "operators/map_zero_copy.py",
+        "operators/process_gpu.py",
         "operators/parallel",
         "operators/functions/scan_function.py",
         "plan/composites/router.py",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from arrowstream.core.batch import Batch
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.windows import pane_store, panes
+from arrowstream.operators.windows import dense_groups, pane_store, panes
 from arrowstream.state import small_frames, snapshot
 
 x, f, s = pl.col("x"), pl.col("f"), pl.col("s")
@@ -141,7 +141,8 @@ def little_put_aside(data: st.DataObject) -> Iterator[None]:
         mock.patch.object(pane_store, "_ASIDE_BYTES", size),
         mock.patch.object(small_frames, "MANY", many),
         mock.patch.object(panes, "_STREAMED", data.draw(st.sampled_from([1, 100_000]), "rows streamed")),
-        mock.patch.object(panes, "_SPARSE", data.draw(st.sampled_from([1, 8]), "numbers apart")),
+        mock.patch.object(panes, "_FAR", data.draw(st.sampled_from([1, 1 << 32]), "numbers apart")),
+        mock.patch.object(dense_groups, "_PIECE", data.draw(st.sampled_from([1, 2, 5]), "rows of a piece")),
     ):
         yield
 

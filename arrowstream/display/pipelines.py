@@ -21,7 +21,7 @@ from arrowstream.errors import ArrowstreamError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.checks.at_hand import not_at_hand
-from arrowstream.plan.compile import compile_plan
+from arrowstream.plan.compile import check_graph, compile_plan
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.outline import Column, Node, Outline
 from arrowstream.plan.outline_of import outline
@@ -99,7 +99,9 @@ def _plan(graph: Graph) -> Plan | None:
         return None
     complete = graph.with_sink(CollectSink()) if graph.has_output else graph
     settings = Settings()
-    return compile_plan(apply_settings(complete, settings), schema, backends(settings))
+    known = backends(settings)
+    check_graph(complete, known)
+    return compile_plan(apply_settings(complete, settings), schema, known)
 
 
 def _graph(drawn: Outline) -> str:

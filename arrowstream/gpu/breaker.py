@@ -9,6 +9,9 @@ _LOG = logging.getLogger("arrowstream.gpu")
 FAILURES = 3
 """Failures in a row that open the breaker."""
 
+TRIED_AGAIN = 100
+"""Batches that an open breaker sends to the CPU, with the one after them that the device is tried with again."""
+
 
 class Breaker:
     """Whether a device is given work.
@@ -26,11 +29,19 @@ class Breaker:
         self.reason: BaseException | None = None
         """The last failure since the last success."""
         self._failures = 0
+        self._sent_away = 0
 
     @property
     def is_open(self) -> bool:
-        """True once the device gets no work any more."""
+        """True while the device gets no work but a batch now and then."""
         return self._failures >= FAILURES
+
+    def lets_through(self) -> bool:
+        """Return whether the device is given the next batch: each one, or one in `TRIED_AGAIN` while it is open."""
+        if not self.is_open:
+            return True
+        self._sent_away = (self._sent_away + 1) % TRIED_AGAIN
+        return not self._sent_away
 
     def failed(self, error: BaseException) -> None:
         """Note that a batch was computed on the CPU because the device failed."""
@@ -43,9 +54,6 @@ class Breaker:
 
     def worked(self) -> None:
         """Note that the device has computed a batch."""
-        if not self.is_open:
-            self._failures, self.reason = 0, None
-
-    def reset(self) -> None:
-        """Close the breaker, at the beginning of a run."""
-        self._failures, self.reason = 0, None
+        if self.is_open:
+            _LOG.warning("the GPU computes again")
+        self._failures, self._sent_away, self.reason = 0, 0, None

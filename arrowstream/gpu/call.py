@@ -69,8 +69,8 @@ class DeviceCall:
         self.wanted = work.reads
 
     def __call__(self, batch: Batch) -> Batch:
-        device = self.usable() if batch.num_rows else None
-        if device is None:
+        device = self.opened() if batch.num_rows else None
+        if device is None or not device.breaker.lets_through():
             return self._on_cpu(batch)
         try:
             found = self._on_device(device, batch)
@@ -78,15 +78,15 @@ class DeviceCall:
             # Without the calls that it came through, which hold what they had made.
             too_large: Exception = failed.with_traceback(None)
         except RuntimeError as error:
-            return self._after_failure(device, batch, error)
+            return self._after_failure(device, batch, error.with_traceback(None))
         else:
             device.breaker.worked()
             return found
         device.run(device.synchronize)
         return self._in_halves(device, batch, too_large)
 
-    def usable(self) -> Device | None:
-        """Return the device, unless it cannot be opened or has failed too often."""
+    def opened(self) -> Device | None:
+        """Return the device with its limit of memory; None if it cannot be opened."""
         if self._absent:
             return None
         try:
@@ -94,8 +94,6 @@ class DeviceCall:
         except Exception as error:  # drivers fail in many ways
             self._absent = True
             _LOG.warning("the GPU cannot be opened, the CPU goes on without it: %s", error)
-            return None
-        if device.breaker.is_open:
             return None
         device.limit_memory(self._memory_mb)
         return device

@@ -62,6 +62,8 @@ _OF_ANY_TYPE = frozenset(
 def is_fusible(operation: Operation) -> bool:
     """Return whether an operator of a tree gives the same as one of its own."""
     dtypes = [operand.dtype for operand in operation.operands]
+    if all(isinstance(operand, Constant) for operand in operation.operands):
+        return False  # a tree has as many rows as the columns that it reads
     if operation.run or any(dtype != dtypes[0] for dtype in dtypes):
         return False
     if any(isinstance(operand, Constant) and operand.value is None for operand in operation.operands):

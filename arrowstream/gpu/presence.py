@@ -24,5 +24,6 @@ def missing() -> str | None:
         return "this machine has no NVIDIA GPU, or no driver for it"
     lacking = [name for name in _LIBRARIES if find_spec(name) is None]
     if lacking:
-        return f"{', '.join(lacking)} not installed: pip install 'arrowstream[gpu]'"
+        which = "'arrowstream[gpu]', or 'arrowstream[gpu12]' for CUDA 12"
+        return f"{', '.join(lacking)} not installed: pip install {which}"
     return None

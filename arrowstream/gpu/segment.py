@@ -56,7 +56,8 @@ class DeviceSegment(DeviceEvaluator):
         self._call.wanted = self.reads | self.ahead
 
     def bring(self, batch: Batch) -> int:
-        if not batch.num_rows or self._call.usable() is None:
+        device = self._call.opened() if batch.num_rows else None
+        if device is None or device.breaker.is_open:
             return 0
         rows: DeviceRows = batch.form(self._form)
         try:

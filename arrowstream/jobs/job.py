@@ -59,7 +59,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.config.masking import hidden
-from arrowstream.config.settings import Settings
+from arrowstream.config.settings import FILE, PREFIX, SECTION, Given, Settings
 from arrowstream.config.toml_file import JobFile, Value
 from arrowstream.connectors.sink import Sink
 from arrowstream.core.checks import PathLike
@@ -141,6 +141,7 @@ class Job:
             file.folder = Path(relative_to)
         assign(file.root, assignments)
         job = with_variables(file.root, variables)
+        _refuse_settings(job)
         job.check_keys(
             ("sql", "pipeline", "source", "steps", "sink", "checkpoint"), required=("source", "sink")
         )
@@ -245,6 +246,17 @@ class Job:
         pipeline = Builder(graph).sink(sink).build(settings=settings)
         report = pipeline.run_sync(limit=rows, duration=duration, signals=signals)
         return sink.frame(), report
+
+
+def _refuse_settings(job: Value) -> None:
+    """Raise if a job has settings: they are of a machine, and stand in a file of their own."""
+    for key, value in job.table().items():
+        if key in ("settings", SECTION) or key in Given.__annotations__:
+            raise value.file.error(
+                value.at,
+                f"unknown key {key!r} in the job (settings are given in section [{SECTION}] of ./{FILE}, or by "
+                f"variables such as {PREFIX}{key.upper() if key in Given.__annotations__ else 'MAX_RETRIES'})",
+            )
 
 
 def from_toml(

@@ -129,6 +129,11 @@ class ProcessGpu(Operator):
     def describe(self) -> str:
         return f"process_gpu({'; '.join(map(str, self.processor.kernels))})"
 
+    @property
+    def remark(self) -> str:
+        absent = self._place().absent
+        return f"runs on GPU {self.processor.device}" if absent is None else f"runs on the CPU: {absent}"
+
     def _place(self) -> Place:
         return place(self.processor.device, self.memory_mb)
 

@@ -70,12 +70,15 @@ def _check_pins(graph: Graph, backends: Sequence[Backend]) -> None:
     names = ["auto", *(backend.name for backend in backends)]
     for id, step in graph.walk():
         if step.backend not in names:
+            reason = missing() if step.backend == "gpu" else None
             raise PlanError(
-                f"unknown backend {step.backend!r}",
+                f"unknown backend {step.backend!r}"
+                if reason is None
+                else "the backend 'gpu' is not ready here",
                 stage=id,
                 expected=" or ".join(repr(name) for name in names),
                 found=repr(step.backend),
-                hint=(missing() if step.backend == "gpu" else None)
+                hint=reason
                 or did_you_mean(str(step.backend), names)
                 or "`arrowstream doctor` lists the installed ones",
             )

@@ -163,6 +163,8 @@ class _Drawing:
                 for name, cost in stage.placement.measured.items()
             )
             node = replace(node, backend=stage.placement.reason, costs=costs)
+        if isinstance(stage, OperatorStage):
+            node = replace(node, remark=stage.operator.remark)
         if not isinstance(stage, SplitStage) and never_late(stage, marked):
             node = replace(node, remark=NEVER_LATE)
         self._node(node, tails, passing=stage.output)

@@ -44,3 +44,26 @@ def ranked(values: Array) -> tuple[Array, Array]:
         return distinct, ranks
     new = np.append(np.ones(min(len(values), 1), np.bool_), values[1:] > values[:-1])
     return values[new], np.cumsum(new) - 1
+
+
+def merged(older: Array, newer: Array) -> tuple[Array, Array, Array]:
+    """Merge sorted arrays without repeated values, the first not empty; return values, and the index of each of both.
+
+    Only the second array is searched for, which may be much shorter.
+
+    Examples
+    --------
+    >>> [found.tolist() for found in merged(np.array([1, 4, 6]), np.array([0, 4, 5]))]
+    [[0, 1, 4, 5, 6], [1, 2, 4], [0, 2, 3]]
+    """
+    places = np.searchsorted(older, newer)
+    fresh = older.take(places, mode="clip") != newer
+    before = np.cumsum(fresh)
+    newer_at = places + before - fresh
+    # The fresh values that come before each of the older ones.
+    ahead = np.cumsum(np.bincount(places[fresh], minlength=len(older) + 1))[: len(older)]
+    older_at = np.arange(len(older)) + ahead
+    values = np.empty(len(older) + int(fresh.sum()), older.dtype)
+    values[older_at] = older
+    values[newer_at] = newer
+    return values, older_at, newer_at

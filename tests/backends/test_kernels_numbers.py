@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from itertools import product
-from typing import Literal
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 from effort import examples
 from expression_cases.compared import assert_same, on_polars, segment_of
-from expression_cases.numbers import CASES, F32, F64, A, Case
+from expression_cases.numbers import CASES, Case
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import corners, frames, make_series
+from strategies import frames
 
 from arrowstream.backends.arrow.backend import ArrowBackend
 from arrowstream.backends.arrow.kernels import arithmetic, comparison, conversion, logic, mathematics
@@ -90,40 +87,6 @@ def test_same_rows_as_polars(function: str) -> None:
         compare(case, data.draw(frames(case.schema)))
 
     check()
-
-
-@pytest.mark.parametrize("function", BY_FUNCTION)
-def test_same_corners_as_polars(function: str) -> None:
-    """Every pair of special values, in every case."""
-    for case in BY_FUNCTION[function]:
-        axes = [corners(dtype) for dtype in case.types]
-        rows = list(product(*axes[:2], *(axis[-2:] for axis in axes[2:])))
-        columns = zip(*rows, strict=True)
-        compare(
-            case,
-            pl.DataFrame(
-                [
-                    make_series(name, list(column), dtype)
-                    for (name, dtype), column in zip(case.schema.items(), columns, strict=True)
-                ]
-            ),
-        )
-
-
-@pytest.mark.parametrize(
-    ("dtype", "mode"), [(F32, "half_to_even"), (F64, "half_to_even"), (F64, "half_away_from_zero")]
-)
-def test_values_of_every_size_are_rounded_alike(
-    dtype: pl.DataType, mode: Literal["half_to_even", "half_away_from_zero"]
-) -> None:
-    """Also those too large to have decimals, or to be multiplied by a power of ten."""
-    random = np.random.default_rng(0)
-    values = random.normal(size=20_000) * 10.0 ** random.integers(-25, 300, 20_000)
-    values[::2] = random.normal(size=10_000) * 10.0 ** random.integers(-3, 19, 10_000)
-    halves = np.arange(-200, 200) / 200
-    frame = pl.DataFrame({"a": pl.Series(np.concatenate([values, halves])).cast(dtype)})
-    for digits in (1, 2, 5, 15, 22):
-        compare(Case("round", A.round(digits, mode=mode), (dtype,)), frame)
 
 
 def compare(case: Case, frame: pl.DataFrame) -> None:

@@ -89,6 +89,11 @@ def test_a_builder_with_a_mistake_shows_it_and_its_steps() -> None:
     )
 
 
+def test_a_builder_with_an_unknown_backend_shows_it() -> None:
+    found = said(rows().filter(pl.col("x") > 1).backend("poalrs"))
+    assert "unknown backend 'poalrs'" in found and "did you mean 'polars'?" in found
+
+
 def test_a_builder_with_a_sink_shows_guarantees() -> None:
     found = said(rows().sink(Sink.to_fn(print)))
     assert "at most once: fn is called once a batch" in found and "with checkpoints: at least once" in found

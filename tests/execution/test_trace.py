@@ -186,6 +186,13 @@ def test_a_sample_of_another_input() -> None:
     assert sorted(builder.sample("merge")["item"].to_list()) == ["pot", "tea"]
 
 
+@pytest.mark.parametrize(("stage", "hint"), [(5, "write sample(rows=5)"), (True, None), (None, None)])
+def test_a_sample_of_what_is_no_name(stage: Any, hint: str | None) -> None:
+    with pytest.raises(PlanError, match="the name of a stage is text") as raised:
+        bids().sample(stage)
+    assert raised.value.hint == hint and "source" in str(raised.value.expected)
+
+
 def test_names_that_no_stage_has() -> None:
     builder = (
         bids().filter(pl.col("price") > 10).split(pl.col("item")).branch("mug", lambda rows: rows).merge()

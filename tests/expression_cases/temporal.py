@@ -132,3 +132,13 @@ SETTLED = [
 
 OF_POLARS = [*SETTLED[:2], columns_of((390 * 10**9, 1), 390 * 10**9, 5, 5)]
 """Years that Arrow does not compute."""
+
+FAR = [
+    columns_of((999 * 10**9, 1), 999 * 10**9, 5, 5),
+    columns_of((-999 * 10**9, 1), -999 * 10**9, 5, 5),
+    SETTLED[0],
+]
+"""Years of more than 16 bits."""
+
+CALM = [columns_of((1_709_210_096, 123_456_789), 1_709_210_096, 3_723_000_000_004, 90_061), SETTLED[1]]
+"""Dates that every unit holds, and durations that fit when their unit is changed."""

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import polars as pl
+import pytest
 
+pytest.importorskip("pylibcudf", exc_type=ImportError)
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.core.rows import forms
 from arrowstream.expressions.program import Refusal

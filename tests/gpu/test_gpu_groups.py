@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -384,6 +385,27 @@ def test_a_device_that_fails_three_times_gets_no_work(
     assert device.breaker.is_open and "illegal" in str(device.breaker.reason)
     # The sequence of row numbers was made for three batches.
     assert machine.log.calls.count("filling.sequence") == 3
+
+
+def test_what_failed_work_may_still_read_is_kept(
+    machine: Any, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is uploaded for the groups, the device is waited for, and the failure comes after the key is read."""
+    from arrowstream.gpu import device as module
+
+    aggregate = machine.plc.groupby.GroupBy.aggregate
+
+    def failing(groups: Any, requests: Any, stream: Any) -> None:
+        aggregate(groups, requests, stream=stream)
+        raise RuntimeError("CUDA error: an illegal memory access")
+
+    monkeypatch.setattr(machine.plc.groupby.GroupBy, "aggregate", failing)
+    frame = rows(40).select("k", "Int64")
+    # A stage has computed the other column.
+    there = replace(as_it_came(frame, device).with_resident(["Int64"]), unchanged={"k": "k"})
+    monkeypatch.setattr(module, "MOST_KEPT", 1)
+    (found,) = feed(Reduce.of(pl.len(), by="k").start(frame.schema, context()), [Batch(there)])
+    assert_frame_equal(found, frame.group_by("k", maintain_order=True).agg(pl.len()))
 
 
 def test_rows_that_are_in_host_memory_stay_there(machine: Any, device: Device) -> None:

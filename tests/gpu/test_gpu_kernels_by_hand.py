@@ -24,6 +24,8 @@ from arrowstream.expressions.program import (
     Refusal,
 )
 
+pytestmark = pytest.mark.once
+
 I8, I64, U64, F32, F64 = pa.int8(), pa.int64(), pa.uint64(), pa.float32(), pa.float64()
 BOOL, TEXT, DATE, STAMP, LENGTH = (
     pa.bool_(),
@@ -82,6 +84,7 @@ CALLS: list[Expression] = [
     call("min_horizontal", I64, Literal(None, I64), W, Literal(2, I64)),
     call("sum_horizontal", I64, Literal(None, I64), W, Literal(2, I64), options=(True,)),
     call("sum_horizontal", I64, W, Literal(None, I64), options=(False,)),
+    call("sum_horizontal", I64, *(Literal(number, I64) for number in range(50)), W, options=(False,)),
     call("coalesce", I64, Literal(None, I64), W, Literal(2, I64)),
     call("coalesce", I64, Literal(1, I64), W),
     call("coalesce", I64, W, Literal(None, I64)),

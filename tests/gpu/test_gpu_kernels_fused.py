@@ -17,6 +17,8 @@ from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.lowering.lower import lower
 from arrowstream.plan.segment import Segment
 
+pytestmark = pytest.mark.once
+
 A, B, C, X, Y, P = (pl.col(name) for name in ("a", "b", "c", "x", "y", "p"))
 FRAME = pl.DataFrame(
     {

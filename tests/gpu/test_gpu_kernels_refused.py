@@ -8,7 +8,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from expression_cases.compared import segment_of
-from kernel_calls import call_of
 
 from arrowstream.backends.arrow.kernels.registry import KERNELS as ARROW_KERNELS
 from arrowstream.expressions.program import (
@@ -24,14 +23,7 @@ from arrowstream.expressions.program import (
 from arrowstream.expressions.program import Refusal as Refused
 from arrowstream.plan.lowering.lower import lower
 
-pytest.importorskip("pylibcudf", reason="the GPU backend needs pylibcudf", exc_type=ImportError)
-pytest.importorskip("rmm", reason="the GPU backend needs rmm", exc_type=ImportError)
-pytest.importorskip("cupy", reason="the GPU backend needs CuPy", exc_type=ImportError)
-
-from arrowstream.gpu.expressions import ExpressionCompiler
-from arrowstream.gpu.kernels.registry import KERNELS, REFUSED
-from arrowstream.gpu.program import compile_program
-from arrowstream.gpu.types import device_type, held_types, is_fixed_width
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("packages")]
 
 I32, I64, U8, U64, F32, F64 = pa.int32(), pa.int64(), pa.uint8(), pa.uint64(), pa.float32(), pa.float64()
 BOOL, TEXT, BYTES, DATE, NULL = pa.bool_(), pa.large_string(), pa.large_binary(), pa.date32(), pa.null()
@@ -39,6 +31,8 @@ STAMP, BERLIN, LENGTH = pa.timestamp("us"), pa.timestamp("us", "Europe/Berlin"),
 
 
 def reasons_of(expression: Expression) -> list[str]:
+    from arrowstream.gpu.expressions import ExpressionCompiler
+
     reasons: list[str] = []
     ExpressionCompiler(reasons).expression(expression)
     return reasons
@@ -217,6 +211,8 @@ def test_every_part_that_is_refused_has_its_reason() -> None:
 
 
 def test_a_program_gives_the_reasons_of_all_its_steps_once() -> None:
+    from arrowstream.gpu.program import compile_program
+
     schema = pa.schema([("c0", F64)])
     predicate = Call("gt", (call("exp", F64, F64), Literal(1.0, F64)), BOOL)
 
@@ -231,6 +227,8 @@ def test_a_program_gives_the_reasons_of_all_its_steps_once() -> None:
 
 
 def test_rows_without_columns_stay_in_host_memory() -> None:
+    from arrowstream.gpu.program import compile_program
+
     schema = pl.Schema({"a": pl.Int64})
     program = lower(segment_of(pl.col("a") + 1, schema))
     assert isinstance(program, Program)
@@ -239,18 +237,17 @@ def test_rows_without_columns_stay_in_host_memory() -> None:
 
 
 def test_every_function_of_the_arrow_backend_is_offered_or_refused_with_a_reason() -> None:
+    from arrowstream.gpu.kernels.registry import KERNELS, REFUSED
+
     assert set(ARROW_KERNELS) <= set(KERNELS) | set(REFUSED)
     assert not set(KERNELS) & set(REFUSED)
 
 
 def test_the_types_that_the_device_holds() -> None:
+    from arrowstream.gpu.types import device_type, held_types, is_fixed_width
+
     assert {"int64", "large_string", "date32[day]", "timestamp[ns]", "duration[ms]"} <= set(held_types())
     assert device_type(pa.decimal128(12, 2)) is None
     assert is_fixed_width(DATE)
     assert not is_fixed_width(TEXT)
     assert not is_fixed_width(BYTES)
-
-
-def test_names_are_those_that_lowering_gives() -> None:
-    lowered = call_of(pl.col("a").str.starts_with("x"), pl.Schema({"a": pl.String()}))
-    assert lowered.function in KERNELS

@@ -6,7 +6,6 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from gpu.device_backend import batch, prepared, segment_of
 from polars.testing import assert_frame_equal
 
 from arrowstream.config.settings import Settings
@@ -14,13 +13,17 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.position import Position
 from arrowstream.expressions.program import Program, Refusal
 from arrowstream.gpu import breaker
-from arrowstream.gpu.call import LEAST_ROWS
-from arrowstream.gpu.segment import DeviceSegment
 from arrowstream.operators.base import Expressions
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.select import Select
 from arrowstream.operators.with_columns import WithColumns
 from arrowstream.plan.lowering.lower import lower
+
+pytest.importorskip("pylibcudf", exc_type=ImportError)
+from gpu.device_backend import batch, prepared, segment_of
+
+from arrowstream.gpu.call import LEAST_ROWS
+from arrowstream.gpu.segment import DeviceSegment
 
 pytestmark = pytest.mark.once
 

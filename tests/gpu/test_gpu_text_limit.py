@@ -12,6 +12,8 @@ from polars.testing import assert_frame_equal
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.with_columns import WithColumns
 
+pytestmark = pytest.mark.once
+
 ROWS = 4_096
 FRAME = pl.select(n=pl.int_range(ROWS), s=pl.lit("ten bytes.").repeat_by(1).list.join("")).with_columns(
     s=pl.concat_str("s", pl.col("n").cast(pl.String).str.zfill(6)), t=pl.lit("ab")

@@ -91,6 +91,7 @@ WRONG: dict[str, tuple[str, tuple[str, ...]]] = {
     "another name": (SOURCE.replace("scale(", "scaled("), ("no kernel 'scale'", "did you mean 'scaled'?")),
     "no kernel": ("__device__ int one = 1;", ("no kernel 'scale'", "found: no kernel")),
     "a name of C++": (SOURCE.replace('extern "C"', ""), ('expected: extern "C" __global__ void scale(',)),
+    "a function of the host": (SOURCE.replace("__global__", ""), ("line 2: ", "write __global__ before")),
     "a declaration by a macro": (
         '#define KERNEL(name) extern "C" __global__ void name(double* x)\nKERNEL(scale) {}',
         ("cannot be read", "without macros"),

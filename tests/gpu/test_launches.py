@@ -114,7 +114,9 @@ def of_columns(transfers: Any) -> list[tuple[str, ...]]:
 def test_rows_go_to_the_gpu_and_come_back(machine: Any) -> None:
     compiled = give(machine, processor(), FRAME.schema, ratio)
     sink = TestSink()
-    begin().process_gpu(processor().block_size(64)).sink(sink).build().run_sync()
+    pipeline = begin().process_gpu(processor().block_size(64)).sink(sink).build()
+    assert "runs on GPU 0" in pipeline.explain()
+    pipeline.run_sync()
     assert_frame_equal(sink.frame(), FRAME.with_columns(z=pl.col("x") / pl.col("y")))
     assert [(name, grid, block) for name, grid, block, _ in machine.log.launches] == [
         ("ratio", (1,), (64,))
@@ -300,7 +302,7 @@ def test_no_row_is_lost_whichever_allocation_fails(machine: Any, device: Device)
         machine.fail_next(number)
         assert_frame_equal(evaluated(twin, FRAME).polars(), FRAME.with_columns(z=z, p=p))
         failed += machine._allocations_until_failure is None
-        device.breaker.reset()
+        device.breaker.worked()
     assert 5 < failed < 29  # each of them, and then none
 
 
@@ -320,7 +322,8 @@ def test_rows_stay_on_the_gpu_between_steps_that_run_there(machine: Any, device:
     give(machine, more, {"z": pl.Float64}, or_zero)
     register_backend(GpuBackend(lambda: device))
     try:
-        steps = begin(FRAME, 6).with_columns(y=pl.col("y") * 2).backend("gpu").process_gpu(processor())
+        begun = begin(FRAME, 2).batch(rows=6)  # a step that is not on the GPU
+        steps = begun.with_columns(y=pl.col("y") * 2).backend("gpu").process_gpu(processor())
         found = steps.process_gpu(more).filter(pl.col("w") > 0).backend("gpu").collect_sync()
     finally:
         unregister_backend("gpu")

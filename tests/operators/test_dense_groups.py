@@ -16,8 +16,9 @@ from strategies import DATETIMES, DURATIONS, INTEGERS, corners, cuts
 
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
+from arrowstream.operators.windows import dense_groups as dense
 from arrowstream.operators.windows.dense_groups import dense_groups
-from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane
+from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, in_order
 
 x, f = pl.col("x"), pl.col("f")
 EXPRS = [
@@ -151,7 +152,8 @@ NOT: dict[str, Any] = {
     "all of 64 bits": lambda: found(pl.Series([-(2**63), 2**63 - 1])),
     "all of 64 bits without a sign": lambda: found(pl.Series([0, 2**64 - 1], dtype=pl.UInt64)),
     "panes far apart": lambda: found(pl.Series([1, 1]), low=-(2**62), high=2**62),
-    "many panes of many keys": lambda: found(pl.Series([1, 2]), low=0, high=8),
+    "far apart in one of many panes": lambda: found(pl.Series([5, 0, 24]), low=0, high=8),
+    "many panes": lambda: found(pl.Series([1, 2]), low=0, high=16),
     "the greatest of a null": lambda: found(pl.Series([1, 1]), x.max(), values=[1, None]),
     "the least of a null": lambda: found(pl.Series([1, 1]), x.min(), values=[1, None]),
 }
@@ -168,14 +170,83 @@ def test_as_far_apart_as_may_be() -> None:
         2**64 - 1,
         2**64 - 16,
     ]
-    assert found(pl.Series([2**63 + 1, 2**63], dtype=pl.UInt64))["k"].to_list() == [2**63, 2**63 + 1]
+    assert found(pl.Series([2**63 + 1, 2**63] * 2, dtype=pl.UInt64))["k"].to_list() == [2**63, 2**63 + 1]
     assert found(pl.Series([2**63 - 1, 2**63 - 16]))["k"].to_list() == [2**63 - 1, 2**63 - 16]
     assert found(pl.Series([1]), low=0, high=0).rows() == [(0, 1, 0, 1)]
 
 
-def test_keys_are_sorted_unless_there_are_more_places_than_rows() -> None:
-    assert found(pl.Series([3, 0, 3, 0])).rows() == [(0, 0, 1, 2), (0, 3, 0, 2)]
-    assert found(pl.Series([4, 0, 4, 0])).rows() == [(0, 4, 0, 2), (0, 0, 1, 2)]
+def test_keys_are_sorted_unless_there_are_few_rows_for_a_place() -> None:
+    assert found(pl.Series([1, 0, 1, 0])).rows() == [(0, 0, 1, 2), (0, 1, 0, 2)]
+    assert found(pl.Series([2, 0, 2, 0])).rows() == [(0, 2, 0, 2), (0, 0, 1, 2)]
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_keys_that_count_up_from_pane_to_pane_lie_together(times: int) -> None:
+    """Panes 3, 5 and 6, of which each has two keys of its own, far from those of the others."""
+    rows = [(3, 0), (5, 10**6 + 1), (5, 10**6), (6, -(10**9)), (6, 1 - 10**9)] * times
+    frame = numbered(pl.DataFrame(rows, {PANE: pl.Int64, "k": pl.Int64}, orient="row").with_columns(x=1), 0)
+    kept = aggregation(frame.schema, ["k"], x.sum())
+    groups = dense_groups([Rows.of(frame)], ["k"], kept.init_row, kept.update)
+    assert groups is not None and groups[PANE].is_sorted()
+    assert_frame_equal(
+        groups,
+        by_pane([Rows.of(frame)], ["k"], kept.init, any_order=True),
+        check_row_order=False,
+    )
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_several_keys_are_digits_of_a_number(times: int) -> None:
+    rows = [(3, 10, True), (3, 12, False), (4, 11, True), (4, 10, False), (3, 10, False)] * times
+    frame = pl.DataFrame(rows, {PANE: pl.Int64, "a": pl.UInt64, "b": pl.Boolean}, orient="row")
+    frame = numbered(frame.with_columns(x=1), 0)
+    kept = aggregation(frame.schema, ["a", "b"], x.sum())
+    groups = dense_groups([Rows.of(frame)], ["a", "b"], kept.init_row, kept.update)
+    assert groups is not None
+    expected = by_pane([Rows.of(frame)], ["a", "b"], kept.init, any_order=True)
+    assert_frame_equal(groups, expected, check_row_order=False)
+
+
+def test_groups_whose_rows_are_far_apart_are_put_into_order() -> None:
+    groups = pl.DataFrame({PANE: [1, 1, 2, 2], ROW: [2**40, 7, 2**41, 2**40]})
+    assert in_order(groups).rows() == [(1, 7), (1, 2**40), (2, 2**40), (2, 2**41)]
+    assert in_order(groups[:2]).rows() == [(1, 7), (1, 2**40)]
+
+
+def test_keys_whose_numbers_would_overflow_are_left_to_polars() -> None:
+    rows = numbered(pl.DataFrame({"a": [0, 2**30], "b": [0, 2**11], "x": [1, 1]}), 0)
+    kept = aggregation(rows.schema, ["a", "b"], x.sum())
+    assert dense_groups([Rows(0, 0, rows)], ["a", "b"], kept.init_row, kept.update) is None
+
+
+@pytest.mark.parametrize("keys", [["id", "name"], ["name", "id", "city"]])
+@pytest.mark.parametrize("piece", [1, 2, 100])
+def test_texts_that_an_integer_tells_need_no_hashes(
+    keys: list[str], piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense, "_PIECE", piece)
+    rows = numbered(
+        pl.DataFrame(
+            {
+                PANE: [1, 1, 2, 1, 2, 2],
+                "id": [7, 8, 7, 7, 9, 7],
+                "name": ["a", None, "b", "a", "", "b"],
+                "city": ["x", "x", None, "x", "y", None],
+                "x": [1, 2, 3, 4, 5, 6],
+            }
+        ),
+        0,
+    )
+    kept = aggregation(rows.schema, keys, x.sum())
+    parts = [Rows.of(rows[:4]), Rows.of(rows[4:])]
+    groups = dense_groups(parts, keys, kept.init_row, kept.update)
+    assert groups is not None
+    assert_frame_equal(groups, by_pane(parts, keys, kept.init, any_order=False), check_row_order=False)
+    # One name of a pane differs.
+    for other in ("c", None):
+        apart = rows.with_columns(name=pl.when(pl.col(ROW) == 5).then(pl.lit(other)).otherwise("name"))
+        parts = [Rows.of(apart[:4]), Rows.of(apart[4:])]
+        assert dense_groups(parts, keys, kept.init_row, kept.update) is None
 
 
 MORE_PLACES: dict[str, tuple[list[list[tuple[int, int]]], list[int]]] = {

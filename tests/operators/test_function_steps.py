@@ -173,7 +173,7 @@ def test_cudf_comes_and_goes_by_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "hint"), [("cudf", "arrowstream\\[gpu\\]"), ("pandas", "pip install pandas")]
+    ("library", "hint"), [("cudf", "pip install cudf-cu13"), ("pandas", "pip install pandas")]
 )
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, library: str, hint: str) -> None:
     monkeypatch.setitem(sys.modules, library, None)

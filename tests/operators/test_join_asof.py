@@ -23,6 +23,7 @@ from arrowstream.operators.join_asof import AsofOptions, StreamAsofJoin
 from arrowstream.operators.joins import asof_joining, asof_table, pending_rows, versions
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.state import time_queue
+from arrowstream.state.arrays import Array, merged
 from arrowstream.testing import TestSink
 
 KEYS: dict[str, tuple[pl.DataType, list[Any]]] = {
@@ -477,3 +478,12 @@ def test_a_row_without_a_time_is_an_error() -> None:
     for other in (QUOTES, stream(QUOTES)):
         with pytest.raises(StageError, match="rows without an event time"):
             rows.join_asof(other, on="ts").collect_sync()
+
+
+@settings(max_examples=examples(100))
+@given(*[st.sets(st.integers(-9, 9)).map(lambda found: np.array(sorted(found), np.int64)) for _ in range(2)])
+def test_sorted_times_are_merged_where_they_belong(older: Array, newer: Array) -> None:
+    older = np.append(older, 10)
+    values, of_older, of_newer = merged(older, newer)
+    assert values.tolist() == sorted({*older.tolist(), *newer.tolist()})
+    assert (values[of_older] == older).all() and (values[of_newer] == newer).all()

@@ -21,7 +21,7 @@ from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import MultiInputProcess
 from arrowstream.operators.join import StreamJoin
-from arrowstream.operators.joins import pairs, timed_rows
+from arrowstream.operators.joins import hash_pairs, pairs, stream_joining, timed_rows
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.within import Within
 from arrowstream.state.snapshot import shard_of
@@ -183,6 +183,9 @@ def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         "RATIO": 1,
     }.items():
         monkeypatch.setattr(timed_rows, name, value)
+    monkeypatch.setattr(stream_joining, "_PIECE", 5)
+    monkeypatch.setattr(hash_pairs, "_LAYERS", 2)
+    monkeypatch.setattr(hash_pairs, "_LEAST_BITS", 1)
     monkeypatch.setattr(pairs, "_STEPS", 1)
     monkeypatch.setattr(timed_rows, "_BUCKETS", 15)
     monkeypatch.setattr(timed_rows, "_HASH", np.uint64(3 << 62))
@@ -530,6 +533,24 @@ def test_an_input_that_was_idle_at_a_stop_is_waited_for_again() -> None:
     again.restore(iter(list(process.snapshot())))
     list(again.process(Batch(ORDERS), 0)), list(again.on_watermark(12 * SECOND, 0))
     assert len(rows_of(list(again.process(Batch(PAID), 1)))) == 1 and again.take_late() is None
+
+
+def test_rows_long_after_those_of_the_index_and_just_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times beyond the buckets of the index, and times in one bucket of which only some are in the interval."""
+    monkeypatch.setattr(timed_rows, "_JOINED", -1)
+    monkeypatch.setattr(timed_rows, "_BUCKETS", 255)
+    monkeypatch.setattr(timed_rows, "_HASH", np.uint64(2**64 - 256))
+    first, second = (pl.Schema({"ts": pl.Int64, "k": pl.Int64, name: pl.Int64}) for name in ("a", "b"))
+    join = StreamJoin(JoinKeys(("k",), ("k",)), ("ts", "ts"), Within(SECOND, SECOND))
+    process = join.start([first, second], context())
+    found = []
+    for time_s in (0, 1_000, 2_000_000):
+        left = pl.DataFrame([(time_s * SECOND, 7, time_s)], first, orient="row")
+        list(process.process(Batch(left), 0))
+        for after_us in (SECOND + 1, SECOND):
+            right = pl.DataFrame([(time_s * SECOND + after_us, 7, after_us)], second, orient="row")
+            found += [(time_s, row[-1]) for row in rows_of(list(process.process(Batch(right), 1)))]
+    assert found == [(time_s, SECOND) for time_s in (0, 1_000, 2_000_000)]
 
 
 @pytest.mark.untraced

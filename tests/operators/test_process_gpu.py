@@ -52,7 +52,8 @@ def begin(data: Any = FRAME) -> Builder:
 def test_the_function_for_the_cpu_computes_where_no_gpu_is(caplog: pytest.LogCaptureFixture) -> None:
     sink = TestSink()
     pipeline = begin().process_gpu(kernel().on_cpu(on_cpu)).sink(sink).build()
-    assert "process_gpu(ratio(x, y) -> z)" in pipeline.explain()
+    assert f"process_gpu(ratio(x, y) -> z)\n    runs on the CPU: {ABSENT}\n" in pipeline.explain()
+    assert [node.remark for node in pipeline.outline().nodes][1] == f"runs on the CPU: {ABSENT}"
     with caplog.at_level(logging.INFO):
         report = pipeline.run_sync()
     assert_frame_equal(sink.frame(), FRAME.with_columns(z=RATIO))

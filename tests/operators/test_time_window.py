@@ -391,6 +391,24 @@ def test_keys_come_in_the_order_in_which_they_first_come_close_together_or_far_a
     assert joined(operator, rows.schema, out)["k"].to_list() == [2, 0, 1]
 
 
+@pytest.mark.parametrize("step", [7, 1], ids=["ids tell names", "ids do not"])
+@pytest.mark.parametrize("every", [10, 2, 3])
+def test_names_beside_the_ids_that_tell_them_or_do_not(every: int, step: int) -> None:
+    """Ids count up in time; with a step of 1, two names come with an id, in every window."""
+    row = pl.int_range(400, eager=True)
+    names = (row // step).cast(pl.String).replace("3", None)
+    rows = pl.DataFrame({"ts": row * S // 4, "id": row // 7 * 7 % 350, "name": names, "x": row % 5})
+    exprs = [pl.col("x").sum(), pl.len().alias("rows")]
+    keys = ["id", "name"]
+    process = window(*exprs, every=every * S, by=keys).start(rows.schema, context())
+    out = []
+    for start in range(0, 400, 57):
+        part = rows[start : start + 57]
+        out += feed(process, [part, int(part["ts"][-1])])
+    out = [frame for frame in (*out, *end(process)) if isinstance(frame, pl.DataFrame)]
+    assert_frame_equal(pl.concat(out), whole(rows, exprs, 10 * S, every * S, keys), check_dtypes=False)
+
+
 def test_rows_of_many_panes_are_not_copied_whenever_one_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     copied = 0
 

@@ -409,3 +409,12 @@ def test_bounds_hold_whatever_the_costs(
         assert first != "device" or rows >= max(least, TUNING.few_rows + 1)
         assert second != "device" or round(rows * kept) >= max(least, TUNING.few_rows + 1)
     assert machine.probes <= 0.04 * 300 + 2 * 6 * 4 * len(sizes)
+
+
+def test_a_probe_of_the_host_measures_each_of_its_backends() -> None:
+    # Polars is thought to be the better one, and is far worse than the device, which is worse than Arrow.
+    machine = Machine([{"arrow": (20, 0.002), "polars": (250, 0.025), "device": (200, 0.013)}], (10, 0.0007))
+    machine.run([65_536] * 300)
+    assert machine.went[0] == ("device",)
+    assert {("polars",), ("arrow",)} <= set(machine.went[:60])
+    assert set(machine.went[100:]) == {("arrow",)}

@@ -268,3 +268,10 @@ def test_few_rows_that_are_left_on_the_device_go_on_in_host_memory(log: Log) -> 
     assert isinstance(second, SegmentStage) and isinstance(second.placement, DevicePlacement)
     assert second.placement.link.entrance.downloads["device"].line.samples == 1
     assert list(second.placement.measured) == ["arrow"]
+
+
+def test_rows_leave_the_device_before_streams_meet(log: Log) -> None:
+    steps = start().with_columns(z=pl.col("x") + 1).backend("device")
+    other = Pipeline.builder("other").source(Source.from_frame(FRAME.with_columns(z=pl.col("x")).head(2)))
+    assert steps.merge(other).collect_sync().height == 3_002
+    assert [kind for kind, _ in log] == ["upload", "compute", "download"]

@@ -5,19 +5,24 @@ from collections.abc import Awaitable, Iterator, Sequence
 
 import polars as pl
 import pytest
-from devices import DeviceBackend, device
+from devices import LOST, DeviceBackend, Selective, device
 
 from arrowstream import Pipeline, Source
 from arrowstream.backends.arrow.backend import ArrowBackend
 from arrowstream.backends.base import Backend
 from arrowstream.backends.registry import register_backend, unregister_backend
 from arrowstream.core.batch import Barrier, Batch, Element, Watermark
+from arrowstream.core.clock import MonotonicClock
 from arrowstream.core.position import Position
+from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.columns import ColumnUse
 from arrowstream.plan.placement.device_choice import DevicePlacement
 from arrowstream.plan.placement.transfer import Edge
+from arrowstream.runtime.device_stage import RunningDeviceSegment
 from arrowstream.runtime.flow.joining import JoiningInput
 from arrowstream.runtime.flow.ports import ChannelLimits
+from arrowstream.runtime.threads import Threads
+from arrowstream.testing import TestSink
 
 pytestmark = pytest.mark.once
 
@@ -150,3 +155,72 @@ def test_the_first_stage_has_a_queue_if_it_joins(log: Log) -> None:
     computed = [rows for kind, rows in log if kind == "compute"]
     assert sum(computed) == 3_000
     assert max(computed) <= 1_000
+
+
+@pytest.mark.parametrize(
+    ("waiting", "expected"),
+    [([], None), ([Watermark(1)], None), ([rows(0, 40)], None), ([rows(0, 200)], 200), ([rows(0, 100)], 100)],
+    ids=["nothing", "a mark", "to be joined", "whole", "just whole"],
+)
+def test_the_batch_that_comes_next_is_seen_if_it_stays_as_it_is(
+    waiting: list[Element], expected: int | None
+) -> None:
+    async def main() -> tuple[Batch | None, list[str]]:
+        sender, receiver = ChannelLimits().channel(2)
+        source = JoiningInput(receiver, placement(CHEAP, 100))
+        for element in waiting:
+            await sender.send(element)
+        seen = source.whole()
+        await sender.end()
+        return seen, await drained(source)
+
+    seen, after = asyncio.run(main())
+    assert (None if seen is None else seen.num_rows) == expected
+    assert len(after) == len(waiting)
+
+
+def test_a_batch_that_is_on_the_device_need_not_be_brought() -> None:
+    async def main() -> Batch | None:
+        sender, receiver = ChannelLimits().channel(2)
+        there = rows(0, 200)
+        there = there.with_rows(there.form("device"))
+        await sender.send(there)
+        return JoiningInput(receiver, placement(CHEAP, 100)).whole()
+
+    assert asyncio.run(main()) is None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_next_batch_is_brought_while_this_one_is_computed(log: Log, fails: bool) -> None:
+    backend = DeviceBackend((5_000.0, 1e-7), 100, selective=True)
+    unregister_backend("device")
+    register_backend(backend)
+    frame = pl.DataFrame({"x": range(200)})
+    builder = Pipeline.builder().source(Source.from_frame(frame)).with_columns(y=pl.col("x") + 1)
+    plan = builder.backend("device").sink(TestSink()).build()._plan
+    assert plan is not None
+    (stage,) = plan.stages
+    assert isinstance(stage, SegmentStage) and isinstance(stage.placement, DevicePlacement)
+    evaluate = stage.evaluators["device"]
+    assert isinstance(evaluate, Selective)
+
+    async def main() -> tuple[Batch, bool]:
+        threads = Threads(2)
+        running = RunningDeviceSegment(stage, stage.placement, MonotonicClock(), threads)
+        sender, receiver = ChannelLimits().channel(2)
+        source = running.joining(receiver)
+        first, second = rows(0, 100), rows(100, 200)
+        await sender.send(first)
+        await sender.send(second)
+        received = await source.receive()
+        assert received is first
+        if fails:
+            LOST.append(second)
+        (result,) = await running.process(first)
+        threads.close()
+        assert isinstance(result, Batch)
+        return result, second.has("device")
+
+    result, brought = asyncio.run(main())
+    assert result.polars()["y"].to_list() == list(range(1, 101))
+    assert brought is not fails

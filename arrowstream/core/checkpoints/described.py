@@ -21,3 +21,8 @@ class Described(ABC):
         That is what changes neither the meaning of rows nor the form of saved state, such as a rate.
         """
         return self.describe()
+
+    @property
+    def remark(self) -> str | None:
+        """A further line for `explain()`, on where the built step runs; None for nothing."""
+        return None

@@ -218,4 +218,6 @@ def _hint(text: str) -> str | None:
         return "the compiler has no header files; the functions and types of CUDA C++ need none"
     if re.search(r'identifier "u?int\d+_t" is undefined', text):
         return "the compiler has no header files: write long long, unsigned char and so on"
+    if "host functions are not allowed" in text:
+        return "write __global__ before the kernel, and __device__ before the functions that it calls"
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from arrowstream.errors import PlanError
@@ -29,6 +30,15 @@ class Place:
     absent: str | None = None
     device: Device | None = None
     capability: tuple[int, int] | None = None
+
+
+@lru_cache(maxsize=16)
+def _capability(device: Device) -> tuple[int, int]:
+    """Return what a GPU can do, asked once: later its thread may be busy, and `explain()` must not wait for it."""
+    from arrowstream.gpu import libraries as cuda
+
+    text = device.run(lambda: cuda.cupy.cuda.Device(device.number).compute_capability)
+    return int(text[:-1]), int(text[-1])
 
 
 def place(number: int, memory_mb: int) -> Place:
@@ -59,8 +69,7 @@ def place(number: int, memory_mb: int) -> Place:
         count = cuda.cupy.cuda.runtime.getDeviceCount()
         if number < count:
             device = device_of_process(number)
-            text = device.run(lambda: cuda.cupy.cuda.Device(number).compute_capability)
-            return Place(None, device, (int(text[:-1]), int(text[-1])))
+            return Place(None, device, _capability(device))
     except (ImportError, OSError, RuntimeError) as error:  # a broken installation of CUDA fails in many ways
         return Place(f"the GPU cannot be opened: {error}")
     raise PlanError(

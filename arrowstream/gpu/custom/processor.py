@@ -90,7 +90,7 @@ class GpuProcessor:
             header files. Or a Python function that numba compiles, whose parameters are arrays, without the number of
             rows: ``def scale(x, z): i = cuda.grid(1); ...``, after ``from numba import cuda``.
         name
-            The name of the kernel in the source; a Python function has its own.
+            The name of the kernel in the source. A Python function has its own, in place of which this one is shown.
         inputs
             Names of the columns that it reads.
         outputs

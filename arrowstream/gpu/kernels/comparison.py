@@ -181,10 +181,8 @@ def _one_by_one(values: Node, known: list[object]) -> Node:
 
 
 def _looked_up(values: Node, known: list[object]) -> Node:
-    dtype = values.dtype
-    if is_float(dtype) and 0.0 in known:
-        known = [*known, 0.0, -0.0]
-    array = pa.array(known, dtype)
+    # Looked up by hashes, in which zeros are one number, and NaN another.
+    array = pa.array(known, values.dtype)
     made: list[tuple[Device, cuda.plc.Column]] = []
 
     def run(work: Work, column: cuda.plc.Column) -> cuda.plc.Column:

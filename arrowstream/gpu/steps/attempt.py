@@ -32,5 +32,6 @@ def attempt(device: Device, what: str, work: Callable[[], T]) -> T | None:
         device.run(device.synchronize)
     except RuntimeError as error:
         _LOG.warning("the GPU could not %s, the CPU does: %s", what, error)
-        device.breaker.failed(error)
+        # Without the calls that it came through, which hold what they had made.
+        device.breaker.failed(error.with_traceback(None))
     return None

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Literal, get_args
 
-import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, to_record
+from arrowstream.core.batch import Batch, to_frame, to_record
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import MissingExtra, PlanError
 
@@ -51,7 +50,9 @@ def to_form(form: str) -> Callable[[Batch], Any]:
     if form == "pandas":
         _import("pandas", "pip install pandas")
         return _pandas
-    frame = _import("cudf", "pip install 'arrowstream[gpu]' on a machine with an NVIDIA GPU").DataFrame
+    frame = _import(
+        "cudf", "pip install cudf-cu13, or cudf-cu12 for CUDA 12, on a machine with an NVIDIA GPU"
+    ).DataFrame
     return lambda batch: frame.from_arrow(pa.Table.from_batches([batch.arrow()]))
 
 
@@ -74,7 +75,7 @@ def _pandas(batch: Batch) -> Any:
         return frame.to_pandas(use_pyarrow_extension_array=True)
     except pa.ArrowInvalid:
         # Polars 1.35 exports some slices of nullable structs wrongly; see `to_record`.
-        return pl.DataFrame(to_record(frame)).to_pandas(use_pyarrow_extension_array=True)
+        return to_frame(to_record(frame)).to_pandas(use_pyarrow_extension_array=True)
 
 
 def _import(library: str, hint: str) -> Any:

@@ -62,6 +62,6 @@ def expanded(begins: Array, counts: Array) -> tuple[Array, Array]:
     >>> asked.tolist(), places.tolist()
     ([0, 0, 2], [5, 6, 8])
     """
+    asked = np.repeat(np.arange(len(counts)), counts)
     before = np.cumsum(counts) - counts
-    places = np.arange(int(counts.sum())) + np.repeat(begins - before, counts)
-    return np.repeat(np.arange(len(counts)), counts), places
+    return asked, np.arange(len(asked)) + (begins - before)[asked]

@@ -28,6 +28,9 @@ from arrowstream.state.snapshot import SnapshotFormat
 _FORMAT = SnapshotFormat("interval join", 1)
 _LEFT, _RIGHT = 0, 1
 _MATCHED = "matched"
+_PIECE = 65_536
+"""Rows whose partners are looked for at a time. Larger arrays leave the cache, and the allocator may take each one
+from the system anew, which took half as long as the work on it."""
 _END = np.iinfo(np.int64).max
 _ALONE = {"left": (True, False), "right": (False, True), "full": (True, True), "anti": (True, False)}
 """Whether rows of the left, and of the right, come out without a partner."""
@@ -121,9 +124,10 @@ class StreamJoining(MultiInputProcess):
             return
         hashes = keys.hash_rows().to_numpy()
         matched = np.zeros(rows.height, np.bool_)
-        for asked, found, partners in self._partners(port, keys, times, hashes):
-            yield from self._paired(port, rows, asked, found, partners, matched)
-            matched[asked] = True
+        for start in range(0, rows.height, _PIECE):
+            for asked, found, partners in self._partners(port, keys, times, hashes, start):
+                yield from self._paired(port, rows, asked, found, partners, matched)
+                matched[asked] = True
         yield from self._hold(port, rows, times, hashes, matched)
 
     def on_watermark(self, time_us: int, port: int = 0) -> Iterator[Element]:
@@ -174,14 +178,16 @@ class StreamJoining(MultiInputProcess):
         return self._sides.keys_of(port, rows)
 
     def _partners(
-        self, port: int, keys: pl.DataFrame, times: Array, hashes: Array
+        self, port: int, keys: pl.DataFrame, times: Array, hashes: Array, start: int
     ) -> Iterator[tuple[Array, Array, pl.DataFrame]]:
-        """Yield pairs: rows of the batch, numbers of their partners (pairs,), int64, and the partners themselves."""
+        """Yield pairs of a piece: rows of the batch, numbers of their partners (pairs,), int64, and the partners."""
         before, after = self._sides.interval(port)
         other = self._held[1 - port]
+        hashes, times = hashes[start : start + _PIECE], times[start : start + _PIECE]
         for asked, found in other.find(hashes, times - before, times + after):
             if not len(asked):
                 continue
+            asked = asked + start
             partners = other.rows(found)
             same = rows_equal(keys.get_columns(), asked, self._sides.keys_of(1 - port, partners))
             if not same.all():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.joins.hash_pairs import hash_pairs
+from arrowstream.operators.joins.hash_pairs import spell_pairs
 from arrowstream.operators.joins.pairs import cut, ends_of, expanded
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import RATIO, FrameLog
@@ -25,12 +25,9 @@ _WIDTHS = 32
 _CHUNK = 8_192
 """Rows whose earliest time is kept, so that a watermark looks only at rows that may leave."""
 
-_SCANNED, _JOINED, _PAIRS_OF_A_ROW = 32, 4, 4
+_SCANNED, _JOINED, _PAIRS_OF_A_ROW = 32, 4, 2
 """Rows are joined with questions without an index if there are at most this many for a question, this many of its
-time, and if at most this many pairs are looked at for a question and a row."""
-
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-"""Spreads times over 64 bits (Knuth's multiplicative hashing)."""
+time, and if at most this many pairs of equal keys are looked at for a question and a row."""
 
 _LEAST_DEAD = 262_144
 """Rows that have left before the others are numbered anew, which costs a copy of them."""
@@ -41,12 +38,12 @@ _NEVER = np.iinfo(np.int64).max
 class TimedRows:
     """Rows with a time and the hash of a key, numbered in the order in which they came.
 
-    A few rows, next to those that ask for partners, are joined with them by their hashes in one go. Where they are
-    many, or many have one key, they are found in an index, which then takes up the rows that have come since it was
-    last asked: a row's code has the first 40 bits of its hash, then its time in buckets of 1/32 of an interval, in 24
-    bits. Codes are kept in sorted runs, which are merged as in a log-structured merge tree (O'Neil et al., 1996), so
-    that the rows of a key within an interval are a stretch of each of a few runs. Rows of another key with the same
-    hash, or the same 40 bits, are found, too: the caller compares the keys.
+    A few rows, next to those that ask for partners, are joined with them in one go, by their hashes together with a
+    part of their times. Where they are many, or many have one key, they are found in an index, which then takes up
+    the rows that have come since it was last asked: a row's code has the first 40 bits of its hash, then its time in
+    buckets of 1/32 of an interval, in 24 bits. Codes are kept in sorted runs, which are merged as in a log-structured
+    merge tree (O'Neil et al., 1996), so that the rows of a key within an interval are a stretch of each of a few
+    runs. Rows of another key with the same hash, or the same 40 bits, are found, too: the caller compares the keys.
 
     Parameters
     ----------
@@ -157,19 +154,17 @@ class TimedRows:
         there = np.flatnonzero((times >= first.min()) & (times <= last.max()) & ~self._gone[:stop])
         if len(there) > _JOINED * count:
             return None
-        theirs = self._hashes[there]
-        if not self._width:
-            hashes, theirs = _with_time(hashes, first), _with_time(theirs, times[there])
-        pairs = hash_pairs(hashes, theirs, _PAIRS_OF_A_ROW * (count + len(there)))
-        return None if pairs is None else self._pairs(*pairs, there, first, last)
+        most = _PAIRS_OF_A_ROW * (count + len(there))
+        pairs = spell_pairs(hashes, first, last, self._hashes[there], times[there], most)
+        return None if pairs is None else self._pairs(pairs[0], there[pairs[1]], first, last)
 
-    def _pairs(
-        self, asked: Array, places: Array, there: Array, first: Array, last: Array
-    ) -> Iterator[tuple[Array, Array]]:
-        """Yield some pairs at a time, as far as times are close."""
-        for start in range(0, len(asked), PAIRS_AT_A_TIME):
-            some = slice(start, start + PAIRS_AT_A_TIME)
-            yield self._within(asked[some], there[places[some]], first, last)
+    def _pairs(self, asked: Array, found: Array, first: Array, last: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield some pairs at a time in the order of the questions, as far as times are close."""
+        asked, found = self._within(asked, found, first, last)
+        order = np.argsort(asked, kind="stable")  # there are a few sorted stretches
+        for start in range(0, len(order), PAIRS_AT_A_TIME):
+            some = order[start : start + PAIRS_AT_A_TIME]
+            yield asked[some], found[some]
 
     def _looked_up(self, hashes: Array, first: Array, last: Array) -> Iterator[tuple[Array, Array]]:
         """Yield the pairs that the index finds."""
@@ -190,8 +185,8 @@ class TimedRows:
     def _within(self, asked: Array, found: Array, first: Array, last: Array) -> tuple[Array, Array]:
         """Return the pairs whose row has a time in the interval of its question."""
         times = self._times[found]
-        within = (times >= first[asked]) & (times <= last[asked])
-        return (asked, found) if within.all() else (asked[within], found[within])
+        within = np.flatnonzero((times >= first[asked]) & (times <= last[asked]))
+        return (asked, found) if len(within) == len(times) else (asked[within], found[within])
 
     def rows(self, numbers: Array) -> pl.DataFrame:
         """Return the rows of these numbers (rows,), int64."""
@@ -340,9 +335,3 @@ class TimedRows:
             stay = ~gone[run[1]]
             if stay.any():
                 self._push(run[0][stay], numbering[run[1][stay]])
-
-
-def _with_time(hashes: Array, times: Array) -> Array:
-    """Return hashes of keys together with times (rows,), uint64."""
-    mixed: Array = hashes ^ (times.view(np.uint64) * _ODD)
-    return mixed

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from arrowstream.state.arrays import Array, ranked
+from arrowstream.state.arrays import Array, merged, ranked, stable_order
 from arrowstream.state.frame_log import RATIO, FrameLog
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import PIECE, StateMemory
@@ -193,8 +193,13 @@ class Versions:
         best[replaced] = numbers[replaced]
 
     def _push(self, slots: Array, times: Array, numbers: Array) -> None:
+        if (times[1:] < times[:-1]).any():
+            order = np.argsort(times, kind="stable")
+            slots, times, numbers = slots[order], times[order], numbers[order]
         distinct, ranks = ranked(times)
-        self._add(slots * (len(distinct) + 1) + ranks, distinct, numbers)
+        # By slot alone, which is faster than by code: those of a slot are in order.
+        order = stable_order(slots)
+        self._add((slots * (len(distinct) + 1) + ranks)[order], distinct, numbers[order])
         while len(self._runs) > 1 and len(self._runs[-2].codes) < RATIO * len(self._runs[-1].codes):
             self._merge()
 
@@ -202,18 +207,19 @@ class Versions:
         """Merge the last two runs."""
         newer, older = self._runs.pop(), self._runs.pop()
         self._memory.reserve(-newer.nbytes - older.nbytes)
-        times, _ = ranked(np.sort(np.concatenate([older.times, newer.times]), kind="stable"))
+        times, *places = merged(older.times, newer.times)
         codes = []
-        for run in (older, newer):
+        for run, ranks in zip((older, newer), places, strict=True):
             slots = run.slots
-            ranks = np.searchsorted(times, run.times)[run.codes - slots * run.width]
-            codes.append(slots * (len(times) + 1) + ranks)
-        self._add(np.concatenate(codes), times, np.concatenate([older.numbers, newer.numbers]))
+            codes.append(slots * (len(times) + 1) + ranks[run.codes - slots * run.width])
+        both, numbers = np.concatenate(codes), np.concatenate([older.numbers, newer.numbers])
+        # Rows of a key and time keep their order; two sorted halves are merged in linear time.
+        order = np.argsort(both, kind="stable")
+        self._add(both[order], times, numbers[order])
 
     def _add(self, codes: Array, times: Array, numbers: Array) -> None:
-        # Rows of a key and time keep their order; two sorted halves are merged in linear time.
-        order = np.argsort(codes, kind="stable")
-        run = _Run(codes[order], times, numbers[order])
+        """Add a run of sorted codes."""
+        run = _Run(codes, times, numbers)
         self._memory.reserve(run.nbytes)
         self._runs.append(run)
 

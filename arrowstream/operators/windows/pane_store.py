@@ -28,6 +28,9 @@ _ASIDE_BYTES = 64 << 20
 _PART_ROWS = 1 << 16
 """The most rows that are buffered before they are grouped without keys: nothing is hashed, and fewer rows wait."""
 
+_TRIES = 2
+"""Groupings in vain by integers that may tell the texts beside them."""
+
 _CUTS = 4
 """Copies that cutting panes off may cost per buffered row, on average, before the buffer is grouped."""
 
@@ -57,11 +60,13 @@ class Aggregates(Grouping):
         The aggregation that each group keeps the state of.
     """
 
-    __slots__ = ("_aggregation", "_keys")
+    __slots__ = ("_aggregation", "_keys", "_tried")
 
     def __init__(self, keys: Sequence[str], aggregation: Aggregation) -> None:
         self._keys = tuple(keys)
         self._aggregation = aggregation
+        self._tried = 0
+        """How often texts were not told by the integers beside them."""
 
     @property
     def reads(self) -> Iterable[str]:
@@ -81,9 +86,17 @@ class Aggregates(Grouping):
     def _grouped(
         self, parts: Sequence[Rows], exprs: Sequence[pl.Expr], values: Sequence[pl.Expr]
     ) -> pl.DataFrame:
-        update = self._aggregation.update
-        groups = dense_groups(parts, self._keys, values, update) if update else None
+        groups = self._dense(parts, values)
         return by_pane(parts, self._keys, exprs, self._aggregation.any_order) if groups is None else groups
+
+    def _dense(self, parts: Sequence[Rows], values: Sequence[pl.Expr]) -> pl.DataFrame | None:
+        update = self._aggregation.update
+        if not update or self._tried >= _TRIES:
+            return None
+        groups = dense_groups(parts, self._keys, values, update)
+        if groups is None and any(parts[0].frame.schema[name] == pl.String for name in self._keys):
+            self._tried += 1
+        return groups
 
 
 def _those_that_count(rows: Rows, counts: pl.Expr) -> Rows:

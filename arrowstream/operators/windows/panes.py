@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.expressions.among_others import grouped
 from arrowstream.operators.aggregation.mergeable import ROW
+from arrowstream.state.arrays import Array, stable_order
 from arrowstream.state.owned_rows import owned
 from arrowstream.state.spill_file import RowsInFile, SpillFile
 
@@ -27,8 +29,8 @@ _STREAMED = 100_000
 _PIECES = 64
 """Chunks at which a frame is made contiguous, because more would make it slow to scan."""
 
-_SPARSE = 8
-"""Row numbers are sorted by comparison if their range is more than this many times their count."""
+_FAR = 1 << 32
+"""Numbers this far apart are sorted by comparison."""
 
 
 class Rows(NamedTuple):
@@ -112,7 +114,8 @@ class Run(NamedTuple):
             return Rows(low, high, _without_pane(self.frame))
         if every == 1 and not back:
             return Rows(low, high, self.frame)
-        return Rows(low, high, self.frame.with_columns(pl.col(PANE) // every - back))
+        panes = (self.frame[PANE].to_numpy() // every) - back
+        return Rows(low, high, frame_of([pl.Series(PANE, panes), *_without_pane(self.frame).get_columns()]))
 
 
 _Panes = TypeVar("_Panes", Rows, Run)
@@ -160,27 +163,35 @@ def by_pane(
     return pl.concat(found)
 
 
-def in_order(groups: pl.DataFrame) -> pl.DataFrame:
-    """Return groups sorted by pane, and within a pane by their first row."""
-    low, high = groups[PANE][0], groups[PANE][-1]
-    if low == high and groups[ROW].is_sorted():
+def by_panes(groups: pl.DataFrame) -> pl.DataFrame:
+    """Return groups sorted by pane; those of a pane keep their order."""
+    panes = groups[PANE].to_numpy()
+    if (panes[1:] >= panes[:-1]).all():
         return groups
-    return groups[_by_row(groups[ROW])] if low == high else groups.sort(PANE, ROW)
+    return groups[_index(_by_number(panes))]
 
 
-def _by_row(rows: pl.Series) -> pl.Series:
-    """Return the indices that sort distinct row numbers.
+def in_order(groups: pl.DataFrame) -> pl.DataFrame:
+    """Return groups, which are sorted by pane, sorted within a pane by their first row."""
+    panes, rows = groups[PANE].to_numpy(), groups[ROW].to_numpy()
+    if ((rows[1:] > rows[:-1]) | (panes[1:] > panes[:-1])).all():
+        return groups
+    order = _by_number(rows)
+    if panes[0] < panes[-1]:
+        order = order[_by_number(panes[order])]
+    return groups[_index(order)]
 
-    Numbers close together are scattered into an array by number, which takes less time than sorting them.
-    """
-    numbers = rows.to_numpy()
-    first, last = int(numbers.min()), int(numbers.max())
-    if last - first >= _SPARSE * len(numbers):
-        return pl.Series(np.argsort(numbers))
-    array = np.zeros(last - first + 1, np.uint32)
-    array[numbers - first] = np.arange(1, len(numbers) + 1, dtype=np.uint32)
-    places = pl.Series(array)
-    return places.filter(places > 0) - 1
+
+def _by_number(numbers: Array) -> Array:
+    """Return the indices that sort whole numbers; equal ones keep their order (rows,), int64."""
+    least = int(numbers.min())
+    if int(numbers.max()) - least >= _FAR:
+        return np.argsort(numbers, kind="stable")
+    return stable_order(numbers - least)
+
+
+def _index(order: Array) -> pl.Series:
+    return pl.Series(order.astype(np.uint32))
 
 
 def _without_pane(frame: pl.DataFrame) -> pl.DataFrame:
@@ -188,7 +199,9 @@ def _without_pane(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_pane(pane: int, frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(pl.lit(pane, pl.Int64).alias(PANE), pl.all())
+    # Without a query, which takes longer than a few rows do.
+    panes = pl.Series(PANE, np.full(frame.height, pane))
+    return frame_of([panes, *frame.get_columns()])
 
 
 def _group(

@@ -131,12 +131,15 @@ class Link:
         alike = self.costs.host if self.memories[backend] is None else self.costs.device
         cost = alike[backend]
         before = (cost.fixed, cost.slope)
-        if cost.samples == WARM_UP:
-            measure(cost, rows, seconds * 1e6, alike.values())
-            self.chain.update()
-        else:
+        if cost.measured:
             cost.observe(rows, seconds * 1e6)
             self.chain.changed(cost, before, rows)
+            return
+        if cost.samples == WARM_UP:
+            measure(cost, rows, seconds * 1e6, alike.values())
+        else:
+            cost.observe(rows, seconds * 1e6)
+        self.chain.update()
 
     def observe_upload(self, form: str, rows: int, nbytes: int, seconds: float) -> None:
         """Learn the seconds that rows before the stage took from host memory to a device."""

@@ -81,11 +81,14 @@ class DevicePlacement(Placement):
             return super().choose(rows)
         else:
             side = self._ways.choose(rows, held)
-        if side.backend != HOST_SIDE:
+        if side.backend in link.costs.device:
             return side._replace(predicted_us=link.device_us(side.backend, rows, held))
-        choice = super().choose(rows)
-        micros = choice.predicted_us + link.arrival_us(None, rows, held)
-        return choice._replace(predicted_us=micros, counts=choice.counts and side.counts)
+        choice = side
+        if side.backend == HOST_SIDE:
+            choice = super().choose(rows)
+            choice = choice._replace(counts=choice.counts and side.counts)
+        micros = self._costs[choice.backend].predict(rows) + link.arrival_us(None, rows, held)
+        return choice._replace(predicted_us=micros)
 
     def joins_up_to(self) -> int:
         """Return the number of rows up to which small batches that wait together are joined.

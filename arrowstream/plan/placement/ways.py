@@ -15,19 +15,22 @@ HOST_SIDE = ""
 
 
 class Way(NamedTuple):
-    """The cheapest path through a backend of the stage.
+    """The cheapest path through one side: through a device's backend, or through the host's.
 
     Parameters
     ----------
     fixed, slope
         Its cost: microseconds a batch, and microseconds a row.
     samples
-        The number of samples of the backend in this stage.
+        The number of samples of the backend in this stage; of the host's, the least.
+    rarest
+        The backend with this number.
     """
 
     fixed: float
     slope: float
     samples: int
+    rarest: str
 
     def predict(self, rows: int) -> float:
         """Return the expected time of a batch of `rows` rows on the whole path, in microseconds."""
@@ -55,7 +58,7 @@ class Ways:
         self._standings: dict[_Key, Standing] = {}
 
     def choose(self, rows: int, held: Held) -> Choice:
-        """Choose a side for a batch: a device's backend, or `HOST_SIDE`."""
+        """Choose a side for a batch: a device's backend, or `HOST_SIDE`; on a probe, perhaps one of the host's."""
         key = self._key(rows, held)
         ways = self._known(key, rows)
         if None not in held and (name := self._unmeasured(ways, rows, held)) is not None:
@@ -63,6 +66,10 @@ class Ways:
         if len(ways) == 1:
             return Choice(next(iter(ways)), 0.0, "cheapest")
         choice, self._standings[key] = choose(rows, ways, self._standings.get(key))
+        way = ways[choice.backend]
+        if choice.reason == "probe" and way.samples <= WARM_UP:
+            # One of the host's may be the better one, and where a device is in use only probes measure it.
+            return choice._replace(backend=way.rarest)
         return choice
 
     def cheapest(self, rows: int) -> str:
@@ -88,13 +95,20 @@ class Ways:
     def _find(self, rows: int, held: Held) -> dict[str, Way]:
         link = self._link
         legs, end = link.chain.beginning_at(link.number)
-        ways: dict[str, Way] = {}
-        for name, path in paths(legs, end, rows, held).items():
-            way = Way(path.fixed, path.slope, link.cost(name).samples)
-            side = HOST_SIDE if link.memories[name] is None else name
-            if side not in ways or way.predict(rows) < ways[side].predict(rows):
-                ways[side] = way
-        return ways
+        found = paths(legs, end, rows, held)
+        hosts = {name: path for name, path in found.items() if link.memories[name] is None}
+        ways = {
+            name: Way(path.fixed, path.slope, link.cost(name).samples, name)
+            for name, path in found.items()
+            if name not in hosts
+        }
+        if not hosts:
+            return ways
+        best = min(hosts.values(), key=lambda path: path.predict(rows))
+        most = TUNING.first_probe_within * best.predict(rows)
+        near = [name for name, path in hosts.items() if path.predict(rows) <= most]
+        rarest = min(near, key=lambda name: link.cost(name).samples)
+        return {HOST_SIDE: Way(best.fixed, best.slope, link.cost(rarest).samples, rarest), **ways}
 
     def _unmeasured(self, ways: Mapping[str, Way], rows: int, held: Held) -> str | None:
         """Return a device that has the rows and was never measured in this stage, unless it is far too dear.
