@@ -80,7 +80,7 @@ class Selective(DeviceEvaluator):
         self.ahead = frozenset(names)
 
     def bring(self, batch: Batch) -> int:
-        if any(batch is lost for lost in LOST):
+        if any(batch.position == lost.position for lost in LOST):
             raise RuntimeError("the device has lost it")
         try:
             rows = batch.form("device")

@@ -153,10 +153,15 @@ class Batch:
 
     def at(self, position: Position) -> Batch:
         """Return a batch of the same rows that come from `position`."""
+        batch = self.apart()
+        batch.position = position
+        return batch
+
+    def apart(self) -> Batch:
+        """Return a batch of the same rows, which keeps the forms that are made of it from now on for itself."""
         batch = Batch.__new__(Batch)
         batch._record, batch._frame, batch._others = self._record, self._frame, self._others
-        batch.num_rows, batch.ingest_ns = self.num_rows, self.ingest_ns
-        batch.position = position
+        batch.num_rows, batch.ingest_ns, batch.position = self.num_rows, self.ingest_ns, self.position
         return batch
 
     def slice(self, offset: int, length: int) -> Batch:

@@ -121,6 +121,8 @@ class RunningDeviceSegment(RunningSegment):
     def _evaluated(self, batch: Batch, backend: str) -> Evaluated:
         """Bring a batch to where a backend computes, run it, and bring the result back if the stage is the last."""
         placement, evaluate = self._placement, self._stage.evaluators[backend]
+        # So that other branches of a split, which may wait with the same batch, keep no memory of the device.
+        batch = batch.apart()
         form = placement.link.memories[backend]
         if form is None:
             arrival = self._returned(batch, placement.link.entrance)

@@ -74,11 +74,17 @@ class JoiningInput:
         return joined_batch(batches)
 
     def whole(self) -> Batch | None:
-        """Return the batch that waits next if it is in host memory and will not be joined with others."""
+        """Return the batch that waits next if it is in host memory and will not be joined with others.
+
+        What it is brought to is kept by this input alone, and not by other branches that wait with the same batch.
+        """
         element = self._peek(0)
         if not isinstance(element, Batch) or element.num_rows < self._placement.joins_up_to():
             return None
-        return element if self._in_host_memory(element) else None
+        if not self._in_host_memory(element):
+            return None
+        self._waiting[0] = element.apart()
+        return self._waiting[0]
 
     def _peek(self, number: int) -> Element | None:
         """Return a waiting element by its number, taken from the channel if need be; None if fewer wait."""
