@@ -83,8 +83,8 @@ class JoiningInput:
             return None
         if not self._in_host_memory(element):
             return None
-        self._waiting[0] = element.apart()
-        return self._waiting[0]
+        self._waiting[0] = alone = element.apart()
+        return alone
 
     def _peek(self, number: int) -> Element | None:
         """Return a waiting element by its number, taken from the channel if need be; None if fewer wait."""
