@@ -12,6 +12,7 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch, to_frame, to_record
 from arrowstream.core.rows.empty_frames import nulls
 from arrowstream.core.rows.pandas_frames import from_pandas
+from arrowstream.errors import StageError
 from arrowstream.pipeline import Builder
 from arrowstream.state.owned_rows import owned
 
@@ -62,6 +63,13 @@ def test_forms_of_rows_keep_it() -> None:
 def test_steps_take_it(step: Callable[[Builder], Builder], expected: pl.DataFrame) -> None:
     found = step(Pipeline.builder().source(Source.from_frame(FRAME, batch_rows=7))).collect_sync()
     assert_frame_equal(found, expected)
+
+
+def test_a_message_about_it_gives_its_type() -> None:
+    steps = Pipeline.builder().source(Source.from_frame(pl.DataFrame({"": ["a", "b"], "x": [1, 2]})))
+    with pytest.raises(StageError) as raised:
+        steps.map_zero_copy(lambda columns: columns[""]).collect_sync()
+    assert "has no column" not in str(raised.value)
 
 
 def test_a_file_that_pandas_wrote_with_its_index(tmp_path: Path) -> None:

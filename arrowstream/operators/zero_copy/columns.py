@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 
+from arrowstream.core.batch import to_frame
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.rows.arrow_types import no_rows
 from arrowstream.errors import NoArray
 from arrowstream.operators.zero_copy.buffer import ALIGNMENT, ZeroCopyBuffer
 
@@ -128,7 +129,7 @@ class ZeroCopyColumns(Mapping[str, npt.NDArray[Any]]):
         return record
 
     def _no_array(self, name: str, hint: str | None) -> NoArray:
-        dtype = pl.DataFrame(self._record.schema.empty_table()).schema.get(name)
+        dtype = to_frame(no_rows(self._record.schema)).schema.get(name)
         if dtype is None:
             return NoArray(
                 f"map_zero_copy has no column {name!r}", expected=f"one of {', '.join(self)}", hint=hint

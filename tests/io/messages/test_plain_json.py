@@ -236,6 +236,11 @@ def test_other_messages_are_left(around: list[bytes], both: None) -> None:
     assert the_reader().read(column([*others, *around])) is None
 
 
+def test_a_key_may_be_empty() -> None:
+    frame, _ = read([b'{"":1,"s":"x"}'], pl.Schema({"": pl.Int64(), "s": pl.String()}))
+    assert frame.to_dicts() == [{"": 1, "s": "x"}]
+
+
 def test_what_is_no_utf8_or_too_much_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     assert the_reader().read(column([b'{"s":"\xff"}', b"{}"])) is None
     assert the_reader().read(column([b'{"short":1e39}', b"{}"])) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import re
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from arrowstream.core.batch import to_frame
 from arrowstream.io.compiled import Compiled
 from arrowstream.io.messages.plain_json import scan
 from arrowstream.io.messages.plain_json import table as layout
@@ -136,7 +137,7 @@ class PlainReader:
             size = count * (2 if column.kind == layout.TEXT else 1)
             values_of = numbers[fields[layout.SLOT] : fields[layout.SLOT] + size]
             arrays[name] = column.array(values_of, mark, text)
-        frame = cast(pl.DataFrame, pl.from_arrow(pa.table(arrays)))
+        frame = to_frame(pa.table(arrays))
         frame = frame.with_columns(
             pl.col(name).cast(column.dtype)
             for name, column in self._columns.items()
