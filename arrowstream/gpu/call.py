@@ -82,7 +82,10 @@ class DeviceCall:
         else:
             device.breaker.worked()
             return found
-        device.run(device.synchronize)
+        try:
+            device.run(device.synchronize)
+        except RuntimeError as error:
+            return self._after_failure(device, batch, error.with_traceback(None))
         return self._in_halves(device, batch, too_large)
 
     def opened(self) -> Device | None:
