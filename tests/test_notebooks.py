@@ -48,8 +48,8 @@ def test_the_links_of_a_notebook_lead_to_files(path: Path) -> None:
     assert [each for each in targets if "://" not in each and not (NOTEBOOKS / each).is_file()] == []
 
 
-def test_there_are_eight_and_the_readme_leads_to_the_first() -> None:
-    assert [path.name[:2] for path in PATHS] == [f"{number}-" for number in range(1, 9)]
+def test_there_are_nine_and_the_readme_leads_to_the_first() -> None:
+    assert [path.name[:2] for path in PATHS] == [f"{number}-" for number in range(1, 10)]
     assert f"(notebooks/{PATHS[0].name})" in (ROOT / "README.md").read_text()
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from arrowstream.core.plural import counted
 from arrowstream.core.position import Position, joined
 from arrowstream.core.rows.forms import FORMS, Form, Rows, form_of, register_form
+from arrowstream.core.rows.frame_of import with_names
 
 _OLDEST = pl.CompatLevel.oldest()
 _RECORD, _FRAME = pa.RecordBatch, pl.DataFrame
@@ -280,11 +281,12 @@ def to_frame(record: pa.RecordBatch | pa.Table) -> pl.DataFrame:
     # A copy has no offset: Polars 1.35 misreads slices of decimals, Polars 2 refuses some of fixed-size lists.
     if not (_EXPORTS_SLICES_WRONGLY and any("decimal" in str(field.type) for field in record.schema)):
         with suppress(pl.exceptions.ComputeError):
-            return cast(pl.DataFrame, pl.from_arrow(record))
+            return with_names(cast(pl.DataFrame, pl.from_arrow(record)), record.schema.names)
     out = io.BytesIO()
     with pa.ipc.new_stream(out, record.schema) as writer:
         writer.write(record)
-    return cast(pl.DataFrame, pl.from_arrow(pa.ipc.open_stream(out.getvalue()).read_all()))
+    found = pl.from_arrow(pa.ipc.open_stream(out.getvalue()).read_all())
+    return with_names(cast(pl.DataFrame, found), record.schema.names)
 
 
 register_form(

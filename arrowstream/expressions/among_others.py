@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.expressions.constant_divisors import divides_by
 
 _COPY = "__copy__"
@@ -56,7 +57,7 @@ def spread(frame: pl.DataFrame) -> pl.DataFrame:
     Polars makes such columns from constants, and when it joins single rows with equal values. A frame does not show
     which columns these are, but taking a column out of the frame spreads it.
     """
-    return pl.DataFrame(frame.get_columns()) if frame.height > 1 and frame.width else frame
+    return frame_of(frame.get_columns()) if frame.height > 1 and frame.width else frame
 
 
 def joined(frame: pl.DataFrame) -> pl.DataFrame:
@@ -72,4 +73,4 @@ def joined(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _twice(frame: pl.DataFrame) -> pl.DataFrame:
-    return pl.DataFrame([column.clone().extend(column).rechunk() for column in frame])
+    return frame_of(column.clone().extend(column).rechunk() for column in frame)

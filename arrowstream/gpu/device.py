@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -75,6 +74,9 @@ class Device:
         # What is uploaded, and only its memory, is waited for: CuPy knows events, rmm does not.
         self._compute = cuda.cupy.cuda.Stream.from_external(self.compute)
         self._uploads = cuda.cupy.cuda.Stream.from_external(self._copies)
+        # The driver's own pool. Never managed memory: asking for more than the card has can hang the whole GPU.
+        self._pool = cuda.rmm.mr.CudaAsyncMemoryResource()
+        self._limited: dict[int, cuda.rmm.mr.LimitingResourceAdaptor] = {}
         self._limit_memory(memory_mb)
 
     def run(self, work: Callable[[], T]) -> T:
@@ -95,10 +97,10 @@ class Device:
 
     def _limit_memory(self, memory_mb: int) -> None:
         self._memory_mb = memory_mb
-        # The driver's own pool. Never managed memory: asking for more than the card has can hang the whole GPU.
-        pool = cuda.rmm.mr.CudaAsyncMemoryResource()
-        limited = cuda.rmm.mr.LimitingResourceAdaptor(pool, memory_mb * MIB)
-        cuda.rmm.mr.set_per_device_resource(self.number, limited)
+        # One for each limit: pipelines that take turns with different limits are counted on, not from 0 again.
+        if memory_mb not in self._limited:
+            self._limited[memory_mb] = cuda.rmm.mr.LimitingResourceAdaptor(self._pool, memory_mb * MIB)
+        cuda.rmm.mr.set_per_device_resource(self.number, self._limited[memory_mb])
 
     def upload(self, record: pa.RecordBatch) -> plc.Table:
         """Return a table of a record's columns, whose types must be `device_type`s.
@@ -170,10 +172,16 @@ class Device:
         return self._scalars[key]
 
 
-@cache
+_OPENED: dict[int, Device] = {}
+_OPENING = threading.Lock()
+
+
 def device_of_process(number: int) -> Device:
-    """Return the GPU of this process with this number, opened once."""
-    return Device(number)
+    """Return the GPU of this process with this number, opened once, whichever threads ask for it first."""
+    with _OPENING:
+        if number not in _OPENED:
+            _OPENED[number] = Device(number)
+        return _OPENED[number]
 
 
 def _one(array: pa.ChunkedArray) -> pa.Array:

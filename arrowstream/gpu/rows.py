@@ -80,14 +80,17 @@ class DeviceRows:
 
     def filtered(self, mask: plc.Column) -> DeviceRows:
         """Return the rows where a boolean column of the device is true."""
+        rows, _ = self.filtered_with(mask)
+        return rows
+
+    def filtered_with(self, mask: plc.Column, *others: plc.Column) -> tuple[DeviceRows, list[plc.Column]]:
+        """Return the rows where a boolean column of the device is true, and what is left of columns beside them."""
         stream = self.device.compute
-        names = list(self.resident)
-        columns = [*self.resident.values(), self._numbers()]
-        left = cuda.plc.stream_compaction.apply_boolean_mask(cuda.plc.Table(columns), mask, stream=stream)
-        *resident, kept = left.columns()
-        return replace(
-            self, num_rows=left.num_rows(), resident=dict(zip(names, resident, strict=True)), kept=kept
-        )
+        columns = [self._numbers(), *others, *self.resident.values()]
+        table = cuda.plc.stream_compaction.apply_boolean_mask(cuda.plc.Table(columns), mask, stream=stream)
+        kept, *left = table.columns()
+        resident = dict(zip(self.resident, left[len(others) :], strict=True))
+        return replace(self, num_rows=table.num_rows(), resident=resident, kept=kept), left[: len(others)]
 
     def _numbers(self) -> plc.Column:
         """Return the numbers of the rows in `host`."""

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from arrowstream.gpu import libraries as cuda
 
-_HEADERS = 65_536
-"""Bytes for what the format writes around the buffers."""
+_AROUND = 1_024
+"""Bytes for what the format writes between the schema and the record, and after it."""
 
 
 def in_pinned_memory(record: pa.RecordBatch) -> pa.RecordBatch:
@@ -16,7 +16,7 @@ def in_pinned_memory(record: pa.RecordBatch) -> pa.RecordBatch:
 
     CuPy keeps pinned memory that is let go, so that the next record takes it over.
     """
-    size = pa.ipc.get_record_batch_size(record) + _HEADERS
+    size = record.schema.serialize().size + pa.ipc.get_record_batch_size(record) + _AROUND
     memory = pa.py_buffer(cuda.cupyx.empty_pinned((size,), dtype=np.uint8))
     with pa.ipc.new_stream(pa.FixedSizeBufferWriter(memory), record.schema) as writer:
         writer.write_batch(record)

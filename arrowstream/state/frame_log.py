@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.core.rows.number_types import NUMBERS, TIMES
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
@@ -241,6 +242,6 @@ def _gathered(columns: list[pl.Series], schema: pl.Schema, numbers: Array, start
     missing = numbers < 0
     if missing.any():
         holes = pl.Series(np.where(missing, -1, numbers - start)).replace(-1, None)
-        return pl.DataFrame([column.gather(holes) for column in columns])
+        return frame_of(column.gather(holes) for column in columns)
     index = pl.Series((numbers - start).astype(np.uint32))
-    return pl.DataFrame([column[index] for column in columns])
+    return frame_of(column[index] for column in columns)

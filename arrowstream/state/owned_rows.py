@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from arrowstream.core.batch import to_record
+from arrowstream.core.batch import to_frame, to_record
+from arrowstream.core.rows.frame_of import frame_of
 
 _VIEW = 16
 """Bytes of a string's view, which Polars' estimate leaves out."""
@@ -32,10 +33,8 @@ def owned(rows: pl.DataFrame) -> pl.DataFrame:
     columns = rows.get_columns()
     others = [column for column in columns if column.dtype not in _TEXTS]
     # Together: column by column, each would cost as much as all of a few rows do.
-    gathered = iter(pl.DataFrame(others)[_every(rows.height)].get_columns() if others else ())
-    return pl.DataFrame(
-        [_own_text(each) if each.dtype in _TEXTS else _own(next(gathered)) for each in columns]
-    )
+    gathered = iter(frame_of(others)[_every(rows.height)].get_columns() if others else ())
+    return frame_of(_own_text(each) if each.dtype in _TEXTS else _own(next(gathered)) for each in columns)
 
 
 def owned_if_few(rows: pl.DataFrame, among: int) -> pl.DataFrame:
@@ -75,7 +74,7 @@ def _own(gathered: pl.Series) -> pl.Series:
     if not _holds_texts(gathered.dtype):
         return gathered
     # Through a frame, which keeps the types of nested categories.
-    copied = cast(pl.DataFrame, pl.from_arrow(to_record(gathered.to_frame())))
+    copied = to_frame(to_record(gathered.to_frame()))
     return copied.to_series().cast(gathered.dtype)
 
 

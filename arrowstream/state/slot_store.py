@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.core.rows.number_types import NUMBERS, TIMES
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
@@ -53,7 +54,7 @@ class SlotStore:
         columns = {name: self._plain(name, slots) for name in self._values}
         if self._log is not None:
             columns |= {column.name: column for column in self._log.get(slots)}
-        return pl.DataFrame([columns[name] for name in self._schema])
+        return frame_of(columns[name] for name in self._schema)
 
     def put(self, slots: Array, rows: pl.DataFrame) -> None:
         """Set the rows of distinct `slots` (rows,), int64."""

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.core.rows.frame_of import with_names
 from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
 
@@ -188,7 +189,7 @@ def joined_frames(content: pa.Buffer, spans: Sequence[tuple[int, int]]) -> pl.Da
 
 def _mapped(file: pa.Buffer) -> pl.DataFrame:
     table = pa.ipc.open_file(pa.BufferReader(file)).read_all()
-    return cast(pl.DataFrame, pl.from_arrow(table, rechunk=False))
+    return with_names(cast(pl.DataFrame, pl.from_arrow(table, rechunk=False)), table.schema.names)
 
 
 def _file() -> IO[bytes]:

@@ -1,13 +1,18 @@
 """The device of a process: found without CUDA, opened once, closed if it fails; and its breaker."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
+import polars as pl
 import pytest
 
+from arrowstream.core.batch import Batch
 from arrowstream.gpu import presence
 from arrowstream.gpu.backend import _first_device
 from arrowstream.gpu.breaker import FAILURES, TRIED_AGAIN, Breaker
+from arrowstream.operators.with_columns import WithColumns
 
 pytestmark = pytest.mark.once
 
@@ -26,17 +31,21 @@ def test_a_machine_with_a_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert presence.missing() is None
 
 
-def test_the_device_of_a_process_is_opened_once(machine: Any) -> None:
-    from arrowstream.gpu.device import device_of_process
+def test_the_device_of_a_process_is_opened_once(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from arrowstream.gpu import device as module
 
-    device_of_process.cache_clear()
-    try:
-        device = _first_device()
-        assert _first_device() is device
-        assert device.number == 0
+    monkeypatch.setattr(module, "_OPENED", {})
+    together = Barrier(4)
+
+    def ask(number: int) -> Any:
+        together.wait(60)
+        return _first_device()
+
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(ask, range(4)))
+    for device in found:
         device.close()
-    finally:
-        device_of_process.cache_clear()
+    assert [device.number for device in found] == [0]
 
 
 def test_a_device_that_cannot_be_opened_leaves_no_threads(
@@ -74,3 +83,23 @@ def test_an_open_breaker_tries_the_device_again(caplog: pytest.LogCaptureFixture
     assert breaker.lets_through()
     assert breaker.reason is None
     assert "the GPU computes again" in caplog.text
+
+
+def test_memory_is_counted_on_when_limits_take_turns(backend: Any, machine: Any) -> None:
+    device = backend._device()
+    taken = {}
+    for limit in (1, 2, 1, 2):
+        device.limit_memory(limit)
+        taken.setdefault(limit, machine.resource)
+        assert machine.resource is taken[limit]
+    assert taken[1] is not taken[2]
+
+
+def test_records_of_many_columns_are_uploaded(backend: Any) -> None:
+    from gpu.device_backend import batch, prepared
+
+    wide = pl.DataFrame({f"a column whose name is rather long {number}": [number] for number in range(1_000)})
+    total = prepared(backend, wide, WithColumns.of(total=pl.sum_horizontal(pl.all())))
+    found: Batch = total(batch(wide))
+    assert found.has("gpu")
+    assert found.polars()["total"].to_list() == [sum(range(1_000))]

@@ -37,7 +37,11 @@ def registered(backend: Any) -> Iterator[None]:
 
 
 def begin(batch_rows: int = 5_000) -> Builder:
-    return Pipeline.builder().source(Source.from_frame(FRAME, batch_rows=batch_rows))
+    return begin_with(FRAME, batch_rows)
+
+
+def begin_with(frame: pl.DataFrame, batch_rows: int = 5_000) -> Builder:
+    return Pipeline.builder().source(Source.from_frame(frame, batch_rows=batch_rows))
 
 
 def ran(builder: Builder, **settings: Any) -> pl.DataFrame:
@@ -170,3 +174,22 @@ def test_a_failing_row_of_a_device_stage_names_the_step() -> None:
     )
     with pytest.raises(StageError, match="with_columns"):
         ran(builder)
+
+
+@pytest.mark.parametrize("name", ["", "__place__", "place"])
+@pytest.mark.parametrize("how", ["inner", "left", "semi", "anti"])
+def test_columns_may_have_any_name(how: Any, name: str) -> None:
+    frame = FRAME.rename({"x": name})
+    table = pl.DataFrame({"n": [1, 2, None], "v": [10, 20, 30]})
+    steps = begin_with(frame).with_columns(pl.col(name) * 2.0).backend("gpu").join(table, on="n", how=how)
+    expected = frame.with_columns(pl.col(name) * 2.0).join(table, on="n", how=how, maintain_order="left")
+    assert_frame_equal(ran(steps), expected)
+
+
+@pytest.mark.parametrize("name", ["", "__place__", "place"])
+def test_keys_may_have_any_name(name: str) -> None:
+    frame = FRAME.rename({"n": name}).with_columns(pl.col(name) + 1)
+    table = pl.DataFrame({name: [1, 2, None], "v": [10, 20, 30]})
+    steps = begin_with(frame).filter(pl.col(name) > 1).backend("gpu").join(table, on=name)
+    expected = frame.filter(pl.col(name) > 1).join(table, on=name, maintain_order="left")
+    assert_frame_equal(ran(steps), expected)

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import polars as pl
 
+from arrowstream.core.rows.frame_of import frame_of
+
 _MOST_COLUMNS = 200
 """Largest number of columns of a frame that is kept: 64 frames of this width take some 10 MB."""
 
@@ -48,4 +50,4 @@ def _no_rows(items: _Items) -> pl.DataFrame:
 @lru_cache(maxsize=64)
 def _nulls(items: _Items, height: int) -> pl.DataFrame:
     # Not DataFrame.clear(height), which starts a query for each column.
-    return pl.DataFrame([pl.Series(name, [None] * height, dtype=dtype) for name, dtype in items])
+    return frame_of(pl.Series(name, [None] * height, dtype=dtype) for name, dtype in items)

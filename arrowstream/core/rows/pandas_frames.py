@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.core.rows.frame_of import with_names
 from arrowstream.errors import SchemaError
 
 _UNFIT = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, TypeError, ValueError)
@@ -30,9 +31,12 @@ def from_pandas(data: Any) -> pl.DataFrame | pl.Series:
     """
     try:
         # Not through pandas' own Arrow export, which turns the index into a column.
-        return pl.from_pandas(data)
+        found = pl.from_pandas(data)
     except _UNFIT as error:
         raise _unfit(data, error) from None
+    return (
+        with_names(found, [str(name) for name in data.columns]) if isinstance(found, pl.DataFrame) else found
+    )
 
 
 def _unfit(data: Any, error: BaseException) -> SchemaError:

@@ -23,9 +23,6 @@ from arrowstream.gpu.types import device_type
 if TYPE_CHECKING:
     import pylibcudf as plc
 
-_PLACE = "__place__"
-"""The column of places in the table, while rows are filtered."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Held:
@@ -94,9 +91,8 @@ def _looked_up(rows: DeviceRows, held: _Held, table: LookupTable) -> DeviceRows:
         if table.how == "anti":
             negation = cuda.plc.unary.UnaryOperator.NOT
             found = cuda.plc.unary.unary_operation(found, negation, stream=stream)
-        rows = replace(rows, resident={**rows.resident, _PLACE: places}).filtered(found)
-        places = rows.resident[_PLACE]
-    resident = {name: column for name, column in rows.resident.items() if name != _PLACE}
+        rows, (places,) = rows.filtered_with(found, places)
+    resident = dict(rows.resident)
     if held.values:
         values = _gathered(cuda.plc.Table(list(held.values.values())), places, rows)
         resident |= dict(zip(held.values, values.columns(), strict=True))

@@ -17,6 +17,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.ingest import batches_of, conform
 from arrowstream.core.rows.arrow_schema import arrow_schema
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.errors import SchemaError
 from arrowstream.io.memory.arrays_in_records import are_of_one_array_type, without_arrays
 from arrowstream.io.memory.exact_values import UNFIT, ExactType, zones_agree
@@ -67,7 +68,7 @@ class RecordColumns:
         if all(map(_Column.are_exact, self._columns, values)):
             arrays = list(map(_Column.array, self._columns, values))
             return Batch(pa.RecordBatch.from_arrays(arrays, schema=self._arrow))
-        return Batch(pl.DataFrame(list(map(_Column.series, self._columns, values))))
+        return Batch(frame_of(map(_Column.series, self._columns, values)))
 
     def _unknown(self, records: Records) -> SchemaError:
         key = next(key for key in chain.from_iterable(records) if key not in self._names)

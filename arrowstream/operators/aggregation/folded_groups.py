@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.expressions.among_others import among_others
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.folded_column import SlotColumn
@@ -89,7 +90,7 @@ class FoldedGroups:
         return [rows[name].gather(places) for name in self.keys]
 
     def _with_keys(self, slots: Array, keys: list[pl.Series]) -> pl.DataFrame:
-        return pl.DataFrame([*(column.get(slots) for column in self._columns), *keys])
+        return frame_of([*(column.get(slots) for column in self._columns), *keys])
 
     def _values(self, rows: pl.DataFrame) -> pl.DataFrame:
         # Groups that a form of rows has made come with their state; a column of a stream cannot have such a name.
@@ -106,14 +107,14 @@ class FoldedGroups:
             stop = min(start + PIECE, self._used)
             state = [column.get(np.arange(start, stop)) for column in self._columns]
             keys = self._index.keys(start, stop).get_columns() if self._index is not None else []
-            yield pl.DataFrame([*state, *keys])
+            yield frame_of([*state, *keys])
 
     def saved(self) -> Iterator[Batch | RangeRows]:
         """Yield all state for a snapshot."""
         return map(Batch, self.frames()) if self._ranges is None else self._ranges.saved(self._state)
 
     def _state(self, slots: Array) -> pl.DataFrame:
-        return pl.DataFrame([column.get(slots) for column in self._columns])
+        return frame_of(column.get(slots) for column in self._columns)
 
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
         """Add the frames, or slices of them, that `frames` gave."""

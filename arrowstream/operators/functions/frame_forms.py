@@ -6,10 +6,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Literal, get_args
 
-import polars as pl
 import pyarrow as pa
 
-from arrowstream.core.batch import Batch, to_record
+from arrowstream.core.batch import Batch, to_frame, to_record
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import MissingExtra, PlanError
 
@@ -76,7 +75,7 @@ def _pandas(batch: Batch) -> Any:
         return frame.to_pandas(use_pyarrow_extension_array=True)
     except pa.ArrowInvalid:
         # Polars 1.35 exports some slices of nullable structs wrongly; see `to_record`.
-        return pl.DataFrame(to_record(frame)).to_pandas(use_pyarrow_extension_array=True)
+        return to_frame(to_record(frame)).to_pandas(use_pyarrow_extension_array=True)
 
 
 def _import(library: str, hint: str) -> Any:

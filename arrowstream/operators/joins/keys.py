@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.arguments import parse_keys
 from arrowstream.state.arrays import Array
@@ -91,13 +92,11 @@ class JoinKeys:
 
     def of_left(self, rows: pl.DataFrame, types: pl.Schema) -> pl.DataFrame:
         """Return the keys of rows of the stream in their common types."""
-        return _as(pl.DataFrame([rows[name] for name in self.left]), types)
+        return _as(frame_of(rows[name] for name in self.left), types)
 
     def of_right(self, rows: pl.DataFrame, types: pl.Schema) -> pl.DataFrame:
         """Return the keys of rows of the other side, in the same columns as those of the stream."""
-        keys = pl.DataFrame(
-            [rows[other].alias(name) for name, other in zip(self.left, self.right, strict=True)]
-        )
+        keys = frame_of(rows[other].alias(name) for name, other in zip(self.left, self.right, strict=True))
         return _as(keys, types)
 
     def _found(self, name: str, schema: pl.Schema, side: str) -> pl.DataType:

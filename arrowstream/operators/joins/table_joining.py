@@ -37,9 +37,6 @@ _INLINE_ROWS = 8_192
 _PIECES = 2
 """Pieces of output that are made before any is passed on."""
 
-_PLACE = "__place__"
-"""The column of the numbers of a table's rows, next to their keys."""
-
 
 class Index(Protocol):
     """A table's rows, found by what rows of the stream ask for."""
@@ -129,7 +126,9 @@ class KeyLookup(Lookup):
         memory.reserve(int(keys.estimated_size()))
 
         def load() -> tuple[pa.RecordBatch, pa.RecordBatch]:
-            places = keys.with_row_index(_PLACE).drop_nulls(keys.columns).sort(keys.columns)[_PLACE]
+            # Numbered, so that no key has the name of the places.
+            numbered = keys.rename({name: str(number) for number, name in enumerate(keys.columns)})
+            places = numbered.with_row_index("place").drop_nulls().sort(numbered.columns)["place"]
             return to_record(keys[places]), to_record(values[places] if values.width else values)
 
         return LookupTable(self.keys.left, self.columns.how, arrow_schema(self.columns.schema), load)

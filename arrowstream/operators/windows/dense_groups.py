@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.expressions.among_others import among_others, spread
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.state_columns import Fold
@@ -102,7 +103,7 @@ def dense_groups(
     found = np.flatnonzero(state[0].values < _LAST)
     # The placeholder of a missing value, which may be out of the type's range, is left out before the cast.
     kept = (pl.Series(folded.name, folded.values[found]).cast(folded.dtype) for folded in state)
-    return pl.DataFrame([*places.keys(found), *kept])
+    return frame_of([*places.keys(found), *kept])
 
 
 def _slotted(

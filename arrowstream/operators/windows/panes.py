@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.core.batch import Batch
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.expressions.among_others import grouped
 from arrowstream.operators.aggregation.mergeable import ROW
 from arrowstream.state.arrays import Array, stable_order
@@ -114,9 +115,7 @@ class Run(NamedTuple):
         if every == 1 and not back:
             return Rows(low, high, self.frame)
         panes = (self.frame[PANE].to_numpy() // every) - back
-        return Rows(
-            low, high, pl.DataFrame([pl.Series(PANE, panes), *_without_pane(self.frame).get_columns()])
-        )
+        return Rows(low, high, frame_of([pl.Series(PANE, panes), *_without_pane(self.frame).get_columns()]))
 
 
 _Panes = TypeVar("_Panes", Rows, Run)
@@ -202,7 +201,7 @@ def _without_pane(frame: pl.DataFrame) -> pl.DataFrame:
 def _with_pane(pane: int, frame: pl.DataFrame) -> pl.DataFrame:
     # Without a query, which takes longer than a few rows do.
     panes = pl.Series(PANE, np.full(frame.height, pane))
-    return pl.DataFrame([panes, *frame.get_columns()])
+    return frame_of([panes, *frame.get_columns()])
 
 
 def _group(

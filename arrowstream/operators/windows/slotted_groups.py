@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import polars as pl
 
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.state_columns import Fold
 from arrowstream.state.arrays import Array
@@ -81,7 +82,7 @@ def slotted_groups(
     if same and not _alike(keys[same], groups[same], others):
         return None
     state = (pl.Series(folded.name, folded.values[1 : slots.used]).cast(folded.dtype) for folded in columns)
-    return pl.DataFrame([*groups, *state])
+    return frame_of([*groups, *state])
 
 
 def _alike(rows: pl.DataFrame, groups: pl.DataFrame, others: Sequence[tuple[Array, Array]]) -> bool:
