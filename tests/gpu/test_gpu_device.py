@@ -26,7 +26,8 @@ def test_a_machine_with_a_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (tmp_path / "nvidiactl").touch()
     monkeypatch.setattr(presence, "_DEVICES", (tmp_path / "none", tmp_path / "nvidiactl"))
     monkeypatch.setattr(presence, "_LIBRARIES", ("polars", "no_such_library"))
-    assert presence.missing() == "no_such_library not installed: pip install 'arrowstream[gpu]'"
+    extras = "'arrowstream[gpu]', or 'arrowstream[gpu12]' for CUDA 12"
+    assert presence.missing() == f"no_such_library not installed: pip install {extras}"
     monkeypatch.setattr(presence, "_LIBRARIES", ("polars",))
     assert presence.missing() is None
 
