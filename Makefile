@@ -153,6 +153,8 @@ bench: $(VENV)/.ready $(KAFKA)
 
 # On a machine with an NVIDIA GPU: the tests that need one, and what it costs and brings.
 test-gpu: $(VENV)/.ready
+	@$(BIN)/python -c "import sys; from arrowstream.gpu.presence import missing; \
+	sys.exit(missing() and 'nothing is tested: ' + missing())"
 	$(BIN)/python -m pytest -m gpu tests/gpu
 
 bench-gpu: $(VENV)/.ready

@@ -8,6 +8,7 @@ from polars.testing import assert_frame_equal
 
 from arrowstream.errors import JobError, SourceError
 from arrowstream.jobs import connectors as job_parts
+from arrowstream.jobs import steps as job_steps
 from arrowstream.jobs.connectors import Connector
 from arrowstream.jobs.job import Job
 from arrowstream.testing import TestSource
@@ -300,6 +301,14 @@ def test_mistakes_in_the_sink(sink: str, message: str) -> None:
 def test_mistakes_in_the_file(text: str, message: str) -> None:
     Path("j.toml").write_text(text, encoding="utf-8")
     assert refusal("j.toml").startswith(message)
+
+
+def test_a_gpu_that_is_missing_is_said_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_steps, "backend_names", lambda: ("auto", "arrow", "polars"))
+    monkeypatch.setattr(job_steps, "missing", lambda: "no driver")
+    place = "j.toml:6: 'backend' in [[steps]]"
+    write("[[steps]]\nfilter = 'a > 1'\nbackend = 'gpu'")
+    assert refusal("j.toml") == f"{place}: the backend 'gpu' is not ready here: no driver"
 
 
 def test_a_missing_job() -> None:

@@ -19,6 +19,7 @@ from arrowstream.core.channel import Receiver, Sender, channel
 from arrowstream.core.checks import check_whole
 from arrowstream.core.clock import Clock
 from arrowstream.core.mistakes.explain import explain_calls
+from arrowstream.errors import PlanError
 from arrowstream.io.memory.channel_sink import ChannelSink
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.graph import Graph
@@ -131,7 +132,7 @@ class Results(Steps, ABC):
         Raises
         ------
         PlanError
-            No stage has this name, or `rows` is less than 1.
+            `stage` is no text, no stage has this name, or `rows` is less than 1.
 
         Examples
         --------
@@ -142,6 +143,13 @@ class Results(Steps, ABC):
         [(2,)]
         """
         check_whole("rows", rows, least=1)
+        if not isinstance(stage, str):
+            raise PlanError(
+                "the name of a stage is text",
+                expected='sample("filter", rows=5), with a name that explain() prints',
+                found=f"{type(stage).__name__} {stage!r}",
+                hint=f"write sample(rows={stage})" if type(stage) is int else None,
+            )
         graph = writing_nothing(up_to(self.graph, stage))
         return run_blocking(lambda: self._first(graph, rows))
 

@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 MIB = 2**20
 
+MOST_CONSTANTS = 4_096
+"""Constants that are kept on the device: those of all pipelines that have run."""
+
 MOST_KEPT = 16
 """Uploads and batches that may wait to be let go, before the device is waited for."""
 
@@ -158,10 +161,12 @@ class Device:
         kept.clear()
 
     def scalar(self, value: Any, dtype: pa.DataType) -> plc.Scalar:
-        """Return a constant on the device, made once."""
+        """Return a constant on the device, made once as long as there are not too many."""
         # By its text: 0.0 equals -0.0, and NaN not itself.
         key = (dtype, repr(value))
         if key not in self._scalars:
+            if len(self._scalars) == MOST_CONSTANTS:
+                self._scalars.clear()
             array = pa.array([value], dtype)
             try:
                 # Not `Scalar.from_arrow`, which reads the column that it makes on another stream than it was made on.

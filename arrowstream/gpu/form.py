@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from arrowstream.core.rows.forms import FORMS, Form, register_form
@@ -10,6 +11,8 @@ from arrowstream.gpu.download import in_host_memory
 from arrowstream.gpu.rows import DeviceRows
 from arrowstream.gpu.steps.groups import grouped
 from arrowstream.gpu.steps.lookups import looked_up
+
+_REGISTERING = threading.Lock()
 
 
 def register(name: str, device: Callable[[], Device]) -> None:
@@ -22,18 +25,17 @@ def register(name: str, device: Callable[[], Device]) -> None:
     device
         Returns the device; called when the first batch is given to it.
     """
-    if name in FORMS:
-        return
-    register_form(
-        Form(
-            name,
-            DeviceRows,
-            from_arrow=lambda record: DeviceRows.of(record, device()),
-            to_arrow=lambda rows: rows.device.run(lambda: in_host_memory(rows)),
-            num_rows=lambda rows: int(rows.num_rows),
-            nbytes=lambda rows: int(rows.nbytes),
-            slice=lambda rows, offset, length: rows.device.run(lambda: rows.sliced(offset, length)),
-            grouped=grouped,
-            looked_up=looked_up,
-        )
+    form = Form(
+        name,
+        DeviceRows,
+        from_arrow=lambda record: DeviceRows.of(record, device()),
+        to_arrow=lambda rows: rows.device.run(lambda: in_host_memory(rows)),
+        num_rows=lambda rows: int(rows.num_rows),
+        nbytes=lambda rows: int(rows.nbytes),
+        slice=lambda rows, offset, length: rows.device.run(lambda: rows.sliced(offset, length)),
+        grouped=grouped,
+        looked_up=looked_up,
     )
+    with _REGISTERING:
+        if name not in FORMS:
+            register_form(form)

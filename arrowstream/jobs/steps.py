@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from arrowstream.backends.registry import backends
 from arrowstream.config.toml_file import Value
+from arrowstream.gpu.presence import missing
 from arrowstream.jobs.connectors import join_table, side_sink
 from arrowstream.jobs.handlers import handlers, true
 from arrowstream.jobs.job_errors import located
@@ -253,7 +254,11 @@ def backend_names() -> tuple[str, ...]:
 
 def backend(value: Value) -> str:
     """Read the name of a backend."""
-    return value.one_of(backend_names())
+    names = backend_names()
+    reason = missing() if value.text() == "gpu" and "gpu" not in names else None
+    if reason is not None:
+        raise value.error(f"the backend 'gpu' is not ready here: {reason}")
+    return value.one_of(names)
 
 
 MODIFIERS: dict[str, Key] = {

@@ -102,9 +102,9 @@ def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
         if isinstance(stage, SegmentStage):
             yield from _indented(stage.placement.explain().splitlines(), 2)
         if isinstance(stage, SegmentStage | OperatorStage | InputsStage):
-            yield from policy_lines(stage.policies)
             if isinstance(stage, OperatorStage) and stage.operator.remark is not None:
                 yield f"  {stage.operator.remark}"
+            yield from policy_lines(stage.policies)
             if never_late(stage, marked):
                 yield f"    {NEVER_LATE}"
         marked = marked or marks_time(stage)

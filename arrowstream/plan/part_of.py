@@ -57,15 +57,8 @@ def up_to(graph: Graph, stage: str) -> Graph:
     Raises
     ------
     PlanError
-        `stage` is no text, or no stage has this name.
+        No stage has this name.
     """
-    if not isinstance(stage, str):
-        raise PlanError(
-            "the name of a stage is text",
-            expected=f"one of {', '.join(_names(graph, ''))}",
-            found=f"{type(stage).__name__} {stage!r}",
-            hint=f"write sample(rows={stage})" if type(stage) is int else None,
-        )
     found = _up_to(graph, stage)
     if found is None:
         names = list(_names(graph, ""))

@@ -190,7 +190,7 @@ def test_a_sample_of_another_input() -> None:
 def test_a_sample_of_what_is_no_name(stage: Any, hint: str | None) -> None:
     with pytest.raises(PlanError, match="the name of a stage is text") as raised:
         bids().sample(stage)
-    assert raised.value.hint == hint and "source" in str(raised.value.expected)
+    assert raised.value.hint == hint
 
 
 def test_names_that_no_stage_has() -> None:

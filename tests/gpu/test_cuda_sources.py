@@ -28,6 +28,8 @@ WRONG_ON_PURPOSE = {
 """Tests of what does not compile, and of sources that are only named."""
 
 _KERNEL = re.compile(r"__global__\s")
+_COMMAND = re.compile(r"^[%!].*", re.MULTILINE)
+"""What IPython runs, and Python cannot read."""
 _EXAMPLE = re.compile(r"^\s*(?:>>>|\.\.\.) ?", re.MULTILINE)
 _BLOCK = re.compile(r"^( *)```(?:python|py|cuda|cpp|c\+\+)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
@@ -52,7 +54,8 @@ def _found(path: Path, text: str) -> Iterator[str]:
     elif path.suffix == ".ipynb":
         for cell in json.loads(text)["cells"]:
             if cell["cell_type"] == "code":
-                yield from _strings("".join(cell["source"]))
+                code = "".join(cell["source"])
+                yield from _strings(_COMMAND.sub("", code))
     elif path.suffix == ".md":
         for block in _BLOCK.finditer(text):
             yield from _in_block(block[2])

@@ -6,6 +6,7 @@ from threading import Barrier
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from arrowstream.core.batch import Batch
@@ -26,9 +27,8 @@ def test_a_machine_with_a_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (tmp_path / "nvidiactl").touch()
     monkeypatch.setattr(presence, "_DEVICES", (tmp_path / "none", tmp_path / "nvidiactl"))
     monkeypatch.setattr(presence, "_LIBRARIES", ("polars", "no_such_library"))
-    reason = presence.missing()
-    assert reason is not None
-    assert reason.startswith("no_such_library not installed: pip install 'arrowstream[gpu]'")
+    extras = "'arrowstream[gpu]', or 'arrowstream[gpu12]' for CUDA 12"
+    assert presence.missing() == f"no_such_library not installed: pip install {extras}"
     monkeypatch.setattr(presence, "_LIBRARIES", ("polars",))
     assert presence.missing() is None
 
@@ -105,3 +105,20 @@ def test_records_of_many_columns_are_uploaded(backend: Any) -> None:
     found: Batch = total(batch(wide))
     assert found.has("gpu")
     assert found.polars()["total"].to_list() == [sum(range(1_000))]
+
+
+def test_constants_of_all_pipelines_are_not_kept_for_ever(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arrowstream.gpu import device as module
+
+    monkeypatch.setattr(module, "MOST_CONSTANTS", 3)
+    device = module.Device()
+    try:
+        first = device.run(lambda: device.scalar(1, pa.int64()))
+        assert device.run(lambda: device.scalar(1, pa.int64())) is first
+        for number in range(2, 5):
+            device.run(lambda number=number: device.scalar(number, pa.int64()))
+        assert device.run(lambda: device.scalar(1, pa.int64())) is not first
+    finally:
+        device.close()

@@ -253,6 +253,19 @@ def test_an_error_of_cuda_goes_to_the_cpu(
     assert "illegal memory access" in caplog.text
 
 
+def test_an_error_while_the_device_is_waited_for_goes_to_the_cpu(
+    backend: Any, machine: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    segment = prepared(backend, MANY, DOUBLED)
+    machine.fail_next(1)
+    monkeypatch.setattr(backend._device(), "synchronize", fails)
+    assert_frame_equal(segment(batch(MANY)).polars(), expected(MANY, DOUBLED))
+    assert "illegal memory access" in caplog.text
+
+
 def test_a_device_that_cannot_be_opened(backend: Any, caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> Any:
         calls.append(1)

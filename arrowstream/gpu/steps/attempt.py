@@ -26,9 +26,10 @@ def attempt(device: Device, what: str, work: Callable[[], T]) -> T | None:
         Called on the caller's thread.
     """
     try:
-        return work()
-    except (MemoryError, OverflowError) as error:  # the second one: a column of text is too long
-        _LOG.info("the GPU has no room to %s, the CPU does: %s", what, error)
+        try:
+            return work()
+        except (MemoryError, OverflowError) as error:  # the second one: a column of text is too long
+            _LOG.info("the GPU has no room to %s, the CPU does: %s", what, error)
         device.run(device.synchronize)
     except RuntimeError as error:
         _LOG.warning("the GPU could not %s, the CPU does: %s", what, error)
