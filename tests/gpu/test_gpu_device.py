@@ -121,4 +121,5 @@ def test_constants_of_all_pipelines_are_not_kept_for_ever(
             device.run(lambda number=number: device.scalar(number, pa.int64()))
         assert device.run(lambda: device.scalar(1, pa.int64())) is not first
     finally:
+        device.run(device.synchronize)
         device.close()
