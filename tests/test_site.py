@@ -64,7 +64,7 @@ def links_out_of_the_folder_lead_to_pages(site: Path) -> None:
 
 
 def notebooks_are_pages_with_graphs(site: Path) -> None:
-    assert len(notebooks()) == 8
+    assert len(notebooks()) == 9
     for path in notebooks():
         page = (site / f"project/notebooks/{path.name}.html").read_text()
         assert '<svg class="as-graph"' in page and "&lt;svg" not in page

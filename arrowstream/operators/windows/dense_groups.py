@@ -68,7 +68,7 @@ def dense_groups(
     >>> rows = pl.DataFrame({"__row__": [0, 1, 2], "k": [5, 3, 5], "x": [1, 2, 3]})
     >>> values = [pl.col("__row__"), pl.col("x")]
     >>> dense_groups([Rows(7, 7, rows)], ["k"], values, ["min", "add"]).rows()
-    [(7, 3, 1, 2), (7, 5, 0, 4)]
+    [(7, 5, 0, 4), (7, 3, 1, 2)]
     >>> apart = rows.with_columns(k=pl.col("k") * 2)
     >>> dense_groups([Rows(7, 7, apart)], ["k"], values, ["min", "add"]).rows()
     [(7, 10, 0, 4), (7, 6, 1, 2)]
