@@ -58,9 +58,15 @@ class DeviceEvaluator(ABC):
     ----------
     ahead : frozenset of str
         Columns that pass the segment and that the stages after it read on the device. `bring` brings them as well.
+    left_to_host : int
+        Number of batches so far of which all rows or some were computed by a backend of the host.
+    host : str
+        The name of that backend.
     """
 
     ahead: frozenset[str] = frozenset()
+    left_to_host: int = 0
+    host: str = "polars"
 
     @property
     @abstractmethod

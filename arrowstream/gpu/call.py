@@ -50,6 +50,8 @@ class DeviceCall:
     ----------
     wanted : frozenset of str
         The columns that are brought to the device.
+    left_to_cpu : int
+        Number of batches, and parts of batches, that the CPU has computed.
     """
 
     def __init__(
@@ -67,11 +69,12 @@ class DeviceCall:
         self._on_cpu = on_cpu
         self._absent = False
         self.wanted = work.reads
+        self.left_to_cpu = 0
 
     def __call__(self, batch: Batch) -> Batch:
         device = self.opened() if batch.num_rows else None
         if device is None or not device.breaker.lets_through():
-            return self._on_cpu(batch)
+            return self._leave(batch)
         try:
             found = self._on_device(device, batch)
         except (MemoryError, OverflowError) as failed:  # the second one: a column of text is too long
@@ -113,7 +116,7 @@ class DeviceCall:
                 device.retain(there)
 
         found = device.run(compute)
-        return self._on_cpu(batch) if found is None else batch.with_rows(found)
+        return self._leave(batch) if found is None else batch.with_rows(found)
 
     def _in_halves(self, device: Device, batch: Batch, error: Exception) -> Batch:
         """Compute a batch that is too large for the device in two parts, one after the other."""
@@ -137,4 +140,9 @@ class DeviceCall:
     def _after_failure(self, device: Device, batch: Batch, error: Exception) -> Batch:
         _LOG.warning("the GPU could not compute a batch of %d rows, the CPU does: %s", batch.num_rows, error)
         device.breaker.failed(error)
+        return self._leave(batch)
+
+    def _leave(self, batch: Batch) -> Batch:
+        """Leave a batch, or a part of one, to the CPU."""
+        self.left_to_cpu += 1
         return self._on_cpu(batch)

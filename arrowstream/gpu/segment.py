@@ -69,4 +69,7 @@ class DeviceSegment(DeviceEvaluator):
         return there.device_bytes - rows.device_bytes
 
     def __call__(self, batch: Batch) -> Batch:
-        return self._call(batch)
+        before = self._call.left_to_cpu
+        found = self._call(batch)
+        self.left_to_host += self._call.left_to_cpu != before
+        return found

@@ -39,9 +39,10 @@ _NONE = Transfer()
 
 
 class Evaluated(NamedTuple):
-    """The result for a batch, the transfer before the work, the time of the work, and the transfer after it."""
+    """The result for a batch, the backend that computed it, and the work with the transfers before and after it."""
 
     batch: Batch
+    backend: str
     arrival: Transfer
     work_ns: int
     leaving: Transfer
@@ -128,14 +129,17 @@ class RunningDeviceSegment(RunningSegment):
             arrival = self._returned(batch, placement.link.entrance)
         else:
             arrival = self._brought(batch, form, evaluate)
+        left = evaluate.left_to_host if isinstance(evaluate, DeviceEvaluator) else 0
         begin = self._now_ns()
         result = evaluate(batch)
         work_ns = self._now_ns() - begin
+        if isinstance(evaluate, DeviceEvaluator) and evaluate.left_to_host != left:
+            backend = evaluate.host
         leaving = self._returned(result, placement.link.exit) if placement.link.brings_back else _NONE
         if leaving is not _NONE:
             # Without the device's form, so that its memory is free whoever keeps the batch.
             result = result.with_rows(result.arrow())
-        return Evaluated(result, arrival, work_ns, leaving)
+        return Evaluated(result, backend, arrival, work_ns, leaving)
 
     def _brought(self, batch: Batch, form: str, evaluate: Evaluator) -> Transfer:
         """Bring a batch to a device, for an evaluator there; return what that took, if its rows were not there."""
@@ -172,5 +176,5 @@ class RunningDeviceSegment(RunningSegment):
         if done.leaving is not _NONE:
             placement.observe_leaving(choice, result.num_rows, left, leaving_ns / 1e9)
         busy_ns = arrival_ns + done.work_ns + leaving_ns
-        self.counters.record_batch(choice.backend, rows, busy_ns, latency_ns)
+        self.counters.record_batch(done.backend, rows, busy_ns, latency_ns)
         return result

@@ -193,3 +193,20 @@ def test_keys_may_have_any_name(name: str) -> None:
     steps = begin_with(frame).filter(pl.col(name) > 1).backend("gpu").join(table, on=name)
     expected = frame.filter(pl.col(name) > 1).join(table, on=name, maintain_order="left")
     assert_frame_equal(ran(steps), expected)
+
+
+def test_a_batch_that_is_left_to_the_cpu_counts_for_polars() -> None:
+    """Letters that are not ASCII may have another upper case on the device."""
+    data = FRAME.with_columns(s=pl.when(pl.col("x") == 7_000).then(pl.lit("straße")).otherwise("s"))
+    upper = pl.col("s").str.to_uppercase()
+    steps = Pipeline.builder().source(Source.from_frame(data, batch_rows=5_000)).with_columns(upper)
+    sink = TestSink()
+    report = steps.backend("gpu").sink(sink).build().run_sync()
+    assert_frame_equal(sink.frame(), data.with_columns(upper))
+    assert [dict(stage.batches) for stage in report.stages[1:-1]] == [{"gpu": 3, "polars": 1}]
+
+
+def test_a_batch_that_is_halved_without_the_cpu_counts_for_the_gpu(machine: Any) -> None:
+    builder = begin(20_000).with_columns(**{f"c{n}": pl.col("x") * n for n in range(9)}).backend("gpu")
+    report = builder.sink(TestSink()).build(settings=Settings(gpu_memory_pool_mb=1)).run_sync()
+    assert [dict(stage.batches) for stage in report.stages[1:-1]] == [{"gpu": 1}]
