@@ -13,6 +13,10 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update"),
 ]
 
+SERVER_ENDED = ("CONNECTION_REFUSED", "CONNECTION_RESET", "EMPTY_RESPONSE", "INCOMPLETE_CHUNKED_ENCODING")
+"""What Chromium logs of requests if the server has ended, and a page asks once more before it is closed. Whether a
+server serves is seen in what the page shows."""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -35,13 +39,19 @@ def page(browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     page.set_default_timeout(60_000)
     wrong: list[str] = []
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda said: wrong.append(said.text) if is_wrong(said.type, said.text) else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     page.on("request", lambda request: wrong.append(request.url) if not is_here(request.url) else None)
     yield page
     context.close()
     assert wrong == []
+
+
+def is_wrong(kind: str, text: str) -> bool:
+    """Return True for an error that is not of a request after the server's end."""
+    ended = any(text == f"Failed to load resource: net::ERR_{end}" for end in SERVER_ENDED)
+    return kind == "error" and not ended
 
 
 def is_here(url: str) -> bool:
