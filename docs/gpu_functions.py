@@ -15,6 +15,7 @@ _FAMILIES = {"str.": "text", "dt.": "dates and times"}
 def table() -> Iterator[str]:
     """The functions that run on a GPU by family, and those that don't with the reason."""
     from arrowstream.gpu.kernels.registry import KERNELS, REFUSED
+    from arrowstream.gpu.types import held_types
 
     families: dict[str, list[str]] = {}
     for name in sorted(KERNELS):
@@ -23,6 +24,10 @@ def table() -> Iterator[str]:
     yield from ("| | functions |", "|---|---|")
     for family, names in families.items():
         yield f"| {family} | {', '.join(names)} |"
+    yield from (
+        "",
+        f"Types that it holds, as Arrow calls them: {', '.join(f'`{name}`' for name in held_types())}.",
+    )
     reasons: dict[str, list[str]] = {}
     for name, reason in REFUSED.items():
         reasons.setdefault(reason, []).append(f"`{name}`")

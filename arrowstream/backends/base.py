@@ -59,7 +59,7 @@ class DeviceEvaluator(ABC):
     ahead : frozenset of str
         Columns that pass the segment and that the stages after it read on the device. `bring` brings them as well.
     left_to_host : int
-        Number of batches so far of which all rows or some were computed by a backend of the host.
+        Number of batches, and parts of batches, that a backend of the host has computed so far.
     host : str
         The name of that backend.
     """

@@ -58,11 +58,8 @@ class GpuBackend(Backend):
             from arrowstream.gpu.form import register
             from arrowstream.gpu.program import compile_program
             from arrowstream.gpu.segment import DeviceSegment
-        except (
-            ImportError,
-            OSError,
-            RuntimeError,
-        ) as error:  # a broken installation of CUDA fails in many ways
+        # A broken installation of CUDA fails in many ways.
+        except (ImportError, OSError, RuntimeError) as error:
             return Refusal((f"CUDA's libraries cannot be imported: {error}",))
 
         compiled = compile_program(program)

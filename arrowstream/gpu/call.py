@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
+
+import pyarrow as pa
 
 from arrowstream.backends.base import Evaluator
 from arrowstream.core.batch import Batch, joined_batch
@@ -30,7 +32,10 @@ class DeviceWork(Protocol):
         ...
 
 
-class DeviceCall:
+Work = TypeVar("Work", bound=DeviceWork)
+
+
+class DeviceCall(Generic[Work]):
     """Work on the device, batch by batch, with the CPU behind it.
 
     Parameters
@@ -50,7 +55,7 @@ class DeviceCall:
     ----------
     wanted : frozenset of str
         The columns that are brought to the device.
-    left_to_cpu : int
+    left_to_host : int
         Number of batches, and parts of batches, that the CPU has computed.
     """
 
@@ -59,7 +64,7 @@ class DeviceCall:
         form: str,
         device: Callable[[], Device],
         memory_mb: int,
-        work: DeviceWork,
+        work: Work,
         on_cpu: Evaluator,
     ) -> None:
         self._form = form
@@ -69,23 +74,21 @@ class DeviceCall:
         self._on_cpu = on_cpu
         self._absent = False
         self.wanted = work.reads
-        self.left_to_cpu = 0
+        self.left_to_host = 0
 
     def __call__(self, batch: Batch) -> Batch:
         device = self.opened() if batch.num_rows else None
         if device is None or not device.breaker.lets_through():
             return self._leave(batch)
         try:
-            found = self._on_device(device, batch)
-        except (MemoryError, OverflowError) as failed:  # the second one: a column of text is too long
-            # Without the calls that it came through, which hold what they had made.
-            too_large: Exception = failed.with_traceback(None)
-        except RuntimeError as error:
-            return self._after_failure(device, batch, error.with_traceback(None))
-        else:
-            device.breaker.worked()
-            return found
-        try:
+            try:
+                found = self._on_device(device, batch)
+            except (MemoryError, OverflowError) as failed:  # the second one: a column of text is too long
+                # Without the calls that it came through, which hold what they had made.
+                too_large: Exception = failed.with_traceback(None)
+            else:
+                device.breaker.worked()
+                return found
             device.run(device.synchronize)
         except RuntimeError as error:
             return self._after_failure(device, batch, error.with_traceback(None))
@@ -105,18 +108,24 @@ class DeviceCall:
         return device
 
     def _on_device(self, device: Device, batch: Batch) -> Batch:
-        rows: DeviceRows = batch.form(self._form)
+        rows = self._rows(device, batch)
 
-        def compute() -> DeviceRows | None:
+        def compute() -> DeviceRows | pa.RecordBatch | None:
             there = rows.with_resident(self.wanted)
-            try:
-                return self._work(there)
-            finally:
-                # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
-                device.retain(there)
+            found = device.using(there, lambda: self._work(there))
+            return None if found is None else self._ended(found)
 
         found = device.run(compute)
         return self._leave(batch) if found is None else batch.with_rows(found)
+
+    def _rows(self, device: Device, batch: Batch) -> DeviceRows:
+        """Return the rows of a batch in the form that the device computes with."""
+        rows: DeviceRows = batch.form(self._form)
+        return rows
+
+    def _ended(self, rows: DeviceRows) -> DeviceRows | pa.RecordBatch:
+        """Return what becomes of a result; called on the device's thread."""
+        return rows
 
     def _in_halves(self, device: Device, batch: Batch, error: Exception) -> Batch:
         """Compute a batch that is too large for the device in two parts, one after the other."""
@@ -144,5 +153,5 @@ class DeviceCall:
 
     def _leave(self, batch: Batch) -> Batch:
         """Leave a batch, or a part of one, to the CPU."""
-        self.left_to_cpu += 1
+        self.left_to_host += 1
         return self._on_cpu(batch)

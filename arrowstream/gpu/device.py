@@ -139,6 +139,17 @@ class Device:
             self.synchronize()
         self._kept.append(used)
 
+    def using(self, brought: Any, work: Callable[[], T]) -> T:
+        """Return what `work` returns, and keep what it reads until the work that it has queued is done.
+
+        Also if it fails, as it may have queued some. Memory goes back in the order of the stream that it was brought
+        on, which may be ahead of this work. Called on the device's thread.
+        """
+        try:
+            return work()
+        finally:
+            self.retain(brought)
+
     def download(self, columns: list[plc.Column], schema: pa.Schema) -> pa.RecordBatch:
         """Return columns in host memory, as `schema` says; waits for all work that was queued."""
         table = cuda.plc.Table(columns)

@@ -94,10 +94,7 @@ class DeviceRows:
 
     def _numbers(self) -> plc.Column:
         """Return the numbers of the rows in `host`."""
-        if self.kept is not None:
-            return self.kept
-        zero, one = (self.device.scalar(value, ROW_NUMBER) for value in (0, 1))
-        return cuda.plc.filling.sequence(self.num_rows, zero, one, stream=self.device.compute)
+        return row_numbers(self.device, self.num_rows) if self.kept is None else self.kept
 
     def sliced(self, offset: int, length: int) -> DeviceRows:
         """Return some rows, without a copy."""
@@ -131,3 +128,9 @@ class DeviceRows:
         """Bytes that the rows take, on the device and in host memory."""
         around = [self.unchanged[name] for name in self.unchanged if name not in self.resident]
         return self.device_bytes + int(self.host.select(around).nbytes)
+
+
+def row_numbers(device: Device, count: int) -> plc.Column:
+    """Return the numbers from 0 on, one for each row."""
+    zero, one = (device.scalar(value, ROW_NUMBER) for value in (0, 1))
+    return cuda.plc.filling.sequence(count, zero, one, stream=device.compute)

@@ -159,29 +159,14 @@ class Launches:
         return {name: _with_nulls_of(unseen, column, rows.device) for name, column in found.items()}
 
 
-class KernelCall(DeviceCall):
+class KernelCall(DeviceCall[Launches]):
     """Kernels on a device, which is waited for: a device tells late of failures, and then not of which batch."""
 
-    def _on_device(self, device: Device, batch: Batch) -> Batch:
+    def _rows(self, device: Device, batch: Batch) -> DeviceRows:
         # Rows are on the first device, if they are on one at all.
-        rows = (
-            batch.form(FORM)
-            if batch.has(FORM) and not device.number
-            else DeviceRows.of(batch.arrow(), device)
-        )
-
-        def compute() -> pa.RecordBatch | DeviceRows:
-            there = rows.with_resident(self.wanted)
-            try:
-                found = self._work(there)
-                assert found is not None
-                return self._ended(found)
-            except BaseException:
-                # Its memory goes back in the order of the stream that brought it, which may be ahead of this work.
-                device.retain(there)
-                raise
-
-        return batch.with_rows(device.run(compute))
+        if batch.has(FORM) and not device.number:
+            return super()._rows(device, batch)
+        return DeviceRows.of(batch.arrow(), device)
 
     def _ended(self, rows: DeviceRows) -> pa.RecordBatch | DeviceRows:
         """Return the result once all work for it is done; called on the device's thread."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from arrowstream.core.rows.grouping import Aggregate, Grouping
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.download import downloaded_bytes
-from arrowstream.gpu.rows import ROW_NUMBER, DeviceRows
+from arrowstream.gpu.rows import ROW_NUMBER, DeviceRows, row_numbers
 from arrowstream.gpu.steps.attempt import attempt
 from arrowstream.gpu.steps.panes import RowPanes
 from arrowstream.gpu.types import device_type
@@ -29,9 +29,6 @@ assumed as in `GpuBackend.upload_cost`."""
 
 _BITS = {pa.float32(): pa.int32(), pa.float64(): pa.int64()}
 """The integers with as many bits as a float."""
-
-_COUNT = pa.int32()
-"""The type in which the device counts."""
 
 
 def grouped(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
@@ -68,18 +65,15 @@ def _saves(rows: DeviceRows, grouping: Grouping) -> bool:
 
 
 def _grouped(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
-    found = None
-    try:
-        found = _downloaded(rows, grouping)
-    finally:
-        if found is None:
-            # Work may be queued that reads it: what was uploaded is let go in the order of another stream.
-            rows.device.retain(rows)
-    return found
+    made = rows.device.using(rows, lambda: _made(rows, grouping))
+    if made is None:
+        return None
+    columns, schema, pane = made
+    return _finished(rows.device.download(columns, schema), grouping, pane)
 
 
-def _downloaded(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
-    """Return the groups, or None if a time is null or not wanted, or floats decide by order; waits for the device."""
+def _made(rows: DeviceRows, grouping: Grouping) -> tuple[list[plc.Column], pa.Schema, int] | None:
+    """Return the columns of the groups and the first pane; None if a time is null or not wanted, or order decides."""
     device, stream = rows.device, rows.device.compute
     if _order_decides(rows, grouping):
         return None
@@ -92,8 +86,7 @@ def _downloaded(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
     if not keys:
         any_key = device.scalar(0, pa.int8())
         keys[""] = (cuda.plc.Column.from_scalar(any_key, rows.num_rows, stream=stream), pa.int8())
-    zero, one = (device.scalar(value, ROW_NUMBER) for value in (0, 1))
-    numbers = cuda.plc.filling.sequence(rows.num_rows, zero, one, stream=stream)
+    numbers = row_numbers(device, rows.num_rows)
     requests = [cuda.plc.groupby.GroupByRequest(numbers, [cuda.plc.aggregation.min()])]
     for each in grouping.aggregates:
         values = numbers if each.column is None else rows.resident[each.column]
@@ -107,7 +100,7 @@ def _downloaded(rows: DeviceRows, grouping: Grouping) -> pa.RecordBatch | None:
         (grouping.row, ROW_NUMBER),
         *((each.name, _device_result(each, rows.schema)) for each in grouping.aggregates),
     ]
-    return _finished(device.download(columns, pa.schema(fields)), grouping, 0 if panes is None else panes.low)
+    return columns, pa.schema(fields), 0 if panes is None else panes.low
 
 
 def _order_decides(rows: DeviceRows, grouping: Grouping) -> bool:
@@ -149,7 +142,7 @@ def _aggregation(aggregate: Aggregate) -> plc.aggregation.Aggregation:
 def _device_result(aggregate: Aggregate, schema: pa.Schema) -> pa.DataType:
     """Return the type that comes from the device (``target_type_impl`` in libcudf's ``aggregation.hpp``)."""
     if aggregate.column is None or aggregate.function == "count":
-        return _COUNT
+        return ROW_NUMBER
     dtype = schema.field(aggregate.column).type
     return pa.int64() if aggregate.function == "sum" and not pa.types.is_duration(dtype) else dtype
 

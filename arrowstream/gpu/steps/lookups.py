@@ -57,11 +57,7 @@ def looked_up(rows: DeviceRows, table: LookupTable) -> DeviceRows | None:
 
     def work() -> DeviceRows:
         there = rows.with_resident(table.keys)
-        try:
-            return device.run(lambda: _looked_up(there, held, table))
-        finally:
-            # Their memory goes back in the order of the stream that brought them, which may be ahead of this work.
-            device.run(lambda: device.retain((there, held)))
+        return device.run(lambda: device.using((there, held), lambda: _looked_up(there, held, table)))
 
     return attempt(device, f"look {rows.num_rows} rows up", work)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from arrowstream.backends.base import DeviceEvaluator, Evaluator
@@ -30,11 +30,16 @@ def column_use(evaluate: Evaluator, columns: Collection[str]) -> ColumnUse:
     return ColumnUse(frozenset(columns), {})
 
 
+def names_before(names: Iterable[str], passes: Mapping[str, str]) -> frozenset[str]:
+    """Return the names that columns had before a stage, of those that only pass it."""
+    return frozenset(passes[name] for name in names if name in passes)
+
+
 def needed(uses: Sequence[ColumnUse]) -> frozenset[str]:
     """Return the columns of the rows before the first of several stages that any of them reads on a device."""
     found: frozenset[str] = frozenset()
     for use in reversed(uses):
-        found = use.reads | {use.passes[name] for name in found if name in use.passes}
+        found = use.reads | names_before(found, use.passes)
     return found
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from arrowstream.backends.base import DeviceEvaluator
 from arrowstream.plan.physical import OperatorStage, SegmentStage, Stage
+from arrowstream.plan.placement.columns import names_before
 from arrowstream.plan.placement.device_choice import DevicePlacement, connect
 
 
@@ -51,7 +52,7 @@ def _bring_for_segment(stage: SegmentStage, following: SegmentStage) -> None:
     for name, evaluate in stage.evaluators.items():
         after = following.evaluators.get(name)
         if isinstance(evaluate, DeviceEvaluator) and isinstance(after, DeviceEvaluator):
-            _look_ahead(evaluate, after.reads | after.ahead)
+            evaluate.look_ahead(names_before(after.reads | after.ahead, evaluate.passed))
 
 
 def _leave_on_device(stage: SegmentStage, placement: DevicePlacement, following: OperatorStage) -> None:
@@ -63,9 +64,4 @@ def _leave_on_device(stage: SegmentStage, placement: DevicePlacement, following:
     placement.link.stays_for = "rows" if grouping is None else "groups"
     for evaluate in stage.evaluators.values():
         if isinstance(evaluate, DeviceEvaluator):
-            _look_ahead(evaluate, frozenset(reads))
-
-
-def _look_ahead(evaluate: DeviceEvaluator, wanted: frozenset[str]) -> None:
-    passed = evaluate.passed
-    evaluate.look_ahead(passed[name] for name in wanted if name in passed)
+            evaluate.look_ahead(names_before(reads, evaluate.passed))
