@@ -15,8 +15,8 @@ from databases import ROWS, Database, new_database, opened
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import DatabaseBusy, MissingExtra, PlanError, SinkError, SourceError
-from arrowstream.io.database.systems.duckdb import DuckdbDatabase
 from arrowstream.io.database.address import DatabaseAddress
+from arrowstream.io.database.systems.duckdb import DuckdbDatabase
 from arrowstream.io.database.systems.failures import sink_failure
 from arrowstream.jobs.job import Job
 
@@ -185,6 +185,7 @@ def test_a_file_that_is_no_database_of_its_kind(kind: str, name: str, tmp_path: 
 def test_duckdb_may_open_a_file_of_sqlite_by_an_extension(
     duck: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    duck.execute("CREATE TABLE t (x integer)")
     monkeypatch.setattr(DuckdbDatabase, "rows", lambda self, sql, parameters=(): [("sqlite",)])
     with pytest.raises(SourceError, match="cannot be opened") as raised:
         duck.source("SELECT 1").schema()

@@ -14,6 +14,7 @@ from databases import ROWS, Database, batch
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import DatabaseBusy, PlanError, SchemaError, SourceError
+from arrowstream.io.database.reading.query import OpenQuery
 from arrowstream.io.database.source import DatabaseSource
 from arrowstream.io.source import BlockingReader
 
@@ -305,6 +306,13 @@ def test_a_source_that_waits_for_a_lock(sqlite: Database, monkeypatch: pytest.Mo
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(DatabaseBusy, match=r"the database sqlite .* cannot be opened"):
             read(sqlite.source())
+    with (
+        closing(OpenQuery(sqlite.source().query)) as opened,
+        closing(sqlite3.connect(str(sqlite.path))) as holder,
+    ):
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseBusy, match=r"the query of sqlite .* is locked"):
+            list(opened.frames())
 
 
 ARGUMENTS: list[tuple[dict[str, Any], str]] = [

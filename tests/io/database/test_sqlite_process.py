@@ -1,6 +1,7 @@
 """A SQLite file that a process of its own has open: whoever else opens it in this one, neither harms the other."""
 
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -253,6 +254,13 @@ def test_rows_are_whole_for_a_reader_in_this_process(sqlite: Database) -> None:
     assert [count % 1000 for count in counts] == [0] * len(counts) and counts == sorted(counts)
     assert sqlite.rows("PRAGMA integrity_check") == [("ok",)]
     assert sqlite.rows("SELECT count(*) FROM t") == [(100_000,)]
+
+
+def test_a_process_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_connection, "END_SECONDS", 0.01)
+    process = sqlite_connection._Process()
+    os.kill(process._process.pid, signal.SIGSTOP)
+    assert process.end() == -signal.SIGKILL
 
 
 def test_a_process_that_is_killed_fails_the_run_and_loses_nothing(

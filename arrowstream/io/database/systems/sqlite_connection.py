@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Any, cast
 
 import adbc_driver_manager as adbc
@@ -27,7 +26,8 @@ _idle: list[_Process] = []
 
 class _Process:
     def __init__(self) -> None:
-        command = [sys.executable, "-P", str(Path(sqlite_process.__file__))]
+        program = f"import runpy; runpy.run_path({sqlite_process.__file__!r})['main']()"
+        command = [sys.executable, "-P", "-c", program]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.requests = cast(IO[bytes], self._process.stdin)
         self.answers = cast(IO[bytes], self._process.stdout)
@@ -65,8 +65,7 @@ def _end_idle() -> None:
 
 
 atexit.register(_end_idle)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)  # they are the parent's
+os.register_at_fork(after_in_child=_idle.clear)  # they are the parent's
 
 
 class SqliteConnection:

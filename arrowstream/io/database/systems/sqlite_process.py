@@ -4,8 +4,8 @@ SQLite's locks are locks of a process. Two copies of its library in one process,
 Python's sqlite3, do not see each other's, and what one of them writes the other one damages. So the driver has a
 process of its own, and everything in the first one may open the file.
 
-The program is run by its path, and imports nothing of arrowstream, so that it starts in a fifth of a second. Requests
-and answers are pickled tuples, in pipes; rows are Arrow's own bytes.
+`main` is run from this file's path, and imports nothing of arrowstream, so that the process starts in a fifth of a
+second. Requests and answers are pickled tuples, in pipes; rows are Arrow's own bytes.
 """
 
 from __future__ import annotations
@@ -74,11 +74,7 @@ class _File:
         import adbc_driver_sqlite
 
         self._database = adbc_driver_sqlite.connect(uri)
-        try:
-            self._connection = adbc.AdbcConnection(self._database)
-        except adbc.Error:
-            self._database.close()
-            raise
+        self._connection = adbc.AdbcConnection(self._database)
 
     def close(self) -> None:
         self._connection.close()
@@ -205,7 +201,3 @@ def main(requests: int = 0, answers: int = 1) -> None:
         parent, sys.path[:] = receive(received)  # so that it finds what its parent has found
         end_with(parent)
         serve(received, sent)
-
-
-if __name__ == "__main__":
-    main()
