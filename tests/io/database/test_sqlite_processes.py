@@ -14,7 +14,7 @@ from typing import Any
 
 import adbc_driver_manager as adbc
 import pytest
-from databases import ROWS, Database, batch, opened
+from databases import ROWS, Database, batch, checkpointed, opened
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import DatabaseBusy, SinkError
@@ -261,3 +261,33 @@ def test_a_process_that_is_killed_fails_the_run_and_loses_nothing(
         process.wait()
     with closing(SqliteConnection(f"file:{sqlite.path}?mode=ro")) as connection:
         assert rows(connection, "SELECT count(*) FROM t") == [3]
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_process_that_is_killed_at_a_commit(
+    sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """Whether it has committed or not is not known: the epoch in the file says it, and no row is written twice."""
+    writer = opened(sqlite.sink(), at=checkpointed(tmp_path))
+    process: Any = writer._session.database._connection._process
+    writer.write(batch(1, 2))
+    handle = writer.prepare(1)
+    killed: list[bool] = []
+
+    def send_and_kill(stream: Any, *message: object) -> None:
+        if message[:2] != ("execute", "COMMIT") or killed:
+            sqlite_process.send(stream, *message)
+            return
+        if done:
+            sqlite_process.send(stream, *message)
+            assert sqlite_process.receive(process.answers) == ("done",)
+        killed.append(done)
+        process._process.kill()
+        process._process.wait()
+
+    monkeypatch.setattr(sqlite_connection, "send", send_and_kill)
+    writer.commit(handle)
+    writer.close()
+    assert killed == [done]
+    assert sqlite.rows("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
+    assert sqlite.rows("SELECT epoch FROM arrowstream_epochs") == [(1,)]
