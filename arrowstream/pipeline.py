@@ -27,7 +27,7 @@ from arrowstream.errors import NoSuchStep, PlanError
 from arrowstream.gpu.backend import register_if_present
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.apply_settings import apply_settings
-from arrowstream.plan.compile import check_graph, compile_plan, output_schema
+from arrowstream.plan.compile import check_graph, compile_line, compile_plan
 from arrowstream.plan.explain import explain
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.messages import message_schema, settled
@@ -105,7 +105,7 @@ class Builder(Results, metaclass=ExplainsNames):
         if source is None:
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
         schema = source.schema()
-        return None if schema is None else output_schema(self.graph, schema, backends())
+        return None if schema is None else compile_line(self.graph, schema, backends()).output
 
     def explain(self) -> str:
         """Return the plan so far as text; without a sink, the plan that `collect` runs.

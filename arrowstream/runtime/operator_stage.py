@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Mark, Partitions, Watermark
 from arrowstream.core.failures import is_failure
+from arrowstream.metrics.inner import RunsPipeline
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import INLINE_NS, CallTimes
@@ -214,6 +215,7 @@ class RunningAsync(RunningStage):
         super().__init__(stage.name)
         self._snapshots = Snapshots(stage.name, stage.state_id, resources)
         self._process = process
+        self.inner = process if isinstance(process, RunsPipeline) else None
         self._kind = stage.operator.name
         self._clock = resources.clock
 

@@ -22,11 +22,13 @@ from arrowstream.core.rows.forms import FORMS, Form
 from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError, StageError
+from arrowstream.metrics.inner import RunsPipeline
+from arrowstream.metrics.snapshot import Metrics
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.joins.columns import JoinColumns
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.table_index import TableIndex
-from arrowstream.operators.joins.tables import JoinTable
+from arrowstream.operators.joins.tables import JoinTable, TableLoad
 from arrowstream.state.arrays import Array
 from arrowstream.state.limit import NO_LIMIT
 from arrowstream.state.memory import StateMemory
@@ -160,7 +162,7 @@ class Loaded:
     elsewhere: LookupTable | None
 
 
-class TableJoining(AsyncProcess):
+class TableJoining(AsyncProcess, RunsPipeline):
     """The process of a `TableJoin`. The table is replaced as a whole, so that each batch sees one state of it.
 
     Parameters
@@ -173,7 +175,7 @@ class TableJoining(AsyncProcess):
         Clock, threads and memory of the run.
     """
 
-    __slots__ = ("_context", "_loaded", "_lookup", "_refresh_seconds", "_refreshing")
+    __slots__ = ("_context", "_load", "_loaded", "_lookup", "_refresh_seconds", "_refreshing")
 
     busy_while_awaited: ClassVar[bool] = True
 
@@ -182,7 +184,13 @@ class TableJoining(AsyncProcess):
         self._refresh_seconds = refresh
         self._context = context
         self._loaded: Loaded | None = None
+        self._load: TableLoad | None = None
+        """The load that has begun last."""
         self._refreshing: asyncio.Task[None] | None = None
+
+    @property
+    def inner(self) -> Metrics | None:
+        return None if self._load is None else self._load.metrics
 
     async def open(self) -> None:
         self._loaded = await self._load_on_thread()
@@ -221,16 +229,17 @@ class TableJoining(AsyncProcess):
 
     async def _load_on_thread(self) -> Loaded:
         """Load the table; a cancellation ends a pipeline that reads it."""
-        loading = asyncio.ensure_future(self._context.threads.call(self._load))
+        load = self._load = self._lookup.table.load()
+        loading = asyncio.ensure_future(self._context.threads.call(self._index_rows, load))
         try:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
-            self._lookup.table.stop()
+            load.stop()
             await asyncio.gather(loading, return_exceptions=True)
             raise
 
-    def _load(self) -> Loaded:
-        expected, table = self._lookup.table.schema, self._lookup.table.load()
+    def _index_rows(self, load: TableLoad) -> Loaded:
+        expected, table = self._lookup.table.schema, load.rows()
         if table.schema != expected:
             raise SchemaError(
                 "the table of join() has other columns than when the pipeline was built",
