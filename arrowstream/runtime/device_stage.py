@@ -133,12 +133,18 @@ class RunningDeviceSegment(RunningSegment):
         begin = self._now_ns()
         result = evaluate(batch)
         work_ns = self._now_ns() - begin
-        if isinstance(evaluate, DeviceEvaluator) and evaluate.left_to_host != left:
-            backend = evaluate.host
+        computed = evaluate.left_to_host if isinstance(evaluate, DeviceEvaluator) else 0
         leaving = self._returned(result, placement.link.exit) if placement.link.brings_back else _NONE
         if leaving is not _NONE:
             # Without the device's form, so that its memory is free whoever keeps the batch.
             result = result.with_rows(result.arrow())
+        if isinstance(evaluate, DeviceEvaluator):
+            if evaluate.left_to_host != computed:  # the device failed only now: that was no transfer
+                leaving = _NONE
+            if (
+                2 * (evaluate.left_to_host - left) > batch.num_rows
+            ):  # of halves, some may have been computed there
+                backend = evaluate.host
         return Evaluated(result, backend, arrival, work_ns, leaving)
 
     def _brought(self, batch: Batch, form: str, evaluate: Evaluator) -> Transfer:

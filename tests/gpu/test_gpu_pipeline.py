@@ -210,3 +210,40 @@ def test_a_batch_that_is_halved_without_the_cpu_counts_for_the_gpu(machine: Any)
     builder = begin(20_000).with_columns(**{f"c{n}": pl.col("x") * n for n in range(9)}).backend("gpu")
     report = builder.sink(TestSink()).build(settings=Settings(gpu_memory_pool_mb=1)).run_sync()
     assert [dict(stage.batches) for stage in report.stages[1:-1]] == [{"gpu": 1}]
+
+
+def test_a_batch_that_the_gpu_cannot_give_back_is_computed_by_the_cpu_and_counts_for_it(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    download = machine.plc.Table.to_arrow
+    given: list[int] = []
+
+    def fails_once(table: Any, *arguments: Any, **options: Any) -> Any:
+        given.append(table.num_rows())
+        if len(given) == 2:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return download(table, *arguments, **options)
+
+    monkeypatch.setattr(machine.plc.Table, "to_arrow", fails_once)
+    sink = TestSink()
+    steps = begin().with_columns(y=pl.col("x") * 2.0).backend("gpu").filter(pl.col("y") > 9.0).backend("gpu")
+    report = steps.batch(rows=100_000).sink(sink).build().run_sync()
+    assert_frame_equal(sink.frame(), FRAME.with_columns(y=pl.col("x") * 2.0).filter(pl.col("y") > 9.0))
+    assert len(given) == 4 and "could not give back 5000 rows" in caplog.text
+    stages = {stage.name: dict(stage.batches) for stage in report.stages}
+    assert stages["with_columns+filter"] == {"gpu": 3, "polars": 1}
+
+
+@pytest.mark.parametrize(("on_cpu", "counted"), [(3_000, "polars"), (2_000, "gpu")])
+def test_a_batch_of_which_the_cpu_computes_a_part_counts_for_what_computed_more_of_its_rows(
+    monkeypatch: pytest.MonkeyPatch, on_cpu: int, counted: str
+) -> None:
+    call = DeviceSegment.__call__
+
+    def in_parts(segment: DeviceSegment, batch: Batch) -> Batch:
+        segment._left.rows += on_cpu
+        return call(segment, batch)
+
+    monkeypatch.setattr(DeviceSegment, "__call__", in_parts)
+    report = begin().with_columns(y=pl.col("x") * 2.0).backend("gpu").sink(TestSink()).build().run_sync()
+    assert [dict(stage.batches) for stage in report.stages[1:-1]] == [{counted: 4}]

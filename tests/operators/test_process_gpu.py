@@ -58,7 +58,7 @@ def test_the_function_for_the_cpu_computes_where_no_gpu_is(caplog: pytest.LogCap
         report = pipeline.run_sync()
     assert_frame_equal(sink.frame(), FRAME.with_columns(z=RATIO))
     assert [str(note) for note in report.notes] == [
-        f"2 batches of process_gpu computed on the CPU, as {ABSENT}, first in frame rows 0-2"
+        f"4 rows of process_gpu computed on the CPU, as {ABSENT}, first in frame rows 0-2"
     ]
     assert f"process_gpu runs on the CPU: {ABSENT}" in caplog.text
 
@@ -106,7 +106,12 @@ def test_rows_that_fail_are_left_out_by_handlers() -> None:
         return on_cpu(frame)
 
     steps = begin().process_gpu(kernel().on_cpu(fragile)).on_error(ErrorHandler.skip())
-    assert_frame_equal(steps.collect_sync(), FRAME.with_columns(z=RATIO).filter(pl.col("x").is_not_null()))
+    sink = TestSink()
+    report = steps.sink(sink).build().run_sync()
+    assert_frame_equal(sink.frame(), FRAME.with_columns(z=RATIO).filter(pl.col("x").is_not_null()))
+    # A row counts once, however many parts of its batch were tried.
+    (note,) = [note for note in report.notes if "process_gpu" in note.what]
+    assert (note.what, note.count) == (f"rows of process_gpu computed on the CPU, as {ABSENT}", 3)
 
 
 def test_neither_a_gpu_nor_a_function_for_the_cpu() -> None:

@@ -76,6 +76,16 @@ class Lookup(ABC):
             The table is not what the step needs.
         """
 
+    def found(self, rows: pl.DataFrame, index: Index, values: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Yield the rows that come out, in pieces where many rows of the table have one key."""
+        how, asked = self.columns.how, self.asked(rows)
+        if how not in ("semi", "anti"):
+            yield from _side_by_side(rows, values, index.pairs(asked, unmatched=how == "left"))
+            return
+        assert isinstance(index, TableIndex), "versions are added to rows"
+        kept = (index.find(asked) >= 0) == (how == "semi")
+        yield rows if kept.all() else rows.filter(pl.Series(kept))
+
     def elsewhere(
         self, table: pl.DataFrame, index: Index, values: pl.DataFrame, memory: StateMemory
     ) -> LookupTable | None:
@@ -133,7 +143,10 @@ class KeyLookup(Lookup):
             places = numbered.with_row_index("place").drop_nulls().sort(numbered.columns)["place"]
             return to_record(keys[places]), to_record(values[places] if values.width else values)
 
-        return LookupTable(self.keys.left, self.columns.how, arrow_schema(self.columns.schema), load)
+        def on_cpu(rows: pl.DataFrame) -> pl.DataFrame:
+            return pl.concat([pl.DataFrame(schema=self.columns.schema), *self.found(rows, index, values)])
+
+        return LookupTable(self.keys.left, self.columns.how, arrow_schema(self.columns.schema), load, on_cpu)
 
 
 def _looks_up(form: Form) -> bool:
@@ -266,20 +279,14 @@ class TableJoining(AsyncProcess, RunsPipeline):
     def _joined(self, batch: Batch) -> Iterator[Batch]:
         """Yield the rows that come out for a batch, in pieces where many rows of the table have one key."""
         assert self._loaded is not None
-        loaded, how = self._loaded, self._lookup.columns.how
+        loaded = self._loaded
         found = None if loaded.elsewhere is None else looked_up(batch, loaded.elsewhere)
         if found is not None:
             yield found
             return
         rows = batch.polars()
-        asked = self._lookup.asked(rows)
-        if how in ("semi", "anti"):
-            assert isinstance(loaded.index, TableIndex), "versions are added to rows"
-            kept = (loaded.index.find(asked) >= 0) == (how == "semi")
-            yield batch if kept.all() else batch.with_rows(rows.filter(pl.Series(kept)))
-            return
-        for part in _side_by_side(rows, loaded.values, loaded.index.pairs(asked, unmatched=how == "left")):
-            yield batch.with_rows(part)
+        for part in self._lookup.found(rows, loaded.index, loaded.values):
+            yield batch if part is rows else batch.with_rows(part)
 
 
 def _first(made: Iterator[Batch]) -> list[Batch]:
