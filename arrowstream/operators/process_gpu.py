@@ -221,11 +221,12 @@ class CpuTwin:
     def _computed(self, inputs: pl.DataFrame, batch: Batch) -> pl.DataFrame:
         result: Any = not_awaited(self._fn(inputs))
         hint = "cast inside the function, and select the columns that the kernels write"
-        parts = conformed(result, batch, self._outputs, self._target, _MISFIT, hint)
+        function = f"the function {function_name(self._fn)} for the CPU of process_gpu()"
+        parts = conformed(result, batch, self._outputs, self._target, _MISFIT, hint, function)
         found = pl.concat([part.polars() for part in parts], rechunk=False)
         if found.height != inputs.height:
             raise SchemaError(
-                f"the CPU twin {function_name(self._fn)} of process_gpu() returned other rows than it got",
+                f"{function} returned other rows than it got",
                 expected=counted(inputs.height, "rows"),
                 found=counted(found.height, "rows"),
             )

@@ -45,6 +45,9 @@ def on_cpu(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(z=RATIO)
 
 
+def nothing(frame: pl.DataFrame) -> None: ...
+
+
 def begin(data: Any = FRAME) -> Builder:
     return Pipeline.builder().source(Source.from_frame(data, batch_rows=2))
 
@@ -90,7 +93,13 @@ def test_any_frame_will_do_and_narrower_types_are_widened() -> None:
         (lambda frame: frame, "z: Float64 missing"),
         (lambda frame: frame.select(z=pl.lit("a")), "z: String instead of Float64"),
         (lambda frame: frame.select(z=RATIO).head(1), "expected: 2 rows"),
-        (lambda frame: 3, "int"),
+        (lambda frame: 3, "found: int"),
+        (lambda frame: frame["x"], "found: polars.series.series.Series"),
+        (
+            nothing,
+            "the function nothing for the CPU of process_gpu() returned no frame (stage process_gpu)\n"
+            "  expected: a frame of z: Float64\n  found: None\n  hint: a function without `return` returns None",
+        ),
     ],
 )
 def test_a_function_for_the_cpu_that_returns_something_else(fn: Any, said: str) -> None:
