@@ -79,6 +79,13 @@ def test_explain_says_what_the_gpu_costs() -> None:
     assert "gpu" in text
 
 
+def test_explain_says_why_the_gpu_is_not_used() -> None:
+    text = begin().with_columns(y=pl.col("x").exp()).explain()
+    assert "\n    gpu: not used: " in text and "exp" in text.partition("gpu: not used: ")[2].splitlines()[0]
+    off = begin().filter(pl.col("x") > 9.0).sink(TestSink()).build(settings=Settings(gpu_memory_pool_mb=0))
+    assert "gpu: not used: the setting gpu_memory_pool_mb is 0: no memory" in off.explain()
+
+
 def test_what_the_gpu_refuses_is_said_at_build() -> None:
     builder = begin().with_columns(y=pl.col("x").exp()).backend("gpu").sink(TestSink())
     with pytest.raises(PlanError, match="the gpu backend cannot run this step") as raised:

@@ -9,7 +9,7 @@ from contexts import context
 from kernel_compilers import nvrtc
 from polars.testing import assert_frame_equal
 
-from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Source
+from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Source, pipeline
 from arrowstream.core.batch import Batch
 from arrowstream.errors import MissingExtra, PlanError, SchemaError
 from arrowstream.gpu import GpuProcessor
@@ -34,6 +34,7 @@ RATIO = pl.col("x") / pl.col("y")
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "missing", lambda: ABSENT)
+    monkeypatch.setattr(pipeline, "missing", lambda: ABSENT)
 
 
 def kernel(outputs: Any = None) -> GpuProcessor:
@@ -64,6 +65,23 @@ def test_the_function_for_the_cpu_computes_where_no_gpu_is(caplog: pytest.LogCap
         f"4 rows of process_gpu computed on the CPU, as {ABSENT}, first in frame rows 0-2"
     ]
     assert f"process_gpu runs on the CPU: {ABSENT}" in caplog.text
+
+
+def test_explain_says_why_steps_of_a_pipeline_that_asks_for_a_gpu_run_on_the_cpu() -> None:
+    steps = begin().filter(pl.col("x") > 1).select("x", "y")
+    line = f"gpu: not used: {ABSENT}"
+    assert "gpu" not in steps.explain()
+    assert steps.process_gpu(kernel().on_cpu(on_cpu)).explain().count(line) == 1
+    branch = steps.split("x").branch("1", lambda rows: rows.process_gpu(kernel().on_cpu(on_cpu)).select("x"))
+    assert branch.otherwise(lambda rows: rows.select("x")).merge().explain().count(line) == 3
+    ended = steps.sink(TestSink())
+    for settings in (Settings(gpu_batch_size=100), Settings(gpu_memory_pool_mb=0)):
+        asked = ended.build(settings=settings)
+        assert f"    backend: auto: arrow below ~45,000 rows, polars above\n    {line}\n" in asked.explain()
+        assert asked.outline().nodes[1].backend == f"auto: arrow below ~45,000 rows, polars above; {line}"
+    assert "gpu" not in ended.build(settings=Settings(max_retries=1)).explain()
+    pinned = begin().select("x").backend("polars").sink(TestSink()).build(settings=Settings(gpu_batch_size=1))
+    assert "gpu" not in pinned.explain()
 
 
 def test_an_output_may_take_the_place_of_a_column() -> None:
