@@ -89,7 +89,9 @@ class RunningDeviceSegment(RunningSegment):
             return super()._begin(batch)
         choice = self._placement.choose(batch.num_rows, held)
         work = partial(self._evaluated, batch, choice.backend)
-        if choice.predicted_us * 1000 >= INLINE_NS:
+        # A device does one thing after the other, also for other stages: its work may have to wait for theirs.
+        waits = None not in held or self._placement.link.memories[choice.backend] is not None
+        if waits or choice.predicted_us * 1000 >= INLINE_NS:
             return self._away(batch, held, choice, work)
         begin = self._now_ns()
         try:

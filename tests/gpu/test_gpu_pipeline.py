@@ -1,6 +1,7 @@
 """Whole pipelines with the GPU backend on a fake device: pins, residences, explain(), uploads ahead of the work."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -254,3 +255,44 @@ def test_a_batch_of_which_the_cpu_computes_a_part_counts_for_what_computed_more_
     monkeypatch.setattr(DeviceSegment, "__call__", in_parts)
     report = begin().with_columns(y=pl.col("x") * 2.0).backend("gpu").sink(TestSink()).build().run_sync()
     assert [dict(stage.batches) for stage in report.stages[1:-1]] == [{counted: 4}]
+
+
+def on_loop() -> bool:
+    """Return whether the caller is on the thread of an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(lambda rows: rows.filter(pl.col("y") > 9.0).backend("gpu"), id="stages"),
+        pytest.param(lambda rows: rows.reduce(pl.len(), most=pl.col("x").max(), by="n"), id="groups"),
+        pytest.param(lambda rows: rows.join(pl.DataFrame({"n": [1, 2], "v": [1, 2]}), on="n"), id="lookups"),
+        pytest.param(
+            lambda rows: (
+                rows.with_columns(z=(pl.col("x") / 156).cast(pl.Int8))
+                .on_error(ErrorHandler.skip())
+                .backend("gpu")
+            ),
+            id="halves",
+        ),
+        pytest.param(
+            lambda rows: rows.split("n").branch("1", lambda each: each.batch(rows=9)).otherwise().merge(),
+            id="split",
+        ),
+    ],
+)
+def test_the_loop_never_waits_for_the_device(
+    backend: Any, monkeypatch: pytest.MonkeyPatch, steps: Callable[[Builder], Builder]
+) -> None:
+    device = backend._device()
+    calls: list[bool] = []
+    run = device.run
+    monkeypatch.setattr(device, "run", lambda work: (calls.append(on_loop()), run(work))[1])
+    begun = begin(1_000).with_columns(y=pl.col("x") * 2.0, n=pl.col("n") + 1).backend("gpu")
+    assert ran(steps(begun)).height
+    assert calls and not any(calls)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.rows.arrow_schema import arrow_schema
-from arrowstream.core.rows.elsewhere import looked_up
+from arrowstream.core.rows.elsewhere import is_elsewhere, looked_up
 from arrowstream.core.rows.forms import FORMS, Form
 from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.core.step_context import StepContext
@@ -213,7 +213,8 @@ class TableJoining(AsyncProcess, RunsPipeline):
     async def process(self, batch: Batch) -> Iterable[Batch]:
         made = self._joined(batch)
         first: Callable[[], list[Batch]] = partial(_first, made)
-        now = first() if batch.num_rows <= _INLINE_ROWS else await self._context.threads.call(first)
+        inline = batch.num_rows <= _INLINE_ROWS and not is_elsewhere(batch)
+        now = first() if inline else await self._context.threads.call(first)
         # That is all, unless many rows of the table have one key: then the rest is made as it is passed on.
         return chain(now, made)
 
