@@ -213,8 +213,6 @@ class CpuTwin:
 
     def __call__(self, batch: Batch) -> Batch:
         frame = batch.polars()
-        if not frame.height:
-            return batch.with_rows(frame.with_columns(pl.DataFrame(schema=self._outputs).get_columns()))
         found = self._computed(frame.select(self._inputs), batch)
         return batch.with_rows(frame.with_columns(found.get_columns()))
 
