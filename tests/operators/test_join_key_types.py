@@ -12,9 +12,9 @@ from arrowstream.core.batch import Batch, Element
 from arrowstream.operators.base import MultiInputOperator
 from arrowstream.operators.join import StreamJoin
 from arrowstream.operators.join_asof import AsofOptions, StreamAsofJoin
-from arrowstream.operators.joins import timed_rows
+from arrowstream.operators.joins.interval import timed_rows
+from arrowstream.operators.joins.interval.within import Within
 from arrowstream.operators.joins.keys import JoinKeys
-from arrowstream.operators.joins.within import Within
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
 NAN = float("nan")
