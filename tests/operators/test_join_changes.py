@@ -285,7 +285,7 @@ def test_a_table_follows_by_its_key(tmp_path: Path) -> None:
 def test_totals_follow_by_the_sign_of_each_change() -> None:
     joined = stream(LEFT).join(stream(RIGHT), on="k", within="1s", how="full", emit="changes")
     sign = pl.when(pl.col(CHANGE) == "insert").then(1).otherwise(-1)
-    alone = (pl.col("b").is_null() * sign).sum()
+    alone = (pl.col("b").is_null().cast(pl.Int64) * sign).sum()
     totals = joined.reduce(rows=sign.sum(), alone=alone, emit="changes").collect_sync()
     assert totals.drop(CHANGE).rows()[-1] == (6, 2)
 

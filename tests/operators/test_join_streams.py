@@ -1,5 +1,6 @@
 """`join` of two streams within a time: the rows of a join over the whole, for any cuts and any interleaving."""
 
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from arrowstream import Builder, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.checkpoints.failpoints import Failpoint
 from arrowstream.core.memory_budget import MemoryBudget
+from arrowstream.core.rows.changes import CHANGE
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import MultiInputProcess
 from arrowstream.operators.join import StreamJoin
@@ -317,7 +319,8 @@ def test_a_time_that_is_null_or_at_the_end_of_its_range_is_an_error() -> None:
             joined.collect_sync()
 
 
-def test_a_run_that_is_stopped_goes_on_with_the_rows_that_are_held(tmp_path: Path) -> None:
+@pytest.mark.parametrize("emit", ["final", "changes"])
+def test_a_run_that_is_stopped_goes_on_with_the_rows_that_are_held(emit: Any, tmp_path: Path) -> None:
     sides = [
         pl.DataFrame(
             {"ts": range(0, 2_400, 2), "k": [n % 7 for n in range(1_200)], name: range(1_200)}
@@ -333,14 +336,21 @@ def test_a_run_that_is_stopped_goes_on_with_the_rows_that_are_held(tmp_path: Pat
         left, right = map(paced, sides)
         out = Sink.to_file(f"{tmp_path}/out/", format="parquet")
         late = Sink.to_file(f"{tmp_path}/late/", format="parquet")
-        return left.join(right, on="k", within="30s", how="full", late=late).sink(out).build()
+        return left.join(right, on="k", within="30s", how="full", late=late, emit=emit).sink(out).build()
 
     stops = 0
     while stopped_at(job(), Failpoint.SINK_COMMITTED, 2, tmp_path / "state").stopped:
         stops += 1
     assert stops > 1
     whole = expected(*sides, ["k"], Within(30 * SECOND, 30 * SECOND), "full", nulls_equal=False)
-    assert by_text(pl.read_parquet(tmp_path / "out").rows()) == by_text(whole.rows())
+    found = pl.read_parquet(tmp_path / "out")
+    if emit == "changes":
+        deleted = Counter(map(str, found.filter(pl.col(CHANGE) == "delete").drop(CHANGE).rows()))
+        assert deleted, "some rows came before their partners"
+        inserted = Counter(map(str, found.filter(pl.col(CHANGE) == "insert").drop(CHANGE).rows()))
+        assert sorted((inserted - deleted).elements()) == by_text(whole.rows())
+    else:
+        assert by_text(found.rows()) == by_text(whole.rows())
 
 
 CLOSE = pl.DataFrame(
