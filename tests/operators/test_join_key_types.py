@@ -105,7 +105,7 @@ def test_partners_have_equal_keys(
 @pytest.mark.parametrize("how", ["left", "right", "full", "anti"])
 @KINDS
 def test_a_row_that_came_out_alone_is_deleted_as_it_was(kind: str, how: Any, restart: bool) -> None:
-    """Each change deletes a row that is there, its key bit for bit; what is left is what comes out without changes."""
+    """Each change deletes a row that is there, its key bit for bit; what is left is what comes out without them."""
     frames = sides(*KEYS[kind])
     keys = JoinKeys(("k",), ("k",), nulls_equal=how == "full")
     limit = StateLimit(max_bytes=1, on_full="spill") if restart else NO_LIMIT
