@@ -91,6 +91,18 @@ def test_equals_polars(dtype: pl.DataType, data: st.DataObject) -> None:
         assert_frame_equal(found, found.sort(PANE, ROW))
 
 
+def test_groups_of_several_panes_and_of_rows_out_of_order() -> None:
+    rows = pl.DataFrame({PANE: [6, 5, 6, 5], "k": ["a", "b", "a", "a"], ROW: [3, 2, 1, 0], "x": [1, 2, 3, 4]})
+    kept = aggregation(rows.schema, ["k"], x.sum())
+    parts = [Rows.of(rows[:3]), Rows.of(rows[3:])]
+    found = hashed_groups(parts, ["k"], kept.init_row, kept.update)
+    assert found is not None
+    assert found.rows() == [(5, "b", 2, 2), (5, "a", 0, 4), (6, "a", 1, 4)]
+    found = hashed_groups([Rows(6, 6, rows[::2].drop(PANE))], ["k"], kept.init_row, kept.update)
+    assert found is not None
+    assert found.rows() == [(6, "a", 1, 4)]
+
+
 def one(keys: pl.Series, *exprs: pl.Expr, values: Any = None) -> pl.DataFrame | None:
     rows = numbered(pl.DataFrame({"k": keys, "x": pl.Series(values or [1] * len(keys), dtype=pl.Int64)}), 0)
     kept = aggregation(rows.schema, ["k"], *(exprs or (x.sum(),)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -174,6 +175,22 @@ def test_few_groups_of_a_pane_are_merged(monkeypatch: pytest.MonkeyPatch) -> Non
     assert calls == ["clear"]
 
 
+def test_keys_far_apart_are_merged() -> None:
+    rows = pl.DataFrame({"ts": [0, S, 2 * S], "k": [1, 1000, 1], "x": 1})
+    process = hopping(4, 2).start(rows.schema, context())
+    assert isinstance(process, Process)
+    calls = counted(process)
+    [found] = feed(process, [rows]) + end(process)
+    assert found.select("window_start", "k", "x").rows() == [
+        (-2 * S, 1, 1),
+        (-2 * S, 1000, 1),
+        (0, 1, 2),
+        (0, 1000, 1),
+        (2 * S, 1, 1),
+    ]
+    assert calls == ["clear"]
+
+
 def groups(keys: list[Any], rows: list[int], sums: list[Any], dtype: Any = pl.Int64) -> pl.DataFrame:
     return pl.DataFrame(
         {PANE: [0] * len(keys), "k": keys, "__row__": rows, "n": pl.Series(sums, dtype=dtype)}
@@ -211,6 +228,16 @@ def test_a_sum_without_values_is_0_and_sums_wrap() -> None:
     assert sums.add(1, groups([2, 1], [2, 3], [100, None], pl.UInt8))
     assert sums.window(0, 0).rows() == [(0, 1, 0), (0, 2, 44)]
     assert sums.window(0, 0)["n"].dtype == pl.UInt8
+
+
+def test_sums_of_durations() -> None:
+    sums = RunningSums("k")
+    assert sums.add(0, groups([1], [0], [timedelta(seconds=2)], pl.Duration("ms")))
+    assert sums.add(1, groups([1], [1], [timedelta(seconds=3)], pl.Duration("ms")))
+    assert_frame_equal(
+        sums.window(0, 0),
+        pl.DataFrame({PANE: [0], "k": [1], "n": [timedelta(seconds=5)]}).cast({"n": pl.Duration("ms")}),
+    )
 
 
 def test_groups_come_in_the_order_of_their_first_rows() -> None:
