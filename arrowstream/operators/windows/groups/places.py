@@ -36,9 +36,11 @@ class Digit:
     def keys(self, numbers: Array) -> pl.Series:
         """Return the keys of digits (groups,), int64."""
         whole = numbers + np.int64(wrapped(self.least))
-        physical = as_integers(pl.Series(dtype=self.dtype)).dtype
-        keys = whole.view(np.uint64) if self.dtype == pl.UInt64 else whole
-        return pl.Series(self.name, keys).cast(physical).cast(self.dtype)
+        keys = pl.Series(self.name, whole.view(np.uint64) if self.dtype == pl.UInt64 else whole)
+        # A cast to its own type takes as long as one of 10,000 keys.
+        if keys.dtype == self.dtype:
+            return keys
+        return keys.cast(as_integers(pl.Series(dtype=self.dtype)).dtype).cast(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)

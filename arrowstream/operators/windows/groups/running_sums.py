@@ -167,7 +167,7 @@ class RunningSums:
         if order is not None:
             places[:] = places[order]
         assert self._digit is not None
-        columns = [pl.repeat(number, count, dtype=pl.Int64, eager=True).alias(PANE), self._digit.keys(places)]
+        columns = [pl.Series(PANE, np.full(count, number)), self._digit.keys(places)]
         for column, (sums, (name, dtype)) in enumerate(zip(self._sums, self._state.items(), strict=True)):
             found = sums.take(places)
             _join([pane.sums[column] for pane in panes], new, less)
