@@ -99,6 +99,7 @@ def test_no_hint_of_a_job_speaks_python() -> None:
 SENTENCES = {
     'leave it out with .filter(pl.col("x").is_not_null())': 'leave it out with filter = "x IS NOT NULL"',
     'times: .filter(pl.col("at") < ...)': 'times: filter = "at < ..."',
+    'before: .with_columns(pl.col("x").fill_null(...)), or': 'before: with_columns = { x = "COALESCE(x, ...)" }, or',
     "schema={'a b': pl.String, 'c': pl.Int64}": 'schema = { a b = "String", c = "Int64" }',
     "cast(..., strict=False), in SQL TRY_CAST, makes null": "TRY_CAST makes null",
     'text first, as pl.col("at").str.to_datetime("%Y") does': "text first, as STRPTIME(at, '%Y') does",

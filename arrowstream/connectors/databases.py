@@ -170,10 +170,10 @@ class DatabaseSinks:
 
         All rows of a run are in one transaction, which is committed when all sinks are ready: until then, no other
         connection writes to a SQLite file. Others may read it, Python's sqlite3 in this process, too: the file is
-        open in a process of its own. With checkpoints, each epoch is a transaction
-        that also holds the number of the epoch, in the table ``arrowstream_epochs`` next to the table; rows also go
-        to a file in the folder of the checkpoints, from which they are written if the transaction is lost before the
-        commit.
+        open in a process of its own. The commit waits for those with rows left to fetch, for 10 s, unless the file
+        has a write-ahead log; the guide says how. With checkpoints, each epoch is a transaction that also holds
+        the number of the epoch, in the table ``arrowstream_epochs`` next to the table; rows also go to a file in
+        the folder of the checkpoints, from which they are written if the transaction is lost before the commit.
 
         A batch that the database refuses leaves the transaction as it was: ``.on_error(ErrorHandler.skip())`` and
         `ErrorHandler.dead_letter` leave out only the rows that are refused. Among rows gathered by `batch_size` they

@@ -46,6 +46,10 @@ _RULES: tuple[_Rule, ...] = (
     _rule(r"(\d+) << (\d+)", _bytes),
     # Expressions.
     _rule(rf"{_COLUMN}\.is_not_null\(\)", r"\g<column> IS NOT NULL"),
+    _rule(
+        rf"\.with_columns\({_COLUMN}\.fill_null\(\.\.\.\)\)",
+        r'with_columns = { \g<column> = "COALESCE(\g<column>, ...)" }',
+    ),
     _rule(rf"{_COLUMN}\.str\.to_datetime\(\"(?P<form>[^\"]*)\"\)", r"STRPTIME(\g<column>, '\g<form>')"),
     _rule(rf"\({_COLUMN} \* ([\d_]+)\)\.cast\(pl\.Int64\)", r"CAST(\g<column> * \2 AS BIGINT)"),
     _rule(rf"with_columns\(\w+={_COLUMN}\.cast\(pl\.(\w+)\)\)", r'cast = { \g<column> = "\2" }'),

@@ -9,6 +9,7 @@ import polars as pl
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
 from arrowstream.operators.with_event_time import Watermarks
+from arrowstream.plan.composites.planned_table import planned_table
 from arrowstream.plan.graph import Graph, Step
 from arrowstream.plan.guarantee import guarantees
 from arrowstream.plan.physical import (
@@ -54,9 +55,9 @@ def explain_plan(plan: Plan) -> str:
     return "\n".join([f"pipeline {plan.name}", *_indented(lines, 2)])
 
 
-def _line(line: Line, marked: bool) -> Iterator[str]:
-    """Describe a line inside a stage; `marked` is True if watermarks may come in."""
-    yield f"{'branch' if line.input is None else 'input'} {line.name}"
+def _line(line: Line, marked: bool, kind: str) -> Iterator[str]:
+    """Describe a line inside a stage, or of its table; `marked` is True if watermarks may come in."""
+    yield f"{kind} {line.name}"
     if line.input is not None:
         yield from _indented(_source(line.input), 2)
         marked = line.input.source.marks_time
@@ -98,7 +99,10 @@ def _stages(stages: Sequence[Stage], marked: bool) -> Iterator[str]:
         yield f"stage {stage.name}"
         yield from _indented(stage.description, 4)
         for line in stage.lines:
-            yield from _indented(_line(line, marked), 2)
+            yield from _indented(_line(line, marked, "branch" if line.input is None else "input"), 2)
+        if isinstance(stage, OperatorStage) and (table := planned_table(stage.operator)) is not None:
+            assert table.line is not None, "its columns are those of this step"
+            yield from _indented(_line(table.line, False, "table"), 2)
         if isinstance(stage, SegmentStage):
             yield from _indented(stage.placement.explain().splitlines(), 2)
         if isinstance(stage, SegmentStage | OperatorStage | InputsStage):
@@ -176,6 +180,9 @@ def _step(id: str, step: Step) -> Iterator[str]:
     for child in step.children:
         yield f"  {'branch' if child.graph.inner else 'input'} {child.name}"
         yield from _indented(_graph(child.graph), 4)
+    if (table := planned_table(step.operator)) is not None:
+        yield f"  table {table.graph.name}"
+        yield from _indented(_graph(table.graph), 4)
 
 
 def _indented(lines: Iterable[str], by: int) -> list[str]:

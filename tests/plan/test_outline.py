@@ -1,6 +1,7 @@
 """The outline of a pipeline: the nodes and edges that a reader of `explain()` would draw."""
 
 import json
+import textwrap
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -261,6 +262,32 @@ def test_the_pipeline_of_a_table_is_drawn_with_its_steps() -> None:
     assert step.columns_out == columns and step.backend == "auto: arrow below ~45,000 rows, polars above"
     assert outline.edges[4].columns == columns
     assert outline.node("join").columns_in == TEXT
+
+
+def test_the_pipeline_of_a_table_is_explained_with_its_steps() -> None:
+    text = bids().join(rates(), on="bidder").sink(TestSink()).build().explain()
+    assert textwrap.dedent(text[text.index("    table rates") : text.index("  sink:")]).splitlines() == [
+        "table rates",
+        "  source: frame",
+        "    -> bidder: String, rate: Float64, time: Int64",
+        "  stage filter",
+        "      filter(rate > 0)",
+        "    backend: auto: arrow below ~45,000 rows, polars above",
+        "    on error: dead_letter(test)",
+        "    -> bidder: String, rate: Float64, time: Int64",
+        "  stage batch",
+        "      batch(rows=5)",
+        "    -> bidder: String, rate: Float64, time: Int64",
+        "-> auction: Int64, price: Float64, bidder: String, rate: Float64, time: Int64",
+    ]
+    text = unknown().join(rates(), on="bidder").sink(TestSink()).build().explain()
+    assert textwrap.dedent(text[text.index("    table rates") : text.index("  sink:")]).splitlines() == [
+        "table rates",
+        "  source: frame",
+        "  step filter: filter(rate > 0)",
+        "    on error: dead_letter(test)",
+        "  step batch: batch(rows=5)",
+    ]
 
 
 def test_tables_of_tables_and_of_steps_without_columns_are_drawn() -> None:

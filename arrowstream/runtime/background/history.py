@@ -171,19 +171,31 @@ class History:
         }
         for place, figure in enumerate(FIGURES):
             columns[figure] = pl.Series(flat[place :: len(FIGURES)].tolist(), dtype=pl.Float64)
-        took = pl.col("seconds").diff().over("stage")
         return (
             pl.DataFrame(columns)
             .with_columns(
                 pl.from_epoch("time", time_unit="us").dt.replace_time_zone("UTC"),
                 pl.col(*_COUNTS).cast(pl.Int64),
                 pl.col("p99_ms", "watermark_lag_seconds").fill_nan(None),
-                rows_in_per_second=pl.col("rows_in").diff().over("stage") / took,
-                rows_per_second=pl.col("rows_out").diff().over("stage") / took,
-                busy_share=pl.col("busy_seconds").diff().over("stage") / took,
+                rows_in_per_second=_speed("rows_in"),
+                rows_per_second=_speed("rows_out"),
+                busy_share=_speed("busy_seconds"),
             )
             .select(*SCHEMA)
         )
+
+
+def _speed(figure: str) -> pl.Expr:
+    """Return a figure a second, since the sample before.
+
+    The last sample, at the end of a run, may come just after the one before. Work is counted when it is done, so that
+    a write of a second that ends between the two would be a busy share of ten: its speed is since the second before.
+    """
+    value, seconds = pl.col(figure), pl.col("seconds")
+    last, earlier = ((value.diff(by) / seconds.diff(by)).over("stage") for by in (1, 2))
+    return (
+        pl.when(seconds.diff().over("stage") < RATE_SECONDS).then(pl.coalesce(earlier, last)).otherwise(last)
+    )
 
 
 def _figures(counters: StageCounters, time_us: int, p99_ms: float) -> tuple[float, ...]:

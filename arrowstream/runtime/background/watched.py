@@ -170,9 +170,10 @@ class Watched(ABC):
         polars.DataFrame
             One row for each sample and stage, in the order of time: ``time`` (Datetime in UTC), ``seconds`` since the
             run began, ``stage``, ``rows_in`` and ``rows_out`` so far, ``rows_in_per_second`` and ``rows_per_second``
-            (rows that came out) since the sample before, ``queue_depth`` and ``queue_capacity`` in batches,
-            ``busy_share`` (seconds of work a second), ``p99_ms`` of the rows of the second before,
-            ``watermark_lag_seconds``, ``late_rows`` and ``errors`` so far. Null where nothing is known.
+            (rows that came out) since the sample before, or the one before that if this was less than half a second
+            before, ``queue_depth`` and ``queue_capacity`` in batches, ``busy_share`` (seconds of work a second, also
+            since then), ``p99_ms`` of the rows of the second before, ``watermark_lag_seconds``, ``late_rows`` and
+            ``errors`` so far. Null where nothing is known.
         """
         return self._history.frame()
 

@@ -111,7 +111,10 @@ def test_a_null_in_a_key_is_refused(database: Database) -> None:
     sink = database.sink(mode="upsert", key="id")
     with pytest.raises(SinkError, match="cannot hold a value of the column 'id'") as raised:
         write(rows, sink)
-    assert raised.value.hint == 'leave such rows out before: .filter(pl.col("id").is_not_null())'
+    assert raised.value.hint == (
+        'put a value in place of null before: .with_columns(pl.col("id").fill_null(...)), '
+        'or leave such rows out: .filter(pl.col("id").is_not_null())'
+    )
     assert write(rows, sink.on_error(ErrorHandler.skip())) == 2
 
 

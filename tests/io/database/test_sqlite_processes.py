@@ -198,6 +198,31 @@ def test_locks_hold_between_the_driver_and_pythons_own_library(
                 Pipeline.builder().source(Source.from_frame(ROWS)).sink(sqlite.sink()).build().run_sync()
 
 
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+def test_a_reader_with_rows_left_to_fetch(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    def write() -> int:
+        sink = sqlite.sink(mode="upsert", key="id")
+        return Pipeline.builder().source(Source.from_frame(ROWS)).sink(sink).build().run_sync().rows_out
+
+    monkeypatch.setattr("arrowstream.io.database.systems.sqlite.BUSY_MS", 1)
+    write()
+    with closing(sqlite3.connect(str(sqlite.path))) as connection:
+        assert connection.execute(f"PRAGMA journal_mode = {mode}").fetchone() == (mode.lower(),)
+        reader = connection.execute("SELECT id FROM t")
+        reader.fetchone()
+        if mode == "WAL":
+            assert write() == ROWS.height
+        else:
+            with pytest.raises(DatabaseBusy, match="the table t is locked") as raised:
+                write()
+            assert "rows left to fetch" in str(raised.value.hint) and "WAL" in str(raised.value.hint)
+        assert len(reader.fetchall()) == ROWS.height - 1
+        reader.close()
+    assert write() == ROWS.height
+
+
 def test_rows_are_whole_for_a_reader_in_this_process(sqlite: Database) -> None:
     """With one process for both libraries, the file was damaged after some of these commits."""
     path = Path(str(sqlite.path))

@@ -261,6 +261,21 @@ def test_history_has_the_speed_between_two_samples() -> None:
     assert third["watermark_lag_seconds"] > 1e9 and late["stage"] == "late"
 
 
+def test_a_sample_just_after_another_has_the_speed_since_the_one_before_both() -> None:
+    counters, history = StageCounters("s"), History()
+    history.sample({"s": counters}, 0.0)
+    counters.rows_in = 10
+    history.sample({"s": counters}, 0.25)
+    counters.rows_in = 20
+    history.sample({"s": counters}, 2.25)
+    counters.rows_in = 24
+    counters.record_batch("arrow", 4, 2_000_000_000, 0)  # two seconds of work, counted when it was done
+    history.sample({"s": counters}, 2.25 + 0.25)
+    frame = history.frame()
+    assert frame["rows_in_per_second"].to_list() == [None, 40.0, 5.0, 14 / 2.25], "the second has none before"
+    assert frame["busy_share"].to_list() == [None, 0.0, 0.0, 2 / 2.25]
+
+
 def test_rates_are_those_of_the_last_moments() -> None:
     counters, history = StageCounters("s"), History()
     assert history.rates("s", counters, 0.0).rows_in == 0.0

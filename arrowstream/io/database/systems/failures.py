@@ -47,6 +47,12 @@ HINTS = (
 )
 """What to do about a message of a database."""
 
+_READERS = (
+    "a SELECT with rows left to fetch is one, too: fetch them or close its cursor, "
+    "or let readers be in nobody's way by PRAGMA journal_mode = WAL, once for the file"
+)
+"""What else may lock a file of SQLite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -124,9 +130,7 @@ def _hint(message: str) -> str | None:
 
 def busy(what: str, message: str) -> DatabaseBusy:
     """Return the error for what another transaction or process has locked."""
-    return DatabaseBusy(
-        what,
-        expected="other transactions that end in time",
-        found=message,
-        hint="try again, as .on_error(ErrorHandler.retry(3)) does for a write, or end the other transaction",
-    )
+    hint = "try again, as .on_error(ErrorHandler.retry(3)) does for a write, or end the other transaction"
+    if "is locked" in message:  # the words of SQLite
+        hint = f"{hint}; {_READERS}"
+    return DatabaseBusy(what, expected="other transactions that end in time", found=message, hint=hint)

@@ -72,7 +72,10 @@ class Encoding:
                 self._refused.append((column.name, reason, hint))
                 checks.append(found.any())
         for name in self._key:
-            hint = f'leave such rows out before: .filter(pl.col("{name}").is_not_null())'
+            hint = (
+                f'put a value in place of null before: .with_columns(pl.col("{name}").fill_null(...)), '
+                f'or leave such rows out: .filter(pl.col("{name}").is_not_null())'
+            )
             self._refused.append((name, "a key that is never null", hint))
             checks.append(pl.col(name).is_null().any())
         self._checks = [check.alias(str(number)) for number, check in enumerate(checks)]
