@@ -242,6 +242,13 @@ def test_other_words_for_arguments_stand_for_arguments_that_there_are() -> None:
     assert {argument for argument, _ in ADVICE.values()} <= known
 
 
+@pytest.mark.parametrize(("wrong", "right"), [("period", "size"), ("hop", "every"), ("slide", "every")])
+def test_the_length_of_a_window_is_not_taken_for_its_step(wrong: str, right: str) -> None:
+    with pytest.raises(WrongCall) as caught:
+        rows().window(on="x", **{wrong: "1s"})
+    assert caught.value.hint == f"did you mean {right!r}?"
+
+
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [

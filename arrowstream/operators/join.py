@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, get_args
 import polars as pl
 
 from arrowstream.core.duration import Duration, seconds
-from arrowstream.core.hints import did_you_mean
+from arrowstream.core.mistakes.explain import nearest_value
 from arrowstream.core.rows.changes import changes_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
@@ -205,5 +205,5 @@ def _check_word(name: str, value: object, words: tuple[str, ...]) -> None:
             f"join({name}=...) is unknown",
             expected=" or ".join(map(repr, words)),
             found=repr(value),
-            hint=did_you_mean(str(value), words),
+            hint=nearest_value(str(value), words),
         )

@@ -260,7 +260,7 @@ def test_rows_beyond_the_limit_are_spilled_or_refused() -> None:
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ({"within": "1s", "how": "outer"}, r"join\(how=...\) is unknown"),
+        ({"within": "1s", "how": "outer"}, r"join\(how=...\) is unknown(.*\n)*.*did you mean 'full'"),
         ({"within": ("1s", "2s", "3s")}, "takes one duration or two"),
         ({"within": "soon"}, "duration"),
         ({"within": "1s", "time": ("a", "b", "c")}, "takes one name or two"),

@@ -231,7 +231,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
         ("size", "batch_size", "n_rows", "max_rows"), ("rows", "batch_rows", "limit", "capacity")
     ),
     **dict.fromkeys(("bytes", "max_bytes", "memory"), ("nbytes",)),
-    **dict.fromkeys(("interval", "period", "slide", "hop"), ("every", "per")),
+    **dict.fromkeys(("interval", "slide", "hop"), ("every", "per")),
+    **dict.fromkeys(("period",), ("size", "per", "every")),
     **dict.fromkeys(("seconds", "wait", "time_limit"), ("duration", "delay", "quiet")),
     **dict.fromkeys(("filename", "file", "source", "files", "file_path"), ("path",)),
     **dict.fromkeys(("dtypes", "schema_overrides", "columns", "types"), ("schema",)),
@@ -340,6 +341,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("group_by", "groupby", "aggregate"), ("reduce",)),
     **dict.fromkeys(("withcolumn", "with_column", "assign", "mutate"), ("with_columns",)),
     **dict.fromkeys(("astype",), ("cast",)),
+    **dict.fromkeys(("outer", "full_outer", "fullouter"), ("full",)),
 }
 """Names in lower case that other libraries give to values and steps, with the names here: the first known counts."""
 

@@ -397,6 +397,13 @@ def test_what_becomes_of_rows_is_known(sqlite: Database, word: str | None) -> No
         write(numbers, sqlite.sink(mode="upsert", key="id"))
 
 
+def test_the_column_of_changes_is_no_part_of_a_key() -> None:
+    sink = Sink.to_database("sqlite:///x.db", "t", mode="upsert", key=["id", "_change"])
+    with pytest.raises(SchemaError, match="a column '_change' that the rows lack") as raised:
+        Pipeline.builder().source(Source.from_frame(CHANGED)).sink(sink).build()
+    assert str(raised.value.hint).startswith("leave it out: an upserted table has the rows of now")
+
+
 def test_changes_that_are_appended_are_a_log(database: Database) -> None:
     write(CHANGED, database.sink())
     assert sorted(database.rows("SELECT * FROM t")) == sorted(CHANGED.rows())

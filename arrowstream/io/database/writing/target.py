@@ -21,6 +21,10 @@ from arrowstream.io.database.writing.encoding import Column, Encoding
 
 Mode = Literal["append", "upsert", "create"]
 
+_NO_CHANGE = (
+    'leave it out: an upserted table has the rows of now; mode="append" keeps each change, with that column'
+)
+
 
 def check_columns(types: ColumnTypes, schema: pl.Schema, key: Sequence[str]) -> dict[str, Stored]:
     """Return how each column is stored in a new table.
@@ -35,7 +39,7 @@ def check_columns(types: ColumnTypes, schema: pl.Schema, key: Sequence[str]) -> 
             raise SchemaError(
                 f"the key has a column {name!r} that the rows lack",
                 expected=f"columns of {', '.join(schema)}",
-                hint=did_you_mean(name, schema),
+                hint=_NO_CHANGE if name == CHANGE else did_you_mean(name, schema),
             )
         if schema[name].is_float() or schema[name].is_nested():
             raise SchemaError(
