@@ -22,7 +22,10 @@ class PlacementTuning:
     Parameters
     ----------
     probe_every
-        Batches between two probes of the second-best backend; with 4 batches a probe, 2 % of all batches are probes.
+        Batches before the second-best backend is probed again; with 4 batches a probe, 2 % of all batches are probes.
+    probe_at_most_every
+        Batches before a backend that is not `close` is probed again, at most: each probe doubles them up to this
+        number. Such a probe costs several batches' time, and the best one, once dearer, loses its place without it.
     probe_batches
         Batches of one probe in a row. The first one after another backend's does not count: the backend's memory was
         freed and has left the caches, so that it can take twice as long.
@@ -55,6 +58,7 @@ class PlacementTuning:
     """
 
     probe_every: int = 196
+    probe_at_most_every: int = 1_568
     probe_batches: int = 4
     probe_within: float = 4.0
     first_probe_after: int = 16
@@ -101,6 +105,8 @@ class Standing(NamedTuple):
         Batches since the last probe of the second-best; during a probe, minus the number of its batches left.
     tried
         True once the second-best has been measured at this size.
+    gap
+        Batches before the second-best is probed again, unless it is close.
     """
 
     winner: str
@@ -108,6 +114,7 @@ class Standing(NamedTuple):
     rest: int = 0
     unprobed: int = 0
     tried: bool = False
+    gap: int = TUNING.probe_every
 
 
 class Weighed(Protocol):
@@ -140,7 +147,7 @@ def choose(rows: int, costs: Mapping[str, Weighed], standing: Standing | None) -
     if standing is None:
         standing = Standing(min(costs, key=lambda name: costs[name].predict(rows)), unprobed=1)
     tuning = TUNING
-    winner, lost, rest, unprobed, tried = standing
+    winner, lost, rest, unprobed, tried, gap = standing
     present = rival = costs[winner]
     second, rival_us = winner, inf
     for name, cost in costs.items():
@@ -154,13 +161,16 @@ def choose(rows: int, costs: Mapping[str, Weighed], standing: Standing | None) -
     )
     rest = rest - 1 if rest else 0
     if unprobed < 0:
-        return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, unprobed + 1, tried)
+        return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, unprobed + 1, tried, gap)
     enough = lost >= tuning.enough
     if enough and tried and not rest:
         return Choice(second, rival_us, "cheapest", False), Standing(second, 0.0, tuning.rest, 1, tried)
-    if tried and unprobed >= tuning.probe_every and rival_us <= tuning.probe_within * present_us:
+    far = rival_us > tuning.close * present_us
+    due = unprobed >= (gap if far else tuning.probe_every)
+    if tried and due and rival_us <= tuning.probe_within * present_us:
+        gap = min(2 * gap, tuning.probe_at_most_every) if far else tuning.probe_every
         return Choice(second, rival_us, "probe", False), Standing(
-            winner, lost, rest, 1 - tuning.probe_batches, tried
+            winner, lost, rest, 1 - tuning.probe_batches, tried, gap
         )
     # A backend that has not been measured at this size gets one probe before it can take over.
     if not tried and rival_us <= tuning.first_probe_within * present_us:
@@ -174,7 +184,7 @@ def choose(rows: int, costs: Mapping[str, Weighed], standing: Standing | None) -
                 return choice, Standing(winner, tuning.enough, rest, 0, True)
             return choice, Standing(winner, lost, rest, first_after if close else 0, False)
     choice = Choice(winner, present_us, "cheapest", unprobed > 0)
-    return choice, Standing(winner, lost, rest, unprobed + 1, tried)
+    return choice, Standing(winner, lost, rest, unprobed + 1, tried, gap)
 
 
 class Placement:
