@@ -97,7 +97,11 @@ def _converted(frames: Sequence[Any], schema: pl.Schema | None) -> tuple[list[Ba
     own: pa.Schema | None = None
     for frame in frames:
         # Records mostly have one schema: comparing it takes 0.1 us, looking up what it is in the engine 5.
-        if own is not None and type(frame) is pa.RecordBatch and frame.schema.equals(own, check_metadata=True):
+        if (
+            own is not None
+            and type(frame) is pa.RecordBatch
+            and frame.schema.equals(own, check_metadata=True)
+        ):
             batches.append(Batch(frame))
             continue
         for found in batches_of(frame):
