@@ -200,6 +200,28 @@ def test_a_backend_that_comes_close_is_looked_at_as_often_as_others() -> None:
     assert choice.reason == "probe" and after.gap == TUNING.probe_every
 
 
+def test_settled_batches_of_one_size_share_choices_and_are_counted() -> None:
+    machine, alone = Machine(REFERENCE), Machine(REFERENCE)
+    machine.run([1_000] * 400)
+    settled = machine.choices[100:]
+    assert {choice.backend for choice in settled} == {"arrow"}
+    assert [choice.counts for choice in settled].count(True) == len(settled) // TUNING.alike
+    # A size between others is never repeated, but its probes come after as many of its batches.
+    alone.run([65_536, 1_000] * 800)
+    probes = [number for number, choice in enumerate(alone.choices[::2]) if choice.reason == "probe"]
+    assert [after - before for before, after in pairwise(probes[3:]) if after > before + 1] == [
+        TUNING.probe_every + 1
+    ] * 2
+
+
+def test_batches_that_share_a_choice_follow_a_backend_that_becomes_slow() -> None:
+    machine = Machine({"arrow": (20, 0.0055), "polars": (170, 0.0022)})
+    machine.run([1_000] * 500)
+    machine.lines["arrow"] = (20, 5.0)
+    machine.run([1_000] * 60)
+    assert machine.choices[-1].backend == "polars"
+
+
 def test_what_is_cold_does_not_count() -> None:
     costs = {"arrow": LineCost(100, 0.001), "polars": LineCost(110, 0.001)}
     standing: Standing | None = Standing("arrow", unprobed=TUNING.probe_every - 1, tried=True)

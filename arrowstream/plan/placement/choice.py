@@ -50,6 +50,10 @@ class PlacementTuning:
         after more for a smaller one.
     rest
         Smallest number of batches between two changes.
+    alike
+        Batches of one number of rows that are placed by one choice, and measured by the first of them, while nothing
+        speaks for another backend. Between large batches little of the choice is left in the processor's caches: it
+        takes 10 us then, ten times as long as in a row.
     few_rows
         Largest batch, in rows, at which nothing is probed while a batch is expected to take less than `few_us`
         microseconds: a probe takes ten times as long, and the records after it wait.
@@ -69,6 +73,7 @@ class PlacementTuning:
     gain: float = 0.2
     enough: float = 0.999
     rest: int = 50
+    alike: int = 4
     few_rows: int = 64
     few_us: float = 100.0
     most_rows: float = 1e9
@@ -209,13 +214,26 @@ class Placement:
     'backend: auto: arrow below ~45,000 rows, polars above'
     """
 
-    __slots__ = ("_costs", "_for_few", "_only", "_reason", "_standings")
+    __slots__ = (
+        "_again",
+        "_again_rows",
+        "_costs",
+        "_for_few",
+        "_left",
+        "_only",
+        "_reason",
+        "_repeated",
+        "_standings",
+    )
 
     def __init__(
         self, available: Mapping[str, tuple[float, float]], refused: Mapping[str, str], pin: str = "auto"
     ) -> None:
         self._costs = {name: LineCost(*cost) for name, cost in available.items()}
         self._standings: dict[int, Standing] = {}
+        self._again: Choice | None = None
+        """The choice for the next batches of `_again_rows` rows, as many as are `_left`."""
+        self._again_rows = self._left = self._repeated = 0
         # The backend for few rows as long as no batch of their size has taken long.
         self._for_few = min(available, key=lambda name: available[name][0])
         self._only = pin if pin != "auto" else next(iter(available)) if len(available) == 1 else None
@@ -229,16 +247,43 @@ class Placement:
 
     def choose(self, rows: int) -> Choice:
         """Choose the backend for a batch of `rows` rows."""
+        if self._again is not None and rows == self._again_rows and self._left:
+            self._left -= 1
+            self._repeated += 1
+            return self._again
         if self._only is not None:
             return Choice(self._only, self._costs[self._only].predict(rows), self._reason)
         size, standings = rows.bit_length(), self._standings
+        if self._repeated:
+            self._count_repeated()
         if rows <= TUNING.few_rows and size not in standings:
             cost = self._costs[self._for_few]
             if (expected := cost.fixed + cost.slope * rows) < TUNING.few_us:
                 return Choice(self._for_few, expected, "cheapest")
             standings[size] = Standing(self._for_few, unprobed=1)
         choice, standings[size] = choose(rows, self._costs, standings.get(size))
+        self._repeat(choice, rows, standings[size])
         return choice
+
+    def _repeat(self, choice: Choice, rows: int, standing: Standing) -> None:
+        """Let the next batches of as many rows have the same choice if it is settled, up to the next probe."""
+        _, lost, rest, unprobed, tried, gap = standing
+        self._left = 0
+        if tried and not lost and not rest and choice.counts and choice.reason == "cheapest":
+            before_probe = (gap if unprobed >= TUNING.probe_every else TUNING.probe_every) - unprobed
+            # One that was due, and did not come, would cost too much.
+            self._left = TUNING.alike - 1 if before_probe < 0 else min(TUNING.alike - 1, before_probe)
+            self._again, self._again_rows = (
+                Choice(choice.backend, choice.predicted_us, choice.reason, False),
+                rows,
+            )
+
+    def _count_repeated(self) -> None:
+        """Count the batches that had the choice of the one before them."""
+        size = self._again_rows.bit_length()
+        standing = self._standings[size]
+        self._standings[size] = standing._replace(unprobed=standing.unprobed + self._repeated)
+        self._repeated = 0
 
     def observe(self, choice: Choice, rows: int, seconds: float) -> None:
         """Learn the seconds that the batch of `choice` took."""
