@@ -40,7 +40,6 @@ PRELOADED = [
     "arrowstream.operators.window",
     "arrowstream.operators.windows.time_window",
     "adbc_driver_postgresql.dbapi",
-    "adbc_driver_sqlite.dbapi",
     "deltalake",
     "duckdb",
     "pandas",

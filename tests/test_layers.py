@@ -116,7 +116,12 @@ OUTSIDE_OF = {
     "arrowstream/io/database/systems/adbc_database.py": {*FRAMES, "adbc_driver_manager"},
     "arrowstream/io/database/systems/duckdb.py": {*FRAMES, "duckdb"},
     "arrowstream/io/database/systems/postgresql.py": {*FRAMES, "adbc_driver_postgresql"},
-    "arrowstream/io/database/systems/sqlite.py": {*FRAMES, "adbc_driver_sqlite"},
+    "arrowstream/io/database/systems/sqlite_connection.py": {"adbc_driver_manager", "pyarrow"},
+    "arrowstream/io/database/systems/sqlite_process.py": {
+        "adbc_driver_manager",
+        "adbc_driver_sqlite",
+        "pyarrow",
+    },
     "arrowstream/gpu/custom/cuda_source.py": {"cuda"},
     "arrowstream/gpu/custom/python_source.py": {"cuda", "numba"},
     "arrowstream/io/files/excel.py": {*FRAMES, "fastexcel"},

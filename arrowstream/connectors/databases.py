@@ -169,8 +169,8 @@ class DatabaseSinks:
         `batch_size` rows. Appended columns are matched by name; the table may have more, which get their defaults.
 
         All rows of a run are in one transaction, which is committed when all sinks are ready: until then, no other
-        connection writes to a SQLite file, and none of another SQLite library of this process, such as Python's
-        sqlite3, may open it, as the two do not see each other's locks. With checkpoints, each epoch is a transaction
+        connection writes to a SQLite file. Others may read it, Python's sqlite3 in this process, too: the file is
+        open in a process of its own. With checkpoints, each epoch is a transaction
         that also holds the number of the epoch, in the table ``arrowstream_epochs`` next to the table; rows also go
         to a file in the folder of the checkpoints, from which they are written if the transaction is lost before the
         commit.

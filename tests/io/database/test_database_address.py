@@ -16,6 +16,7 @@ from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
 from arrowstream.errors import DatabaseBusy, MissingExtra, PlanError, SinkError, SourceError
 from arrowstream.io.database.address import DatabaseAddress
+from arrowstream.io.database.systems.duckdb import DuckdbDatabase
 from arrowstream.io.database.systems.failures import sink_failure
 from arrowstream.jobs.job import Job
 
@@ -157,7 +158,7 @@ FILES: dict[str, tuple[str, str]] = {
     "folder": ("{at}/folder is a folder", "{kind}:///{at}/folder/out.db"),
     "text": ("", "name another file"),
     "sqlite": ("{at}/sqlite is a database of SQLite", "sqlite:///{at}/sqlite"),
-    "duckdb": ("{at}/duckdb is a database of DuckDB", "duckdb:///{at}/duckdb"),
+    "duckdb": ("{at}/duckdb is not a database of SQLite", "duckdb:///{at}/duckdb"),
 }
 
 
@@ -179,6 +180,17 @@ def test_a_file_that_is_no_database_of_its_kind(kind: str, name: str, tmp_path: 
         Source.from_database(uri, "SELECT 1").schema()
     for error in (sink.value, source.value):
         assert found in str(error.found) and hint in str(error.hint)
+
+
+def test_duckdb_may_open_a_file_of_sqlite_by_an_extension(
+    duck: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    duck.execute("CREATE TABLE t (x integer)")
+    monkeypatch.setattr(DuckdbDatabase, "rows", lambda self, sql, parameters=(): [("sqlite",)])
+    with pytest.raises(SourceError, match="cannot be opened") as raised:
+        duck.source("SELECT 1").schema()
+    assert raised.value.found == f"{duck.path} is a database of SQLite"
+    assert raised.value.hint == f"write sqlite:///{duck.path}"
 
 
 def test_a_file_is_missing_or_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

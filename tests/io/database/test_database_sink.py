@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import adbc_driver_manager.dbapi
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -13,8 +12,10 @@ from databases import ROWS, Database, batch, checkpointed, opened
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
 from arrowstream.core.rows.changes import CHANGE_TYPE
 from arrowstream.errors import DatabaseBusy, PlanError, SchemaError, SinkError, SourceError
-from arrowstream.io.database.identifiers import quoted
+from arrowstream.io.database.identifiers import TableName, quoted
 from arrowstream.io.database.systems import adbc_database
+from arrowstream.io.database.systems.postgresql import PostgresqlDatabase
+from arrowstream.io.database.systems.sqlite import SqliteDatabase
 from arrowstream.io.sink import AnySink
 
 pytestmark = pytest.mark.once
@@ -147,16 +148,17 @@ def test_a_row_is_refused_in_any_piece_of_a_batch(
     database: Database = request.getfixturevalue(kind)
     sizes: list[int] = []
 
-    def ingest(self: Any, table: str, data: pa.RecordBatchReader, **options: Any) -> int:
+    def ingest(self: Any, table: TableName, rows: pa.RecordBatchReader, **options: Any) -> None:
         def pieces() -> Iterator[pa.RecordBatch]:
-            for piece in data:
+            for piece in rows:
                 sizes.append(piece.num_rows)
                 yield piece
 
-        return real(self, table, pa.RecordBatchReader.from_batches(data.schema, pieces()), **options)
+        real(self, table, pa.RecordBatchReader.from_batches(rows.schema, pieces()), **options)
 
-    real = adbc_driver_manager.dbapi.Cursor.adbc_ingest
-    monkeypatch.setattr(adbc_driver_manager.dbapi.Cursor, "adbc_ingest", ingest)
+    system = {"sqlite": SqliteDatabase, "postgres": PostgresqlDatabase}[kind]
+    real: Any = system.ingest
+    monkeypatch.setattr(system, "ingest", ingest)
     monkeypatch.setattr(adbc_database, "PIECE_BYTES", 256)
     database.execute("CREATE TABLE t (id bigint PRIMARY KEY, name text, price double precision)")
     numbers = [*range(1000, 1100)]

@@ -1,5 +1,7 @@
 """A database source: queries read once or by ranges, their columns and errors."""
 
+import sqlite3
+from contextlib import closing
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,9 +14,8 @@ from databases import ROWS, Database, batch
 
 from arrowstream import Pipeline, Source
 from arrowstream.errors import DatabaseBusy, PlanError, SchemaError, SourceError
-from arrowstream.io.database.address import DatabaseAddress
+from arrowstream.io.database.reading.query import OpenQuery
 from arrowstream.io.database.source import DatabaseSource
-from arrowstream.io.database.systems.sqlite import SqliteDatabase
 from arrowstream.io.source import BlockingReader
 
 
@@ -301,12 +302,17 @@ def test_types_of_duckdb(duck: Database) -> None:
 def test_a_source_that_waits_for_a_lock(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arrowstream.io.database.systems.sqlite.BUSY_MS", 1)
     fill(sqlite, ROWS)
-    # Not by Python's sqlite3: locks of two libraries in one process do not exclude each other.
-    holder = SqliteDatabase.connect(DatabaseAddress.of("test", sqlite.uri), None)
-    holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(DatabaseBusy, match=r"the query of sqlite .* is locked"):
-        read(sqlite.source())
-    holder.close()
+    with closing(sqlite3.connect(str(sqlite.path))) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseBusy, match=r"the database sqlite .* cannot be opened"):
+            read(sqlite.source())
+    with (
+        closing(OpenQuery(sqlite.source().query)) as opened,
+        closing(sqlite3.connect(str(sqlite.path))) as holder,
+    ):
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseBusy, match=r"the query of sqlite .* is locked"):
+            list(opened.frames())
 
 
 ARGUMENTS: list[tuple[dict[str, Any], str]] = [

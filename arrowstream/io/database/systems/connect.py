@@ -9,7 +9,7 @@ from arrowstream.errors import ArrowstreamError, SinkError, SourceError
 from arrowstream.io.database.address import DatabaseAddress
 from arrowstream.io.database.extra import demand_extra
 from arrowstream.io.database.systems.database import Database
-from arrowstream.io.database.systems.failures import Failure, busy
+from arrowstream.io.database.systems.failures import HINTS, Failure, busy
 from arrowstream.io.database.systems.unusable_files import why_unusable
 
 _HINTS = (
@@ -41,7 +41,17 @@ _HINTS = (
         "close other connections, or raise max_connections of the server",
     ),
 )
-"""What to do about a message of a driver."""
+"""What to do about a message of a driver about the connection."""
+
+_OTHERS = (
+    (
+        r"file is not a database",
+        "is not a database of SQLite",
+        "name another file: this one is something else, or encrypted; for one of DuckDB write duckdb:///{path}",
+    ),
+    (r'[Ee]xtension "sqlite|a database of sqlite', "is a database of SQLite", "write sqlite:///{path}"),
+)
+"""What a driver says about the file of another system, what the file is, and what to do."""
 
 
 def connect(address: DatabaseAddress, kind: type[SinkError | SourceError]) -> Database:
@@ -74,6 +84,11 @@ def connect(address: DatabaseAddress, kind: type[SinkError | SourceError]) -> Da
     try:
         return database.connect(address, secret, read_only=read_only)
     except database.failures as error:
+        for pattern, found, hint in _OTHERS:
+            if re.search(pattern, str(error)):
+                raise kind(
+                    what, found=f"{address.file.absolute()} {found}", hint=hint.format(path=address.path)
+                ) from error
         raise _failure(kind, what, error, secret) from error
 
 
@@ -84,5 +99,5 @@ def _failure(
     message = hidden(failure.message, () if secret is None else (secret,))
     if failure.busy:
         return busy(what, message)
-    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, message)), None)
+    hint = next((hint for pattern, hint in (*_HINTS, *HINTS) if re.search(pattern, message)), None)
     return kind(what, found=message, hint=hint)

@@ -44,6 +44,10 @@ class DuckdbDatabase(Database):
         """Open the file, which is made if it is missing and may be written."""
         found = cls(address, duckdb.connect(str(address.file.absolute()), read_only=read_only))
         found.execute("SET TimeZone = 'UTC'")  # in which times come
+        system = found.rows("SELECT type FROM duckdb_databases() WHERE database_name = current_database()")
+        if system != [("duckdb",)]:  # it opens files of other systems, too, if it has their extensions
+            found.close()
+            raise duckdb.IOException(f"a database of {system[0][0]}")
         return found
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:

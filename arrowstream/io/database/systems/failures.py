@@ -25,13 +25,14 @@ _BUSY = re.compile(
 )
 
 
-_HINTS = (
+HINTS = (
     (r"is full|No space left|could not extend file", "make room on the disk of the database, and run again"),
     (
         r"readonly database|read-only transaction",
         "let this process write the file and its folder, or the user the database",
     ),
     (r"permission denied", "give the user the right to it: GRANT"),
+    (r"the process with the file of SQLite has ended", "run again: what was not committed is undone"),
     (
         r"not a database|malformed|[Cc]orrupt",
         "restore the file from a backup: it is damaged, or something else",
@@ -111,7 +112,7 @@ def source_failure(error: BaseException, what: str, secret: str | None = None) -
 
 
 def _hint(message: str) -> str | None:
-    return next((hint for pattern, hint in _HINTS if re.search(pattern, message)), None)
+    return next((hint for pattern, hint in HINTS if re.search(pattern, message)), None)
 
 
 def busy(what: str, message: str) -> DatabaseBusy:

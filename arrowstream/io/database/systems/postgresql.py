@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
 from arrowstream.io.database.address import DatabaseAddress
@@ -26,11 +28,27 @@ _ONE_CREATES = 7_236_482_310
 
 
 class PostgresqlDatabase(AdbcDatabase):
-    """Connection to a PostgreSQL server."""
+    """Connection to a PostgreSQL server.
+
+    Parameters
+    ----------
+    address
+        The server and the database.
+    connection
+        The connection, which commits each statement.
+    secret
+        The password, which errors must not show.
+    """
 
     types = PostgresqlTypes()
     stage = f"pg_temp.{quoted(STAGE)}"
     empties = "TRUNCATE"
+
+    def __init__(
+        self, address: DatabaseAddress, connection: dbapi.Connection, secret: str | None = None
+    ) -> None:
+        super().__init__(address, secret)
+        self._connection = connection
 
     @classmethod
     def connect(
@@ -41,6 +59,31 @@ class PostgresqlDatabase(AdbcDatabase):
         if read_only:
             found.execute("SET default_transaction_read_only = on")
         return found
+
+    # Each statement has a cursor: one keeps the options of its last statement, also of one that failed.
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+            return list(cursor.fetchall())
+
+    def records(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[pa.RecordBatch]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+            yield from cursor.fetch_record_batch()
+
+    def ingest(self, table: TableName, rows: pa.RecordBatchReader, *, temporary: bool = False) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.adbc_ingest(
+                table.name, rows, mode="append", db_schema_name=table.schema, temporary=temporary
+            )
+
+    def close(self) -> None:
+        self._connection.close()
 
     def columns(self, table: TableName) -> tuple[TableName, Mapping[str, str]] | None:
         found = self.rows(_COLUMNS, (table.sql,))
@@ -53,7 +96,7 @@ class PostgresqlDatabase(AdbcDatabase):
         super().create(table, columns, key)
 
     def check_statement(self, sql: str) -> None:
-        with self._cursor() as cursor:
+        with self._connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})  # only SELECT has one
             cursor.execute(f"EXPLAIN {sql}")
 
@@ -61,7 +104,7 @@ class PostgresqlDatabase(AdbcDatabase):
         self.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def read_columns(self, label: str, query: str, given: pl.Schema) -> list[ReadColumn]:
-        with self._cursor() as cursor:
+        with self._connection.cursor() as cursor:
             schema = cursor.adbc_execute_schema(query)
         check_declared(label, schema.names, given)
         return read_columns(label, schema, given)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
 import pyarrow as pa
-from adbc_driver_sqlite import dbapi
 
 from arrowstream.io.database.address import DatabaseAddress
 from arrowstream.io.database.identifiers import TableName, quoted
 from arrowstream.io.database.systems.adbc_database import AdbcDatabase
 from arrowstream.io.database.systems.database import STAGE
 from arrowstream.io.database.systems.read_columns import ReadColumn, check_declared, each_once
+from arrowstream.io.database.systems.sqlite_connection import SqliteConnection
 from arrowstream.io.database.systems.sqlite_reading import read_columns, typed
 from arrowstream.io.database.systems.sqlite_types import SqliteTypes
 
@@ -23,20 +23,29 @@ BUSY_MS = 10_000
 """How long a statement waits for the lock of another connection, in milliseconds."""
 
 
+READ_OPTIONS = {"adbc.sqlite.query.batch_rows": "65536"}
+"""Options of statements that read."""
+
+
 class SqliteDatabase(AdbcDatabase):
-    """Connection to a SQLite file."""
+    """Connection to a SQLite file, which a process of the connection has open.
+
+    Parameters
+    ----------
+    address
+        The database.
+    connection
+        The connection.
+    """
 
     types = SqliteTypes()
     # Takes the lock for writing at once: a transaction that has read cannot wait for it.
     begins = "BEGIN IMMEDIATE"
     stage = f"temp.{quoted(STAGE)}"
 
-    reads: ClassVar[Mapping[str, str]] = {"adbc.sqlite.query.batch_rows": "65536"}
-
-    def __init__(
-        self, address: DatabaseAddress, connection: dbapi.Connection, secret: str | None = None
-    ) -> None:
-        super().__init__(address, connection, secret)
+    def __init__(self, address: DatabaseAddress, connection: SqliteConnection) -> None:
+        super().__init__(address)
+        self._connection = connection
         self._read: list[ReadColumn] = []
 
     @classmethod
@@ -45,9 +54,28 @@ class SqliteDatabase(AdbcDatabase):
     ) -> SqliteDatabase:
         """Open the file, which is made if it is missing and may be written."""
         uri = f"file:{quote(str(address.file.absolute()))}?mode={'ro' if read_only else 'rwc'}"
-        found = cls(address, dbapi.connect(uri, autocommit=True), secret)
-        found.rows(f"PRAGMA busy_timeout = {BUSY_MS}")
+        found = cls(address, SqliteConnection(uri))
+        try:
+            found.rows(f"PRAGMA busy_timeout = {BUSY_MS}")
+            found.rows("PRAGMA schema_version")  # reads the file, which may be something else
+        except BaseException:
+            found.close()
+            raise
         return found
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
+        self._connection.execute(sql, parameters)
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        batches = self._connection.records(sql, parameters)
+        columns = ([column.to_pylist() for column in batch.columns] for batch in batches)
+        return [row for batch in columns for row in zip(*batch, strict=True)]
+
+    def ingest(self, table: TableName, rows: pa.RecordBatchReader, *, temporary: bool = False) -> None:
+        self._connection.append(table.name, rows, temporary=temporary)
+
+    def close(self) -> None:
+        self._connection.close()
 
     def columns(self, table: TableName) -> tuple[TableName, Mapping[str, str]] | None:
         # xinfo would name generated columns, which cannot be written.
@@ -66,7 +94,7 @@ class SqliteDatabase(AdbcDatabase):
 
     def records(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[pa.RecordBatch]:
         first = 1
-        for batch in super().records(typed(sql, self._read), parameters):
+        for batch in self._connection.records(typed(sql, self._read), parameters, READ_OPTIONS):
             if batch.num_rows > first:
                 yield batch.slice(first)
             first = 0

@@ -7,13 +7,11 @@ from pathlib import Path
 
 from arrowstream.io.database.address import DatabaseAddress
 
-_SQLITE_HEAD = b"SQLite format 3\0"
-_DUCKDB_HEAD = b"DUCK"
-_DUCKDB_HEAD_AT = 8
-
 
 def why_unusable(address: DatabaseAddress, *, read_only: bool) -> tuple[str, str] | None:
     """Return why the file of a database cannot be opened, and what to do about it; None if it may be.
+
+    The file itself is not opened: to close it again would give up all locks that this process has on it.
 
     Parameters
     ----------
@@ -24,11 +22,7 @@ def why_unusable(address: DatabaseAddress, *, read_only: bool) -> tuple[str, str
     """
     path = address.file.absolute()
     try:
-        return (
-            _missing(address, path, read_only=read_only)
-            or _closed(path, read_only=read_only)
-            or _other(path, address)
-        )
+        return _missing(address, path, read_only=read_only) or _closed(path, read_only=read_only)
     except OSError as error:
         return f"{error.strerror}: {error.filename}", "let this process read the file and its folder"
 
@@ -58,22 +52,5 @@ def _closed(path: Path, *, read_only: bool) -> tuple[str, str] | None:
         return (
             f"no permission to write in the folder {path.parent}",
             "let this process make files there: a database keeps others next to its own while it is written",
-        )
-    return None
-
-
-def _other(path: Path, address: DatabaseAddress) -> tuple[str, str] | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        head = file.read(len(_SQLITE_HEAD))
-    if address.kind == "duckdb" and head == _SQLITE_HEAD:
-        return f"{path} is a database of SQLite", f"write sqlite:///{address.path}"
-    if address.kind == "sqlite" and head[_DUCKDB_HEAD_AT:].startswith(_DUCKDB_HEAD):
-        return f"{path} is a database of DuckDB", f"write duckdb:///{address.path}"
-    if address.kind == "sqlite" and head and head != _SQLITE_HEAD:
-        return (
-            f"{path} is not a database of SQLite",
-            "name another file: this one is something else, or encrypted",
         )
     return None
