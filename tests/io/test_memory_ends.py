@@ -160,6 +160,10 @@ def test_no_frames_and_no_schema_is_an_empty_stream() -> None:
     assert declared.schema == FRAME.schema
 
 
+def test_frames_without_columns_are_an_empty_stream() -> None:
+    assert collect(Source.from_frame([pl.DataFrame(), pa.table({})])).shape == (0, 0)
+
+
 def test_batch_rows_must_be_positive() -> None:
     with pytest.raises(PlanError, match="batch_rows"):
         Source.from_frame(FRAME, batch_rows=0)
