@@ -88,6 +88,20 @@ def test_a_join_of_streams_is_that_of_the_builder(turned: bool) -> None:
     assert found.equals(builder.collect_sync().sort("order"))
 
 
+def test_a_join_of_streams_as_changes() -> None:
+    step = 'join = { stream = "paid", on = "order", how = "left", within = "10s", time = ["at", "paid_at"], '
+    load(f'[[steps]]\n{step} emit = "changes" }}').pipeline().run_sync()
+    orders, paid = streams()
+    found = pl.read_parquet("out.parquet")
+    assert found.columns[-1] == "_change" and set(found["_change"]) <= {"insert", "delete"}
+    deleted = found.filter(pl.col("_change") == "delete")
+    kept = found.filter(pl.col("_change") == "insert").join(
+        deleted, on=["order", "paid_at"], how="anti", nulls_equal=True
+    )
+    expected = orders.join(paid, "order", "left", within="10s", time=("at", "paid_at")).collect_sync()
+    assert kept.drop("_change").sort("order").equals(expected.sort("order"))
+
+
 def test_versions_of_a_stream() -> None:
     step = 'join_asof = { stream = "paid", left_on = "at", right_on = "paid_at", by = "order", '
     load(f'[[steps]]\n{step} strategy = "forward", max_bytes = 9999 }}').pipeline().run_sync()

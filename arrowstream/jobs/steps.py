@@ -33,6 +33,7 @@ from arrowstream.jobs.values import (
 )
 from arrowstream.operators.join import Validate
 from arrowstream.operators.joins.asof import AsofHow, Strategy
+from arrowstream.operators.joins.interval.results import JoinEmit
 from arrowstream.operators.joins.stream_columns import StreamHow
 from arrowstream.operators.reduce import Emit
 from arrowstream.operators.top_k import TopEmit
@@ -182,6 +183,7 @@ _JOIN: dict[str, Reader] = {
     "nulls_equal": Value.flag,
     "validate": OneOf(get_args(Validate)),
     "refresh": duration,
+    "emit": OneOf(get_args(JoinEmit)),
 }
 _JOIN_ASOF: dict[str, Reader] = {
     "table": join_table,

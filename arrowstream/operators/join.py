@@ -10,16 +10,18 @@ import polars as pl
 
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.core.hints import did_you_mean
+from arrowstream.core.rows.changes import changes_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import AsyncProcess, MultiInputOperator, MultiInputProcess, Operator
 from arrowstream.operators.joins.columns import JoinColumns, TableHow, table_columns
+from arrowstream.operators.joins.interval.joining import Sides, StreamJoining
+from arrowstream.operators.joins.interval.results import JoinEmit, JoinResults
+from arrowstream.operators.joins.interval.within import Within
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.stream_columns import StreamColumns, StreamHow
-from arrowstream.operators.joins.stream_joining import Sides, StreamJoining
 from arrowstream.operators.joins.table_joining import KeyLookup, TableJoining
 from arrowstream.operators.joins.tables import JoinTable
-from arrowstream.operators.joins.within import Within
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
@@ -129,6 +131,8 @@ class StreamJoin(MultiInputOperator):
         The limit on the rows held.
     null_times
         What is done with rows without an event time.
+    emit
+        When rows without a partner come out; see `Builder.join`.
     """
 
     name: ClassVar[str] = "join"
@@ -139,14 +143,21 @@ class StreamJoin(MultiInputOperator):
     suffix: str = "_right"
     limit: StateLimit = NO_LIMIT
     null_times: NullTimes = "error"
+    emit: JoinEmit = "final"
 
     def __post_init__(self) -> None:
         check_null_times(self.null_times, self.name)
         _check_word("how", self.how, get_args(StreamHow))
+        _check_word("emit", self.emit, get_args(JoinEmit))
 
     def output_schema(self, *schemas: pl.Schema) -> pl.Schema:
         self._event_times(schemas)
-        return self._columns(schemas, self.how).schema
+        schema = self._columns(schemas, self.how).schema
+        if self.emit == "final":
+            return schema
+        for each in schemas:
+            changes_schema(self.name, each)
+        return changes_schema(self.name, schema)
 
     def late_schema(self, *schemas: pl.Schema) -> pl.Schema:
         return self._columns(schemas, "full").schema
@@ -155,8 +166,9 @@ class StreamJoin(MultiInputOperator):
         left, right = schemas
         times = self._event_times(schemas)
         reach = (times[0].whole_ticks(self.within.before_us), times[0].whole_ticks(self.within.after_us))
-        columns, late = self._columns(schemas, self.how), self._columns(schemas, "full")
-        sides = Sides(self.keys, self.keys.types(left, right), times, reach, columns, late, self.null_times)
+        results = JoinResults(self._columns(schemas, self.how), self.emit == "changes")
+        late = self._columns(schemas, "full")
+        sides = Sides(self.keys, self.keys.types(left, right), times, reach, results, late, self.null_times)
         return StreamJoining(sides, schemas, self.limit.memory(context))
 
     @property
@@ -166,7 +178,8 @@ class StreamJoin(MultiInputOperator):
     def describe(self) -> str:
         left, right = self.times
         times = f"time={left!r}" if left == right else f"times {left!r} and {right!r}"
-        how = f"how={self.how!r}{described(self.null_times)}{self.limit.describe()}"
+        emit = "" if self.emit == "final" else f", emit={self.emit!r}"
+        how = f"how={self.how!r}{emit}{described(self.null_times)}{self.limit.describe()}"
         return f"join({self.keys.describe()}, {times}, {self.within.describe()}, {how})"
 
     def _columns(self, schemas: Sequence[pl.Schema], how: StreamHow) -> StreamColumns:

@@ -6,8 +6,8 @@ from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arrowstream.operators.joins import hash_pairs
-from arrowstream.operators.joins.hash_pairs import spell_pairs
+from arrowstream.operators.joins.interval import hash_pairs
+from arrowstream.operators.joins.interval.hash_pairs import spell_pairs
 from arrowstream.state.arrays import Array
 
 Pairs = set[tuple[int, int]]

@@ -1,5 +1,6 @@
 """`join` of two streams within a time: the rows of a join over the whole, for any cuts and any interleaving."""
 
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,86 +13,24 @@ from effort import examples
 from epoch_files import PacedSource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from joined_streams import HOW, SECOND, by_text, expected, rows_of, streams
 from kills import stopped_at
 
 from arrowstream import Builder, Pipeline, Sink, Source
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.checkpoints.failpoints import Failpoint
 from arrowstream.core.memory_budget import MemoryBudget
+from arrowstream.core.rows.changes import CHANGE
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.operators.base import MultiInputProcess
 from arrowstream.operators.join import StreamJoin
-from arrowstream.operators.joins import hash_pairs, pairs, stream_joining, timed_rows
+from arrowstream.operators.joins import pairs
+from arrowstream.operators.joins.interval import hash_pairs, joining, timed_rows
+from arrowstream.operators.joins.interval.within import Within
 from arrowstream.operators.joins.keys import JoinKeys
-from arrowstream.operators.joins.within import Within
 from arrowstream.state.snapshot import shard_of
 from arrowstream.state.snapshots.key_shards import SHARDS, shards_of
 from arrowstream.testing import TestSink
-
-HOW = ["inner", "left", "right", "full", "semi", "anti"]
-SECOND = 1_000_000
-
-
-def expected(
-    left: pl.DataFrame, right: pl.DataFrame, keys: list[str], within: Within, how: str, nulls_equal: bool
-) -> pl.DataFrame:
-    """Return the rows of the join over the whole, by a join on the keys and a filter on times."""
-    lefts, rights = left.with_row_index("#l"), right.with_row_index("#r")
-    time = pl.col("ts_right") - pl.col("ts")
-    inner = lefts.join(rights, on=keys, nulls_equal=nulls_equal, suffix="_right").filter(
-        time >= -within.before_us, time <= within.after_us
-    )
-    alone_left = lefts.join(inner, on="#l", how="anti").drop("#l")
-    alone_right = rights.join(inner, on="#r", how="anti").drop("#r")
-    alone_right = alone_right.rename(
-        {name: f"{name}_right" for name in alone_right.columns if name in left.columns and name not in keys}
-    )
-    pairs = inner.drop("#l", "#r")
-    if how in ("semi", "anti"):
-        return alone_left if how == "anti" else lefts.join(inner, on="#l", how="semi").drop("#l")
-    parts = [
-        pairs,
-        *([alone_left] if how in ("left", "full") else []),
-        *([alone_right] if how in ("right", "full") else []),
-    ]
-    return pl.concat(parts, how="diagonal").select(pairs.columns)
-
-
-def rows_of(elements: list[Element]) -> list[tuple[Any, ...]]:
-    return [row for element in elements if isinstance(element, Batch) for row in element.polars().rows()]
-
-
-def by_text(rows: Any) -> list[str]:
-    return sorted(map(str, rows))
-
-
-@st.composite
-def streams(draw: Any) -> list[pl.DataFrame]:
-    """Draw two streams: times in order but for some disorder, keys of few values."""
-    frames = []
-    for value in ("a", "b"):
-        height = draw(st.integers(0, 25))
-        steps = draw(st.lists(st.integers(0, 6), min_size=height, max_size=height))
-        times = [sum(steps[: n + 1]) * SECOND for n in range(height)]
-        jitter = draw(st.lists(st.integers(0, 3), min_size=height, max_size=height))
-        frames.append(
-            pl.DataFrame(
-                {
-                    "ts": [max(time - late * SECOND, 0) for time, late in zip(times, jitter, strict=True)],
-                    "k": draw(
-                        st.lists(
-                            st.sampled_from(["x", "y", "a longer key than that", None]),
-                            min_size=height,
-                            max_size=height,
-                        )
-                    ),
-                    "n": draw(st.lists(st.sampled_from([0, 1, None]), min_size=height, max_size=height)),
-                    value: range(height),
-                },
-                schema={"ts": pl.Int64, "k": pl.String, "n": pl.Int8, value: pl.Int64},
-            )
-        )
-    return frames
 
 
 def feed(
@@ -183,7 +122,7 @@ def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         "RATIO": 1,
     }.items():
         monkeypatch.setattr(timed_rows, name, value)
-    monkeypatch.setattr(stream_joining, "_PIECE", 5)
+    monkeypatch.setattr(joining, "_PIECE", 5)
     monkeypatch.setattr(hash_pairs, "_LAYERS", 2)
     monkeypatch.setattr(hash_pairs, "_LEAST_BITS", 1)
     monkeypatch.setattr(pairs, "_STEPS", 1)
@@ -380,7 +319,8 @@ def test_a_time_that_is_null_or_at_the_end_of_its_range_is_an_error() -> None:
             joined.collect_sync()
 
 
-def test_a_run_that_is_stopped_goes_on_with_the_rows_that_are_held(tmp_path: Path) -> None:
+@pytest.mark.parametrize("emit", ["final", "changes"])
+def test_a_run_that_is_stopped_goes_on_with_the_rows_that_are_held(emit: Any, tmp_path: Path) -> None:
     sides = [
         pl.DataFrame(
             {"ts": range(0, 2_400, 2), "k": [n % 7 for n in range(1_200)], name: range(1_200)}
@@ -396,14 +336,21 @@ def test_a_run_that_is_stopped_goes_on_with_the_rows_that_are_held(tmp_path: Pat
         left, right = map(paced, sides)
         out = Sink.to_file(f"{tmp_path}/out/", format="parquet")
         late = Sink.to_file(f"{tmp_path}/late/", format="parquet")
-        return left.join(right, on="k", within="30s", how="full", late=late).sink(out).build()
+        return left.join(right, on="k", within="30s", how="full", late=late, emit=emit).sink(out).build()
 
     stops = 0
     while stopped_at(job(), Failpoint.SINK_COMMITTED, 2, tmp_path / "state").stopped:
         stops += 1
     assert stops > 1
     whole = expected(*sides, ["k"], Within(30 * SECOND, 30 * SECOND), "full", nulls_equal=False)
-    assert by_text(pl.read_parquet(tmp_path / "out").rows()) == by_text(whole.rows())
+    found = pl.read_parquet(tmp_path / "out")
+    if emit == "changes":
+        deleted = Counter(map(str, found.filter(pl.col(CHANGE) == "delete").drop(CHANGE).rows()))
+        assert deleted, "some rows came before their partners"
+        inserted = Counter(map(str, found.filter(pl.col(CHANGE) == "insert").drop(CHANGE).rows()))
+        assert sorted((inserted - deleted).elements()) == by_text(whole.rows())
+    else:
+        assert by_text(found.rows()) == by_text(whole.rows())
 
 
 CLOSE = pl.DataFrame(

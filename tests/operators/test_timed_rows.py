@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from arrowstream.operators.joins.timed_rows import TimedRows
+from arrowstream.operators.joins.interval.timed_rows import TimedRows
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.joins.hash_pairs import spell_pairs
+from arrowstream.operators.joins.interval.hash_pairs import spell_pairs
 from arrowstream.operators.joins.pairs import cut, ends_of, expanded
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import RATIO, FrameLog

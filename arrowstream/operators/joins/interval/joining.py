@@ -12,11 +12,12 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.base import MultiInputProcess
+from arrowstream.operators.joins.interval.results import JoinResults, Pairs
+from arrowstream.operators.joins.interval.timed_rows import TimedRows
 from arrowstream.operators.joins.keys import JoinKeys, null_keys
 from arrowstream.operators.joins.port_times import PortTimes
 from arrowstream.operators.joins.side_rows import SideRows
 from arrowstream.operators.joins.stream_columns import StreamColumns
-from arrowstream.operators.joins.timed_rows import TimedRows
 from arrowstream.operators.joins.timely_rows import TimelyRows, ticks_of
 from arrowstream.operators.windows.event_time import EventTime
 from arrowstream.operators.windows.timeless_rows import NullTimes
@@ -32,8 +33,6 @@ _PIECE = 65_536
 """Rows whose partners are looked for at a time. Larger arrays leave the cache, and the allocator may take each one
 from the system anew, which took half as long as the work on it."""
 _END = np.iinfo(np.int64).max
-_ALONE = {"left": (True, False), "right": (False, True), "full": (True, True), "anti": (True, False)}
-"""Whether rows of the left, and of the right, come out without a partner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,8 @@ class Sides:
         The event times of the left and of the right, in one unit.
     reach
         How much earlier, and how much later, than a row of the left its partner may be, in ticks.
-    columns
-        The columns that come out.
+    results
+        What comes out.
     late
         The columns of late rows of either side.
     null_times
@@ -62,7 +61,7 @@ class Sides:
     types: pl.Schema
     times: tuple[EventTime, EventTime]
     reach: tuple[int, int]
-    columns: StreamColumns
+    results: JoinResults
     late: StreamColumns
     null_times: NullTimes
 
@@ -74,10 +73,6 @@ class Sides:
         """Return how much earlier, and how much later, than a row of this side its partner may be, in ticks."""
         before, after = self.reach
         return (before, after) if port == _LEFT else (after, before)
-
-    def alone(self, port: int) -> bool:
-        """Return whether rows of this side come out without a partner."""
-        return _ALONE.get(self.columns.how, (False, False))[port]
 
 
 class StreamJoining(MultiInputProcess):
@@ -93,10 +88,11 @@ class StreamJoining(MultiInputProcess):
         The memory that holds the rows.
     """
 
-    __slots__ = ("_held", "_memory", "_ports", "_saved_form", "_sides", "_timely")
+    __slots__ = ("_held", "_memory", "_ports", "_results", "_saved_form", "_sides", "_timely")
 
     def __init__(self, sides: Sides, schemas: Sequence[pl.Schema], memory: StateMemory) -> None:
         self._sides = sides
+        self._results = sides.results
         self._saved_form = SideRows(schemas)
         self._memory = memory
         self._held = tuple(TimedRows(schema, sum(sides.reach), memory) for schema in schemas)
@@ -116,8 +112,7 @@ class StreamJoining(MultiInputProcess):
         keys = self._sides.keys_of(port, rows)
         nulls = None if self._sides.keys.nulls_equal else null_keys(keys)
         if nulls is not None:
-            if self._sides.alone(port):
-                yield Batch(self._sides.columns.alone(port, rows.filter(pl.Series(nulls))))
+            yield from self._results.alone(port, rows, nulls)
             kept = pl.Series(~nulls)
             rows, keys, times = rows.filter(kept), keys.filter(kept), times[~nulls]
         if not rows.height:
@@ -125,9 +120,9 @@ class StreamJoining(MultiInputProcess):
         hashes = keys.hash_rows().to_numpy()
         matched = np.zeros(rows.height, np.bool_)
         for start in range(0, rows.height, _PIECE):
-            for asked, found, partners in self._partners(port, keys, times, hashes, start):
-                yield from self._paired(port, rows, asked, found, partners, matched)
-                matched[asked] = True
+            for found in self._pairs(port, keys, times, hashes, start):
+                yield from self._results.paired(port, rows, found, self._held[1 - port], matched)
+                matched[found.asked] = True
         yield from self._hold(port, rows, times, hashes, matched)
 
     def on_watermark(self, time_us: int, port: int = 0) -> Iterator[Element]:
@@ -177,10 +172,10 @@ class StreamJoining(MultiInputProcess):
         ((port, rows, _),) = self._saved_form.apart(saved)
         return self._sides.keys_of(port, rows)
 
-    def _partners(
+    def _pairs(
         self, port: int, keys: pl.DataFrame, times: Array, hashes: Array, start: int
-    ) -> Iterator[tuple[Array, Array, pl.DataFrame]]:
-        """Yield pairs of a piece: rows of the batch, numbers of their partners (pairs,), int64, and the partners."""
+    ) -> Iterator[Pairs]:
+        """Yield the pairs of a piece of the batch, which begins at the row `start`."""
         before, after = self._sides.interval(port)
         other = self._held[1 - port]
         hashes, times = hashes[start : start + _PIECE], times[start : start + _PIECE]
@@ -192,44 +187,18 @@ class StreamJoining(MultiInputProcess):
             same = rows_equal(keys.get_columns(), asked, self._sides.keys_of(1 - port, partners))
             if not same.all():
                 asked, found, partners = asked[same], found[same], partners.filter(pl.Series(same))
-            yield asked, found, partners
-
-    def _paired(
-        self,
-        port: int,
-        rows: pl.DataFrame,
-        asked: Array,
-        found: Array,
-        partners: pl.DataFrame,
-        matched: Array,
-    ) -> Iterator[Batch]:
-        """Yield what comes out for pairs."""
-        how, other = self._sides.columns.how, self._held[1 - port]
-        if how in ("semi", "anti"):
-            # Each row of the left counts once, with its first partner.
-            if port == _LEFT:
-                if how == "semi":
-                    new = np.unique(asked[~matched[asked]])
-                    yield Batch(rows[pl.Series(new.astype(np.uint32))])
-                return
-            first = np.unique(found[~other.matched(found)])
-            other.match(first)
-            if how == "semi" and len(first):
-                yield Batch(other.rows(first))
-            return
-        other.match(found)
-        own = rows[pl.Series(asked.astype(np.uint32))]
-        left, right = (own, partners) if port == _LEFT else (partners, own)
-        yield Batch(self._sides.columns.paired(left, right))
+            yield Pairs(asked, found, partners)
 
     def _hold(
         self, port: int, rows: pl.DataFrame, times: Array, hashes: Array, matched: Array
     ) -> Iterator[Batch]:
-        """Keep rows for partners that may come; those that need none go."""
-        if self._ports.has_ended(1 - port):
-            if self._sides.alone(port) and not matched.all():
-                yield Batch(self._sides.columns.alone(port, rows.filter(pl.Series(~matched))))
-        elif port == _LEFT and self._sides.columns.how in ("semi", "anti"):
+        """Keep rows for partners that may come; those that need none, or come out as changes, go on."""
+        ended = self._ports.has_ended(1 - port)
+        if ended or self._results.changes:
+            yield from self._results.alone(port, rows, ~matched)
+        if ended:
+            return
+        if port == _LEFT and self._results.columns.how in ("semi", "anti"):
             rest = ~matched
             self._held[port].append(rows.filter(pl.Series(rest)), times[rest], hashes[rest], matched[rest])
         else:
@@ -246,10 +215,9 @@ class StreamJoining(MultiInputProcess):
         yield Watermark(time_us - self._sides.times[0].to_us(max(self._sides.reach)))
 
     def _leave(self, port: int, before: int) -> Iterator[Batch]:
-        """Let rows with an earlier time go; those without a partner come out, if they do so on this side."""
+        """Let rows with an earlier time go; those without a partner come out, if they have not done so before."""
         held = self._held[port]
         for leaving in held.leave(before):
-            if self._sides.alone(port):
+            if self._results.keeps(port) and not self._results.changes:
                 lonely = leaving[~held.matched(leaving)]
-                if len(lonely):
-                    yield Batch(self._sides.columns.alone(port, held.rows(lonely)))
+                yield from self._results.alone(port, held.rows(lonely), np.full(len(lonely), True))
