@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import polars as pl
 
+from arrowstream.backends.base import Backend
 from arrowstream.backends.registry import backends
 from arrowstream.builder.execution.runs import Runs
 from arrowstream.builder.execution.trace import Trace
@@ -24,10 +25,13 @@ from arrowstream.core.ingest import schema_of
 from arrowstream.core.mistakes.explain import ExplainsNames, explain_calls, explain_names, unknown_name
 from arrowstream.core.mistakes.other_names import BUILDER, PIPELINE
 from arrowstream.errors import NoSuchStep, PlanError
+from arrowstream.gpu.absent import AbsentGpu, asks_for_gpu
 from arrowstream.gpu.backend import register_if_present
+from arrowstream.gpu.presence import missing
 from arrowstream.io.memory.function_sink import CollectSink
+from arrowstream.operators.process_gpu import ProcessGpu
 from arrowstream.plan.apply_settings import apply_settings
-from arrowstream.plan.compile import check_graph, compile_plan, output_schema
+from arrowstream.plan.compile import check_graph, compile_line, compile_plan
 from arrowstream.plan.explain import explain
 from arrowstream.plan.graph import Graph
 from arrowstream.plan.messages import message_schema, settled
@@ -105,7 +109,7 @@ class Builder(Results, metaclass=ExplainsNames):
         if source is None:
             raise PlanError("the pipeline has no source", hint="begin with Pipeline.builder().source(...)")
         schema = source.schema()
-        return None if schema is None else output_schema(self.graph, schema, backends())
+        return None if schema is None else compile_line(self.graph, schema, backends()).output
 
     def explain(self) -> str:
         """Return the plan so far as text; without a sink, the plan that `collect` runs.
@@ -290,9 +294,17 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
         messages = message_schema(graph)
         # A later run with the same schema keeps the plan and its fitted costs.
         if self._plan is None or (self._plan.source_schema, self._message_schema) != (schema, messages):
-            self._plan = compile_plan(graph, schema, backends(self._settings))
+            self._plan = compile_plan(graph, schema, self._backends())
             self._message_schema = messages
         return self._plan
+
+    def _backends(self) -> tuple[Backend, ...]:
+        """Return the backends, with one that says why no GPU is there if the pipeline asks for it."""
+        known, absent = backends(self._settings), missing()
+        if absent is None or any(backend.name == AbsentGpu.name for backend in known):
+            return known
+        kernels = any(isinstance(step.operator, ProcessGpu) for _, step in self._graph.walk())
+        return (*known, AbsentGpu(absent)) if kernels or asks_for_gpu(self._settings) else known
 
 
 __all__ = ["Builder", "Pipeline"]

@@ -145,9 +145,7 @@ OUTSIDE_OF = {
     "arrowstream/io/kafka/records/checksum.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/compiled.py": {"numba"},
     "arrowstream/io/kafka/records/instructions.py": {"numba", "llvmlite", "numpy"},
-    "arrowstream/runtime/background/charts.py": {"polars", "altair"},
-    "arrowstream/runtime/background/running.py": {"polars", "altair"},
-    "arrowstream/runtime/report.py": {"altair"},
+    "arrowstream/runtime/background/charts.py": {"polars", "altair", "vl_convert"},
     "arrowstream/metrics/prometheus.py": {"prometheus_client"},
     "arrowstream/metrics/server.py": {"prometheus_client"},
 }
@@ -313,6 +311,7 @@ def test_importing_loads_no_optional_library() -> None:
         *(
             "aiokafka",
             "altair",
+            "vl_convert",
             "cupy",
             "duckdb",
             "llvmlite",

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from arrowstream.core.batch import Batch
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.windows import dense_groups, pane_store, panes
+from arrowstream.operators.windows import pane_store, panes, summed_windows
+from arrowstream.operators.windows.groups import dense_groups, hashed_groups
 from arrowstream.state import small_frames, snapshot
 
 x, f, s = pl.col("x"), pl.col("f"), pl.col("s")
@@ -143,6 +144,14 @@ def little_put_aside(data: st.DataObject) -> Iterator[None]:
         mock.patch.object(panes, "_STREAMED", data.draw(st.sampled_from([1, 100_000]), "rows streamed")),
         mock.patch.object(panes, "_FAR", data.draw(st.sampled_from([1, 1 << 32]), "numbers apart")),
         mock.patch.object(dense_groups, "_PIECE", data.draw(st.sampled_from([1, 2, 5]), "rows of a piece")),
+        mock.patch.object(summed_windows, "_MANY", data.draw(st.sampled_from([1, 1_000]), "groups summed")),
+        mock.patch.object(
+            hashed_groups, "_LEAST_ROWS", data.draw(st.sampled_from([1, 100_000]), "rows hashed")
+        ),
+        mock.patch.object(hashed_groups, "_PIECE", data.draw(st.sampled_from([1, 32_768]), "rows looked up")),
+        mock.patch.object(
+            hashed_groups, "_LEAST_BITS", data.draw(st.sampled_from([2, 14]), "bits of places")
+        ),
     ):
         yield
 

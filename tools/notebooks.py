@@ -24,8 +24,8 @@ VARIES = "varies"
 _NEEDED = (".data", "examples")
 """What the notebooks read outside of their folder."""
 
-_KEPT = {"text/plain", "text/html"}
-"""The forms of an output that are kept, if they need no script: widgets and plots need an editor or the network."""
+_KEPT = {"text/plain", "text/html", "image/svg+xml"}
+"""The forms of an output that are kept, if they need no script: widgets need an editor."""
 
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -58,15 +58,17 @@ class DeviceEvaluator(ABC):
     ----------
     ahead : frozenset of str
         Columns that pass the segment and that the stages after it read on the device. `bring` brings them as well.
-    left_to_host : int
-        Number of batches, and parts of batches, that a backend of the host has computed so far.
     host : str
-        The name of that backend.
+        The name of the backend that computes, in host memory, what the device does not.
     """
 
     ahead: frozenset[str] = frozenset()
-    left_to_host: int = 0
     host: str = "polars"
+
+    @property
+    def left_to_host(self) -> int:
+        """Number of rows that `host` has computed so far, in calls from this thread."""
+        return 0
 
     @property
     @abstractmethod

@@ -8,25 +8,32 @@ from typing import Any, Protocol, cast
 
 import polars as pl
 
+from arrowstream.backends.registry import backends
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.errors import PlanError
 from arrowstream.io.memory.frame_source import FrameSource
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import EventTimeSource, SourceSpec
-from arrowstream.operators.joins.tables import FrameTable, JoinTable
+from arrowstream.metrics.snapshot import Metrics
+from arrowstream.operators.joins.tables import FrameTable, JoinTable, TableLoad
 from arrowstream.plan.checks.at_hand import not_at_hand
+from arrowstream.plan.compile import compile_line
 from arrowstream.plan.composites.inputs import checked_inputs
+from arrowstream.plan.composites.planned_table import PlannedTable
 from arrowstream.plan.graph import Graph
+from arrowstream.plan.physical import Line
 from arrowstream.runtime.report import RunReport, log_losses
 
 
-class Loading(Protocol):
+class Runnable(Protocol):
     """The interface of a pipeline that this module needs."""
 
     def run_sync(self) -> RunReport: ...
 
     def stop(self) -> None: ...
+
+    def metrics(self) -> Metrics: ...
 
 
 class Collectable(Protocol):
@@ -35,14 +42,47 @@ class Collectable(Protocol):
     @property
     def graph(self) -> Graph: ...
 
-    def schema(self) -> pl.Schema | None: ...
-
     def sink(self, sink: SinkSpec) -> Collectable: ...
 
-    def build(self) -> Loading: ...
+    def build(self) -> Runnable: ...
 
 
-class BuilderTable(JoinTable):
+class BuilderLoad(TableLoad):
+    """A load of a table by a run of its pipeline.
+
+    Parameters
+    ----------
+    builder
+        The pipeline, without a sink.
+    """
+
+    __slots__ = ("_builder", "_metrics", "_pipeline")
+
+    def __init__(self, builder: Collectable) -> None:
+        self._builder = builder
+        self._pipeline: Runnable | None = None
+        self._metrics: Metrics | None = None
+
+    def rows(self) -> pl.DataFrame:
+        sink = CollectSink()
+        pipeline = self._pipeline = self._builder.sink(sink).build()
+        try:
+            log_losses(pipeline.run_sync())
+        finally:
+            # The pipeline has the sink, and the sink all rows.
+            self._metrics, self._pipeline = pipeline.metrics(), None
+        return sink.frame()
+
+    def stop(self) -> None:
+        if (pipeline := self._pipeline) is not None:
+            pipeline.stop()
+
+    @property
+    def metrics(self) -> Metrics | None:
+        return self._metrics if (pipeline := self._pipeline) is None else pipeline.metrics()
+
+
+class BuilderTable(PlannedTable):
     """A table that is the output of a pipeline which ends by itself.
 
     Parameters
@@ -58,7 +98,7 @@ class BuilderTable(JoinTable):
         It has no source or a sink, or a source never ends.
     """
 
-    __slots__ = ("_builder", "_loading", "_schema", "_step")
+    __slots__ = ("_builder", "_line", "_step")
 
     def __init__(self, step: str, builder: Collectable) -> None:
         (graph,) = checked_inputs(step, [builder.graph])
@@ -70,42 +110,46 @@ class BuilderTable(JoinTable):
             )
         self._step = step
         self._builder = builder
-        self._schema: pl.Schema | None = None
-        self._loading: Loading | None = None
+        self._line: Line | None = None
+
+    @property
+    def graph(self) -> Graph:
+        return self._builder.graph
+
+    @property
+    def line(self) -> Line | None:
+        source = self.graph.source
+        assert source is not None, "it is an input"
+        if self._line is None and (schema := source.schema()) is not None:
+            self._line = compile_line(self.graph, schema, backends())
+        return self._line
 
     @property
     def at_hand(self) -> bool:
-        return self._schema is not None or not_at_hand(self._builder.graph) is None
+        return self._line is not None or not_at_hand(self.graph) is None
 
     @property
     def schema(self) -> pl.Schema:
-        if self._schema is None:
-            self._schema = self._builder.schema()
-        if self._schema is None:
+        line = self.line
+        if line is None:
             raise PlanError(
                 f"{self._step}() takes a table whose columns are known when the pipeline is built",
                 expected="a source with a schema",
                 found=f"{self.describe()}, which learns its schema from its first batch",
                 hint="give the source a schema=",
             )
-        return self._schema
+        assert line.output is not None, "an input has rows that come out"
+        return line.output
 
-    def load(self) -> pl.DataFrame:
-        sink = CollectSink()
-        self._loading = self._builder.sink(sink).build()
-        log_losses(self._loading.run_sync())
-        return sink.frame()
-
-    def stop(self) -> None:
-        if self._loading is not None:
-            self._loading.stop()
+    def load(self) -> TableLoad:
+        return BuilderLoad(self._builder)
 
     def describe(self) -> str:
-        return " and ".join(source.identity for source in self._builder.graph.sources)
+        return " and ".join(source.identity for source in self.graph.sources)
 
     @property
     def identity(self) -> str:
-        steps = (step.operator.identity for _, step in self._builder.graph.walk())
+        steps = (step.operator.identity for _, step in self.graph.walk())
         return ", ".join([super().identity, *steps])
 
 

@@ -6,7 +6,7 @@ pandas and many more. It becomes `Batch`es, cast once to the schema that the pip
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import polars as pl
@@ -19,8 +19,36 @@ from arrowstream.core.rows.pandas_frames import from_pandas
 from arrowstream.errors import SchemaError
 
 
-def batches_of(data: Any) -> Iterator[Batch]:
+def no_frame(
+    data: Any,
+    what: str = "this is not a frame",
+    expected: str = "an Arrow-like object: a Polars or pandas frame, a pyarrow Table or RecordBatch, ...",
+) -> SchemaError:
+    """Return the error for an object that is no frame."""
+    if data is None:
+        hint = "a function without `return` returns None"
+    elif isinstance(data, pl.LazyFrame):
+        hint = "call .collect() on it first, or give it to Source.from_frame"
+    elif (
+        hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__") or hasattr(data, "to_frame")
+    ):
+        hint = 'it is one column: make a frame of it first, such as pl.DataFrame({"x": column})'
+    else:
+        hint = "make a frame of it first, such as pl.DataFrame(rows)"
+    kind = type(data)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return SchemaError(what, expected=expected, found="None" if data is None else name, hint=hint)
+
+
+def batches_of(data: Any, refuse: Callable[[Any], SchemaError] = no_frame) -> Iterator[Batch]:
     """Yield the batches of one Arrow-like object, sharing its memory where the layouts are the same.
+
+    Parameters
+    ----------
+    data
+        The object.
+    refuse
+        Returns the error for an object that is no frame.
 
     Raises
     ------
@@ -36,13 +64,13 @@ def batches_of(data: Any) -> Iterator[Batch]:
     elif type(data).__module__.partition(".")[0] == "pandas":
         frame = from_pandas(data)
         if not isinstance(frame, pl.DataFrame):
-            raise _no_frame(data)
+            raise refuse(data)
         yield Batch(frame)
     elif hasattr(data, "__arrow_c_stream__"):
         try:
             reader = pa.RecordBatchReader.from_stream(data)
         except pa.ArrowInvalid:  # a stream of arrays, not of records
-            raise _no_frame(data) from None
+            raise refuse(data) from None
         found = False
         for record in reader:
             found = True
@@ -53,27 +81,10 @@ def batches_of(data: Any) -> Iterator[Batch]:
         try:
             record = pa.record_batch(data)
         except pa.ArrowInvalid:
-            raise _no_frame(data) from None
+            raise refuse(data) from None
         yield _of_record(record)
     else:
-        raise _no_frame(data)
-
-
-def _no_frame(data: Any) -> SchemaError:
-    if isinstance(data, pl.LazyFrame):
-        hint = "call .collect() on it first, or give it to Source.from_frame"
-    elif (
-        hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__") or hasattr(data, "to_frame")
-    ):
-        hint = 'it is one column: make a frame of it first, such as pl.DataFrame({"x": column})'
-    else:
-        hint = "make a frame of it first, such as pl.DataFrame(rows)"
-    return SchemaError(
-        "this is not a frame",
-        expected="an Arrow-like object: a Polars or pandas frame, a pyarrow Table or RecordBatch, ...",
-        found=f"{type(data).__module__}.{type(data).__qualname__}",
-        hint=hint,
-    )
+        raise refuse(data)
 
 
 def _of_record(record: pa.RecordBatch) -> Batch:

@@ -16,7 +16,7 @@ from arrowstream.display.graph import svg
 from arrowstream.display.scene import ends
 from arrowstream.display.style import shown
 from arrowstream.display.tables import columns_table, error_box, folded, head, said, table
-from arrowstream.display.unread import unread_graph, unread_plan
+from arrowstream.display.unread import unread_graph, unread_plan, unread_table
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.plan.apply_settings import apply_settings
@@ -64,7 +64,7 @@ def builder_html(builder: GraphBuilder) -> str:
         if plan is None and wrong is None:
             unknown = "columns: learnt from the first batch, then checked"
     try:
-        drawn = outline(unread_graph(graph), plan)
+        drawn = outline(unread_graph(graph), plan, unread_table)
     except ArrowstreamError as error:  # a sink that is refused cannot be drawn
         return shown(head("Builder", graph.name, "not run by being shown"), error_box(error))
     if graph.has_output:  # a sink that is not there yet decides what a run guarantees
@@ -86,7 +86,7 @@ def builder_html(builder: GraphBuilder) -> str:
 def pipeline_html(pipeline: Planned) -> str:
     """Return what a pipeline is, from its graph and its plan, with the costs fitted so far."""
     graph, plan = pipeline._graph, pipeline._plan
-    drawn = outline(unread_graph(graph), None if plan is None else unread_plan(plan))
+    drawn = outline(unread_graph(graph), None if plan is None else unread_plan(plan), unread_table)
     state = "" if drawn.planned else "columns: learnt from the first batch, then checked"
     return shown(head("Pipeline", graph.name, state), _graph(drawn), *_more(drawn))
 

@@ -12,6 +12,7 @@ from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
+from arrowstream.plan.composites.planned_table import PlannedTable
 from arrowstream.plan.graph import Composite, Graph, Step
 from arrowstream.plan.physical import InputsStage, Line, Plan, SplitStage, Stage
 
@@ -82,6 +83,12 @@ def unread_plan(plan: Start) -> Start:
     """Return a plan, or a line of one, whose sources can all be shown."""
     start = None if plan.input is None else replace(plan.input, source=unread(plan.input.source))
     return replace(plan, input=start, stages=_stages(plan.stages))
+
+
+def unread_table(table: PlannedTable) -> tuple[Graph, Line | None]:
+    """Return the pipeline of a table with sources that can be shown, and its stages if they are at hand."""
+    line = table.line if table.at_hand else None
+    return unread_graph(table.graph), None if line is None else unread_plan(line)
 
 
 def _stages(stages: Sequence[Stage]) -> tuple[Stage, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 import pyarrow as pa
@@ -35,6 +37,12 @@ class DeviceWork(Protocol):
 Work = TypeVar("Work", bound=DeviceWork)
 
 
+class _Left(threading.local):
+    """Number of rows that the CPU has computed in calls from a thread."""
+
+    rows = 0
+
+
 class DeviceCall(Generic[Work]):
     """Work on the device, batch by batch, with the CPU behind it.
 
@@ -55,8 +63,6 @@ class DeviceCall(Generic[Work]):
     ----------
     wanted : frozenset of str
         The columns that are brought to the device.
-    left_to_host : int
-        Number of batches, and parts of batches, that the CPU has computed.
     """
 
     def __init__(
@@ -74,7 +80,12 @@ class DeviceCall(Generic[Work]):
         self._on_cpu = on_cpu
         self._absent = False
         self.wanted = work.reads
-        self.left_to_host = 0
+        self._left = _Left()
+
+    @property
+    def left_to_host(self) -> int:
+        """Number of rows that the CPU has computed so far, in calls from this thread."""
+        return self._left.rows
 
     def __call__(self, batch: Batch) -> Batch:
         device = self.opened() if batch.num_rows else None
@@ -116,7 +127,11 @@ class DeviceCall(Generic[Work]):
             return None if found is None else self._ended(found)
 
         found = device.run(compute)
-        return self._leave(batch) if found is None else batch.with_rows(found)
+        if found is None:
+            return self._leave(batch)
+        if isinstance(found, DeviceRows):
+            found = replace(found, steps=(*rows.steps, self._leave))
+        return batch.with_rows(found)
 
     def _rows(self, device: Device, batch: Batch) -> DeviceRows:
         """Return the rows of a batch in the form that the device computes with."""
@@ -153,5 +168,5 @@ class DeviceCall(Generic[Work]):
 
     def _leave(self, batch: Batch) -> Batch:
         """Leave a batch, or a part of one, to the CPU."""
-        self.left_to_host += 1
+        self._left.rows += batch.num_rows
         return self._on_cpu(batch)

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 
 import pyarrow as pa
 
 from arrowstream.gpu.rows import ROW_NUMBER, DeviceRows
 
+_LOG = logging.getLogger("arrowstream.gpu")
+
 _NUMBERS = pa.field("", ROW_NUMBER)
+
+
+def brought_back(rows: DeviceRows) -> pa.RecordBatch:
+    """Return the rows as a record, from any thread. If the device fails, the CPU makes them of what came in.
+
+    Work is queued, so that a failure of an earlier call may show only here.
+    """
+    try:
+        return rows.device.run(lambda: in_host_memory(rows))
+    except (MemoryError, RuntimeError) as error:
+        if not rows.steps:
+            raise
+        # Without the calls that it came through, which hold what they had made.
+        failed = error.with_traceback(None)
+    _LOG.warning("the GPU could not give back %d rows, the CPU computes them: %s", rows.num_rows, failed)
+    rows.device.breaker.failed(failed)
+    return rows.on_cpu()
 
 
 def in_host_memory(rows: DeviceRows) -> pa.RecordBatch:

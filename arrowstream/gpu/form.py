@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from arrowstream.core.rows.forms import FORMS, Form, register_form
 from arrowstream.gpu.device import Device
-from arrowstream.gpu.download import in_host_memory
+from arrowstream.gpu.download import brought_back
 from arrowstream.gpu.rows import DeviceRows
 from arrowstream.gpu.steps.groups import grouped
 from arrowstream.gpu.steps.lookups import looked_up
@@ -29,7 +29,7 @@ def register(name: str, device: Callable[[], Device]) -> None:
         name,
         DeviceRows,
         from_arrow=lambda record: DeviceRows.of(record, device()),
-        to_arrow=lambda rows: rows.device.run(lambda: in_host_memory(rows)),
+        to_arrow=brought_back,
         num_rows=lambda rows: int(rows.num_rows),
         nbytes=lambda rows: int(rows.nbytes),
         slice=lambda rows, offset, length: rows.device.run(lambda: rows.sliced(offset, length)),

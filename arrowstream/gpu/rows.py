@@ -7,13 +7,14 @@ that are in host memory.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from arrowstream.core.batch import Batch
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.device import Device
 
@@ -44,6 +45,8 @@ class DeviceRows:
         The columns on the device, by name. A column may be both.
     kept
         The numbers of the rows of `host` that are left, or None if all are.
+    steps
+        Functions for the CPU that make these rows of `host`, one after the other.
     """
 
     device: Device
@@ -53,6 +56,7 @@ class DeviceRows:
     unchanged: Mapping[str, str]
     resident: Mapping[str, plc.Column]
     kept: plc.Column | None = None
+    steps: tuple[Callable[[Batch], Batch], ...] = ()
 
     @classmethod
     def of(cls, record: pa.RecordBatch, device: Device) -> DeviceRows:
@@ -101,11 +105,12 @@ class DeviceRows:
         offset = min(offset, self.num_rows)
         end = min(offset + length, self.num_rows)
         names, columns = list(self.resident), list(self.resident.values())
-        host, kept = self.host, self.kept
+        host, kept, steps = self.host, self.kept, self.steps
         if kept is None:
             host = host.slice(offset, end - offset)
         else:
             columns.append(kept)
+            steps = (*steps, lambda batch: batch.slice(offset, end - offset))
         if columns:
             parts = cuda.plc.copying.slice(cuda.plc.Table(columns), [offset, end], stream=self.device.compute)
             columns = list(parts[0].columns())
@@ -116,7 +121,15 @@ class DeviceRows:
             host=host,
             resident=dict(zip(names, columns, strict=True)),
             kept=kept,
+            steps=steps,
         )
+
+    def on_cpu(self) -> pa.RecordBatch:
+        """Return the same rows, made by the CPU of what came in."""
+        batch = Batch(self.host)
+        for step in self.steps:
+            batch = step(batch)
+        return batch.arrow()
 
     @property
     def device_bytes(self) -> int:

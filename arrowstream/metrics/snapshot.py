@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -36,6 +36,9 @@ class Metrics(Shown):
         Number of batches in all queues between stages.
     stages
         Each stage by the name that `explain()` prints, sources first, sinks last.
+    inner
+        The metrics of pipelines that stages run by themselves, such as one that reads the table of a join, by the
+        name of the stage; their rows are not among those of this pipeline.
 
     Examples
     --------
@@ -60,6 +63,7 @@ class Metrics(Shown):
     latency: Latency
     queue_depth: int
     stages: Mapping[str, StageMetrics]
+    inner: Mapping[str, Metrics] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -75,6 +79,7 @@ class Metrics(Shown):
         seconds: float = 0.0,
         running: bool = False,
         wall_us: int = 0,
+        inner: Mapping[str, Metrics] | None = None,
     ) -> Metrics:
         """Freeze these counters.
 
@@ -90,6 +95,8 @@ class Metrics(Shown):
             Duration of the run so far in seconds, and whether it is in progress.
         wall_us
             The wall clock, in microseconds since 1970 UTC, for the lag of watermarks.
+        inner
+            The metrics of pipelines that stages run by themselves, by the name of the stage; None for none.
         """
         sources, between, sinks = tuple(sources), tuple(between), tuple(sinks)
         stages: dict[str, StageMetrics] = {}
@@ -107,6 +114,7 @@ class Metrics(Shown):
             Latency.of(latency),
             sum(queue().length for queue in queues),
             MappingProxyType(stages),
+            MappingProxyType({} if inner is None else dict(inner)),
         )
 
     @property

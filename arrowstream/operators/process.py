@@ -242,7 +242,7 @@ class Processing(AsyncProcess):
         return [
             part
             for frame in frames
-            for part in conformed(frame, batch, self._schema, self._target, MISFIT, MISFIT_HINT)
+            for part in conformed(frame, batch, self._schema, self._target, MISFIT, MISFIT_HINT, "process()")
         ]
 
 

@@ -151,30 +151,37 @@ class KernelProcess(Process):
         Why the CPU computes; None if the GPU does.
     """
 
-    __slots__ = ("_absent", "_batches", "_evaluate", "_first", "_output")
+    __slots__ = ("_absent", "_evaluate", "_first", "_output", "_rows")
 
     def __init__(self, evaluate: Evaluator, output: pa.Schema, absent: str | None) -> None:
         self._evaluate = evaluate
         self._output = output
         self._absent = absent
-        self._batches = 0
+        self._rows = 0
         self._first = ""
 
     def process(self, batch: Batch) -> Iterable[Batch]:
         if not batch.num_rows:
             return (batch.with_rows(no_rows(self._output)),)
+        before = self._left()
         found = self._evaluate(batch)
-        if not self._batches:
+        rows = batch.num_rows if self._absent is not None else self._left() - before
+        if rows and not self._rows:
             self._first = str(batch.position or "the first batch")
-        self._batches += 1
+        self._rows += rows
         return (found,)
+
+    def _left(self) -> int:
+        """Return the number of rows that a GPU has left to the CPU, in calls from this thread."""
+        return int(getattr(self._evaluate, "left_to_host", 0))
 
     @property
     def notes(self) -> tuple[ReaderNote, ...]:
-        if self._absent is None or not self._batches:
+        if not self._rows:
             return ()
-        what = f"batches of process_gpu computed on the CPU, as {self._absent}"
-        return (ReaderNote(what, self._batches, self._first, lost=False),)
+        why = "which the GPU could not compute" if self._absent is None else f"as {self._absent}"
+        what = f"rows of process_gpu computed on the CPU, {why}"
+        return (ReaderNote(what, self._rows, self._first, lost=False),)
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         return iter(())
@@ -212,11 +219,12 @@ class CpuTwin:
     def _computed(self, inputs: pl.DataFrame, batch: Batch) -> pl.DataFrame:
         result: Any = not_awaited(self._fn(inputs))
         hint = "cast inside the function, and select the columns that the kernels write"
-        parts = conformed(result, batch, self._outputs, self._target, _MISFIT, hint)
+        function = f"the function {function_name(self._fn)} for the CPU of process_gpu()"
+        parts = conformed(result, batch, self._outputs, self._target, _MISFIT, hint, function)
         found = pl.concat([part.polars() for part in parts], rechunk=False)
         if found.height != inputs.height:
             raise SchemaError(
-                f"the CPU twin {function_name(self._fn)} of process_gpu() returned other rows than it got",
+                f"{function} returned other rows than it got",
                 expected=counted(inputs.height, "rows"),
                 found=counted(found.height, "rows"),
             )

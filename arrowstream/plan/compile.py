@@ -120,8 +120,15 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
 
 
 @_brief
-def output_schema(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -> pl.Schema | None:
-    """Check every step and return the schema after the last one; None if all rows leave before.
+def compile_line(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -> Line:
+    """Check every step of a graph, which needs no sink yet, and return its stages.
+
+    Parameters
+    ----------
+    schema
+        The schema of its source.
+    backends
+        The backends that segments may run on.
 
     Raises
     ------
@@ -129,7 +136,7 @@ def output_schema(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) 
         A step or a pin does not fit; the error names the stage.
     """
     _check_pins(graph, backends)
-    return _Compiler(backends).from_source(graph.name, graph, schema, Prefix()).output
+    return _Compiler(backends).from_source(graph.name, graph, schema, Prefix())
 
 
 class _Compiler:

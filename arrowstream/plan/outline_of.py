@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import polars as pl
 
 from arrowstream.io.memory.function_sink import CollectSink
 from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BAD_ROWS, SourceSpec
-from arrowstream.operators.base import Expressions
+from arrowstream.operators.base import Expressions, Operator
+from arrowstream.plan.composites.planned_table import PlannedTable, planned_table
 from arrowstream.plan.explain import NEVER_LATE, guarantee, marks_time, never_late, policy_lines
-from arrowstream.plan.graph import Graph, Step
+from arrowstream.plan.graph import Composite, Graph, Step
 from arrowstream.plan.guarantee import guarantees
 from arrowstream.plan.outline import Column, Cost, Edge, EdgeKind, Node, NodeKind, Outline
 from arrowstream.plan.physical import (
@@ -27,15 +29,22 @@ from arrowstream.plan.physical import (
     Stage,
 )
 from arrowstream.plan.policies import Policies, dead_letter_sink
-from arrowstream.plan.step_ids import inner_prefix
+from arrowstream.plan.step_ids import inner_id, inner_prefix
 from arrowstream.policies.dead_letter import dead_letter_schema
 from arrowstream.policies.handlers import DeadLetter
 
 Tail = tuple[str, str]
 """The node that rows come from, and the name of the branch or input that they come through."""
 
+Tables = Callable[[PlannedTable], tuple[Graph, Line | None]]
+"""Returns the pipeline of a table, and its stages if they are known."""
 
-def outline(graph: Graph, plan: Plan | None) -> Outline:
+
+def _look(table: PlannedTable) -> tuple[Graph, Line | None]:
+    return table.graph, table.line
+
+
+def outline(graph: Graph, plan: Plan | None, tables: Tables = _look) -> Outline:
     """Return the outline of a pipeline. It opens nothing: from a graph alone, no column is known.
 
     Parameters
@@ -44,8 +53,10 @@ def outline(graph: Graph, plan: Plan | None) -> Outline:
         The pipeline.
     plan
         Its plan, whose costs are those of this moment; None while the columns of its source are not known.
+    tables
+        Looks at the pipelines of tables that are joined.
     """
-    drawing = _Drawing()
+    drawing = _Drawing(tables)
     if plan is None:
         drawing.graph(graph, "", [])
     else:
@@ -67,7 +78,8 @@ def passing_schemas(plan: Plan) -> dict[str, pl.Schema]:
 class _Drawing:
     """The nodes and edges so far, and the schema of the rows that pass at each node."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Tables = _look) -> None:
+        self._tables = tables
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
         self.passing: dict[str, pl.Schema] = {}
@@ -165,6 +177,7 @@ class _Drawing:
             node = replace(node, backend=stage.placement.reason, costs=costs)
         if isinstance(stage, OperatorStage):
             node = replace(node, remark=stage.operator.remark)
+            tails += self._table(stage.name, stage.operator)
         if not isinstance(stage, SplitStage) and never_late(stage, marked):
             node = replace(node, remark=NEVER_LATE)
         self._node(node, tails, passing=stage.output)
@@ -178,7 +191,7 @@ class _Drawing:
 
     def _step(self, id: str, own: str, step: Step, tails: Sequence[Tail], path: str) -> list[Tail]:
         """Draw a step that is not planned, and the graphs inside of it; return where rows come out."""
-        tails = list(tails)
+        tails = [*tails, *self._table(id, step.operator)]
         branches = [child for child in step.children if child.graph.inner]
         for child in step.children:
             if child not in branches:
@@ -197,6 +210,24 @@ class _Drawing:
         for child in branches:
             out += self.graph(child.graph, inner_prefix(id, child.name), [(id, child.name)])
         return out
+
+    def _table(self, id: str, operator: Expressions | Operator | Composite) -> list[Tail]:
+        """Draw the pipeline of a table that this step joins; return where its rows come out."""
+        if (table := planned_table(operator)) is None:
+            return []
+        graph, line = self._tables(table)
+        own = _Drawing(self._tables)
+        tails = own.graph(graph, "", []) if line is None else own.line(line, [], "", False)
+        within = partial(inner_id, id, graph.name)
+        path = inner_prefix(id, graph.name)
+        self.nodes += [
+            replace(node, id=within(node.id), line=f"{path}{node.line}".rstrip("/")) for node in own.nodes
+        ]
+        self.edges += [
+            replace(edge, source=within(edge.source), target=within(edge.target)) for edge in own.edges
+        ]
+        self.passing |= {within(name): schema for name, schema in own.passing.items()}
+        return [(within(tail), graph.name) for tail, _ in tails]
 
     def _node(
         self,

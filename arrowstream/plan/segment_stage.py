@@ -74,7 +74,8 @@ def segment_stage(
         use = column_use(evaluators[devices[0]], segment.schema)
         placement = DevicePlacement(choice, refused, pin, name, *edges, use)
     else:
-        placement = Placement({backend.name: backend.start_cost for backend in choice}, refused, pin)
+        absent = [each.name for each in backends if each.form is not None and each.name in refused]
+        placement = Placement({each.name: each.start_cost for each in choice}, refused, pin, absent)
     return SegmentStage(name, segment, evaluators, placement, policies)
 
 

@@ -19,6 +19,9 @@ ENDS = ("source", "sink")
 
 _NAME = re.compile(r"\w[\w.-]*")
 
+_SIDE = re.compile("(?:late rows|dead letters|bad rows) of ")
+"""How the id of a sink for rows that leave by the side begins; the id of what they leave follows."""
+
 
 class Operation(Protocol):
     """An operator or composite, as far as an id depends on it.
@@ -141,6 +144,19 @@ def inner_prefix(composite: str, line: str) -> str:
     'split/km%2Fh/'
     """
     return f"{composite}/{line.replace('%', '%25').replace('/', '%2F')}/"
+
+
+def inner_id(composite: str, line: str, id: str) -> str:
+    """Return the id, in the pipeline of a step, of a part of the pipeline that runs inside of the step.
+
+    Examples
+    --------
+    >>> inner_id("join", "airlines", "filter"), inner_id("join", "airlines", "bad rows of source")
+    ('join/airlines/filter', 'bad rows of join/airlines/source')
+    """
+    side = _SIDE.match(id)
+    start = "" if side is None else side[0]
+    return f"{start}{inner_prefix(composite, line)}{id[len(start) :]}"
 
 
 def check_name(name: str) -> None:

@@ -15,8 +15,10 @@ from arrowstream.policies.handlers import DeadLetter
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.endpoints.sinks import RunningSinks
 from arrowstream.runtime.failure.guard import Guard
+from arrowstream.runtime.failure.host_rows import HostRows
 from arrowstream.runtime.failure.timeout import Deadline
 from arrowstream.runtime.stage import RunningStage
+from arrowstream.runtime.threads import Threads
 
 
 def govern(
@@ -25,6 +27,7 @@ def govern(
     schema: pl.Schema,
     clock: Clock,
     sinks: RunningSinks,
+    threads: Threads,
 ) -> None:
     """Apply its policies to a stage or sink that takes rows of `schema`; without policies, change nothing.
 
@@ -40,6 +43,8 @@ def govern(
         The run's monotonic clock.
     sinks
         The sinks of the run, to which the sink of dead letters is added.
+    threads
+        The threads of the run.
     """
     name, counters = running.counters.name, running.counters
     if policies.timeout_s is not None:
@@ -55,6 +60,8 @@ def govern(
         running.govern(lambda attempt: partial(deadline.run, attempt=attempt))
     if not policies.handlers:
         return
+    host = HostRows(threads)
+    running.govern(lambda attempt: partial(host.run, attempt=attempt))
     write, count = None, counters.record_skipped
     last = policies.handlers[-1]
     if isinstance(last, DeadLetter):

@@ -89,7 +89,9 @@ class RunningDeviceSegment(RunningSegment):
             return super()._begin(batch)
         choice = self._placement.choose(batch.num_rows, held)
         work = partial(self._evaluated, batch, choice.backend)
-        if choice.predicted_us * 1000 >= INLINE_NS:
+        # A device does one thing after the other, also for other stages: its work may have to wait for theirs.
+        waits = None not in held or self._placement.link.memories[choice.backend] is not None
+        if waits or choice.predicted_us * 1000 >= INLINE_NS:
             return self._away(batch, held, choice, work)
         begin = self._now_ns()
         try:
@@ -133,12 +135,18 @@ class RunningDeviceSegment(RunningSegment):
         begin = self._now_ns()
         result = evaluate(batch)
         work_ns = self._now_ns() - begin
-        if isinstance(evaluate, DeviceEvaluator) and evaluate.left_to_host != left:
-            backend = evaluate.host
+        computed = evaluate.left_to_host if isinstance(evaluate, DeviceEvaluator) else 0
         leaving = self._returned(result, placement.link.exit) if placement.link.brings_back else _NONE
         if leaving is not _NONE:
             # Without the device's form, so that its memory is free whoever keeps the batch.
             result = result.with_rows(result.arrow())
+        if isinstance(evaluate, DeviceEvaluator):
+            if evaluate.left_to_host != computed:  # the device failed only now: that was no transfer
+                leaving = _NONE
+            if (
+                2 * (evaluate.left_to_host - left) > batch.num_rows
+            ):  # of halves, some may have been computed there
+                backend = evaluate.host
         return Evaluated(result, backend, arrival, work_ns, leaving)
 
     def _brought(self, batch: Batch, form: str, evaluate: Evaluator) -> Transfer:

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Mark, Partitions, Watermark
 from arrowstream.core.failures import is_failure
+from arrowstream.core.rows.elsewhere import is_elsewhere
+from arrowstream.metrics.inner import RunsPipeline
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import INLINE_NS, CallTimes
@@ -128,7 +130,7 @@ class RunningProcess(RunningStage):
         begin = self._clock.now_ns()
         try:
             # The time of the last call predicts that of this one.
-            if self._times.runs_inline(rows):
+            if self._times.runs_inline(rows) and not is_elsewhere(batch):
                 result, self._busy_ns = measured(self._clock.now_ns, work)
             else:
                 result, self._busy_ns = await self._threads.call(measured, self._clock.now_ns, work)
@@ -214,6 +216,7 @@ class RunningAsync(RunningStage):
         super().__init__(stage.name)
         self._snapshots = Snapshots(stage.name, stage.state_id, resources)
         self._process = process
+        self.inner = process if isinstance(process, RunsPipeline) else None
         self._kind = stage.operator.name
         self._clock = resources.clock
 

@@ -13,7 +13,7 @@ from arrowstream.metrics.stage import StageMetrics
 from arrowstream.shown import Shown
 
 if TYPE_CHECKING:
-    from altair import VConcatChart
+    from arrowstream.runtime.background.charts import RunChart
 
 _log = logging.getLogger(__name__)
 
@@ -125,13 +125,15 @@ class RunReport(Shown):
         parts = [f"{word}: {'; '.join(found)}" for word, found in (("lost", lost), ("noted", noted)) if found]
         return "; ".join(parts) or None
 
-    def plot(self) -> VConcatChart:
+    def plot(self) -> RunChart:
         """Return a chart of the rows that came out of each stage, and of its time of work and of waiting.
+
+        It is an altair chart, which a cell shows as SVG, without a script and without the network.
 
         Raises
         ------
         MissingExtra
-            altair is not installed (extra ``notebook``).
+            altair or vl-convert-python is not installed (extra ``notebook``).
         """
         from arrowstream.runtime.background.charts import report_chart
 

@@ -11,6 +11,7 @@ from arrowstream.core.clock import Clock
 from arrowstream.core.failures import FAILURES
 from arrowstream.errors import ArrowstreamError
 from arrowstream.metrics.counters import StageCounters
+from arrowstream.metrics.inner import RunsPipeline
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Choice
 from arrowstream.runtime.call_times import INLINE_NS
@@ -26,13 +27,25 @@ _ROW_NS = 100
 class RunningStage(ABC):
     """A stage of the plan with its counters."""
 
-    __slots__ = ("_attempt", "_governed", "_ingest_ns", "advice", "counters", "finished", "halted", "sides")
+    __slots__ = (
+        "_attempt",
+        "_governed",
+        "_ingest_ns",
+        "advice",
+        "counters",
+        "finished",
+        "halted",
+        "inner",
+        "sides",
+    )
 
     def __init__(self, name: str) -> None:
         self._ingest_ns: int | None = None
         self.counters = StageCounters(name)
         self._attempt: Attempt = self.attempt
         self._governed = False
+        self.inner: RunsPipeline | None = None
+        """What runs a pipeline of its own."""
         self.advice: str | None = None
         """The hint of an error that suggests none."""
         self.sides: list[OutputPort] = []

@@ -94,6 +94,15 @@ class Totals:
             found[free_name(part.counters.name, found)] = part.counters
         return found
 
+    def _inner(self) -> dict[str, Metrics]:
+        """Return the metrics of pipelines that stages run by themselves, by the id of the stage."""
+        found: dict[str, Metrics] = {}
+        for stage in self._stages:
+            inner = stage.inner if isinstance(stage, RunningStage) else None
+            if inner is not None and (metrics := inner.inner) is not None:
+                found[stage.counters.name] = metrics
+        return found
+
     def metrics(self, name: str) -> Metrics:
         """Return a frozen copy of all counters; callable from any thread."""
         wiring, sinks, final = self.wiring, list(self._sinks), self.final_sinks
@@ -104,6 +113,7 @@ class Totals:
             sinks=[sink.counters for sink in final],
             side=[sink.counters for sink in sinks if sink not in final],
             rows_out=self.rows_out,
+            inner=self._inner(),
             queues=[] if wiring is None else list(wiring.queues),
             seconds=self.seconds,
             running=self._end_ns is None,

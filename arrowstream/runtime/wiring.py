@@ -155,7 +155,14 @@ class Wiring:
 
     def _sink(self, binding: SinkBinding, exit_: object) -> RunningSink:
         sink = self._open_sink(binding, exit_)
-        govern(sink, binding.policies, binding.schema, self._resources.clock, self._sinks)
+        govern(
+            sink,
+            binding.policies,
+            binding.schema,
+            self._resources.clock,
+            self._sinks,
+            self._resources.threads,
+        )
         return sink
 
     def _segment(self, stage: SegmentStage) -> RunningStage:
@@ -177,7 +184,9 @@ class Wiring:
         return self._sinks.side_output(SinkBinding(f"late rows of {stage.name}", stage.policies.late, schema))
 
     def _governed(self, running: RunningStage, stage: SegmentStage | OperatorStage) -> RunningStage:
-        govern(running, stage.policies, stage.schema, self._resources.clock, self._sinks)
+        govern(
+            running, stage.policies, stage.schema, self._resources.clock, self._sinks, self._resources.threads
+        )
         self.stages.append(running)
         return running
 

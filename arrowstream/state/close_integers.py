@@ -51,6 +51,10 @@ def distances(integers: Array, least: int) -> Array:
     numpy.ndarray
         The distances (keys,), int64. Read as uint64, those of integers outside an array are past its end.
     """
-    wrapped = (least + 2**63) % 2**64 - 2**63
-    places: Array = integers.astype(np.int64, copy=False) - np.int64(wrapped)
+    places: Array = integers.astype(np.int64, copy=False) - np.int64(wrapped(least))
     return places
+
+
+def wrapped(number: int) -> int:
+    """Return a number of 64 bits with a sign that is the same modulo 2**64."""
+    return (number + 2**63) % 2**64 - 2**63

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -223,14 +223,19 @@ def rows_equal(columns: list[pl.Series], places: Array, rows: pl.DataFrame) -> A
 
     Null equals null, NaN equals NaN.
     """
-    index = pl.Series(places.astype(np.uint32))
     same = None
-    for column, row in zip(columns, rows.get_columns(), strict=True):
-        asked = column[index]
-        plain = asked.dtype.base_type() in _COMPARED and not (asked.null_count() or row.null_count())
-        alike = (asked == row if plain else asked.eq_missing(row)).to_numpy()
-        same = alike if same is None else same & alike
+    for alike in columns_equal(columns, pl.Series(places.astype(np.uint32)), rows):
+        own = alike.to_numpy()
+        same = own if same is None else same & own
     return np.ones(len(places), np.bool_) if same is None else same
+
+
+def columns_equal(columns: list[pl.Series], places: pl.Series, rows: pl.DataFrame) -> Iterator[pl.Series]:
+    """Yield, for each of `columns`, whether its values at `places` (UInt32) are those of `rows` (rows,), Boolean."""
+    for column, row in zip(columns, rows.get_columns(), strict=True):
+        asked = column[places]
+        plain = asked.dtype.base_type() in _COMPARED and not (asked.null_count() or row.null_count())
+        yield asked == row if plain else asked.eq_missing(row)
 
 
 def _gathered(columns: list[pl.Series], schema: pl.Schema, numbers: Array, start: int) -> pl.DataFrame:

@@ -186,6 +186,19 @@ def test_a_pipeline_that_was_built_is_not_looked_at_again() -> None:
     assert "x" in found and "Int64" in found
 
 
+def test_the_table_of_a_join_is_drawn_and_not_looked_at_again() -> None:
+
+    class FarTable(Far):
+        identity = "far away"  # type: ignore[assignment]
+
+    joined = rows().join(Pipeline.builder("far").source(FarTable()).filter(pl.col("x") > 1), on="k")
+    found = said(joined)
+    assert "join/far/filter" in found and "asks join" in found and "far away" in found
+    found = said(joined.sink(TestSink()).build())
+    assert "join/far/filter" in found and "far, 3 files" not in found and "far away" in found
+    assert "join/far/source: 2 columns" in found
+
+
 def test_functions_are_not_called(tmp_path: Path) -> None:
     calls: list[object] = []
 

@@ -34,7 +34,8 @@ def as_it_came(frame: pl.DataFrame, device: Device) -> DeviceRows:
 def computed(frame: pl.DataFrame, device: Device) -> Batch:
     """Rows whose columns a stage has computed on the device: none of them is in host memory."""
     there = as_it_came(frame, device).with_resident(frame.columns)
-    return Batch(replace(there, host=there.host.slice(0, 0), unchanged={}))
+    made = replace(there, host=there.host.slice(0, 0), unchanged={}, steps=(lambda _: Batch(frame),))
+    return Batch(made)
 
 
 def filtered(rows: DeviceRows, kept: pl.DataFrame) -> DeviceRows:

@@ -269,3 +269,17 @@ def test_any_cut_gives_what_polars_gives_of_all_rows(data: st.DataObject, device
     ]
     found = frames(joined(join(table, how), batches))
     assert_frame_equal(found, frame.join(table, on="k", how=how, maintain_order="left"))
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_rows_that_the_device_cannot_give_back_are_looked_up_by_the_cpu(
+    machine: Any, device: Device, monkeypatch: pytest.MonkeyPatch, how: Any
+) -> None:
+    def fails(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    part = rows(40)
+    found = joined(join(TABLE, how), [computed(part, device)])
+    assert found[0].has("gpu")
+    monkeypatch.setattr(machine.plc.Table, "to_arrow", fails)
+    assert_frame_equal(frames(found), part.join(TABLE, on="k", how=how, maintain_order="left"))

@@ -1,6 +1,7 @@
 """Whole pipelines with the GPU backend on a fake device: pins, residences, explain(), uploads ahead of the work."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -77,6 +78,13 @@ def test_neighbouring_stages_are_one_residence(machine: Any) -> None:
 def test_explain_says_what_the_gpu_costs() -> None:
     text = begin().filter(pl.col("x") > 9.0).sink(TestSink()).build().explain()
     assert "gpu" in text
+
+
+def test_explain_says_why_the_gpu_is_not_used() -> None:
+    text = begin().with_columns(y=pl.col("x").exp()).explain()
+    assert "\n    gpu: not used: " in text and "exp" in text.partition("gpu: not used: ")[2].splitlines()[0]
+    off = begin().filter(pl.col("x") > 9.0).sink(TestSink()).build(settings=Settings(gpu_memory_pool_mb=0))
+    assert "gpu: not used: the setting gpu_memory_pool_mb is 0: no memory" in off.explain()
 
 
 def test_what_the_gpu_refuses_is_said_at_build() -> None:
@@ -210,3 +218,81 @@ def test_a_batch_that_is_halved_without_the_cpu_counts_for_the_gpu(machine: Any)
     builder = begin(20_000).with_columns(**{f"c{n}": pl.col("x") * n for n in range(9)}).backend("gpu")
     report = builder.sink(TestSink()).build(settings=Settings(gpu_memory_pool_mb=1)).run_sync()
     assert [dict(stage.batches) for stage in report.stages[1:-1]] == [{"gpu": 1}]
+
+
+def test_a_batch_that_the_gpu_cannot_give_back_is_computed_by_the_cpu_and_counts_for_it(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    download = machine.plc.Table.to_arrow
+    given: list[int] = []
+
+    def fails_once(table: Any, *arguments: Any, **options: Any) -> Any:
+        given.append(table.num_rows())
+        if len(given) == 2:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return download(table, *arguments, **options)
+
+    monkeypatch.setattr(machine.plc.Table, "to_arrow", fails_once)
+    sink = TestSink()
+    steps = begin().with_columns(y=pl.col("x") * 2.0).backend("gpu").filter(pl.col("y") > 9.0).backend("gpu")
+    report = steps.batch(rows=100_000).sink(sink).build().run_sync()
+    assert_frame_equal(sink.frame(), FRAME.with_columns(y=pl.col("x") * 2.0).filter(pl.col("y") > 9.0))
+    assert len(given) == 4 and "could not give back 5000 rows" in caplog.text
+    stages = {stage.name: dict(stage.batches) for stage in report.stages}
+    assert stages["with_columns+filter"] == {"gpu": 3, "polars": 1}
+
+
+@pytest.mark.parametrize(("on_cpu", "counted"), [(3_000, "polars"), (2_000, "gpu")])
+def test_a_batch_of_which_the_cpu_computes_a_part_counts_for_what_computed_more_of_its_rows(
+    monkeypatch: pytest.MonkeyPatch, on_cpu: int, counted: str
+) -> None:
+    call = DeviceSegment.__call__
+
+    def in_parts(segment: DeviceSegment, batch: Batch) -> Batch:
+        segment._left.rows += on_cpu
+        return call(segment, batch)
+
+    monkeypatch.setattr(DeviceSegment, "__call__", in_parts)
+    report = begin().with_columns(y=pl.col("x") * 2.0).backend("gpu").sink(TestSink()).build().run_sync()
+    assert [dict(stage.batches) for stage in report.stages[1:-1]] == [{counted: 4}]
+
+
+def on_loop() -> bool:
+    """Return whether the caller is on the thread of an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(lambda rows: rows.filter(pl.col("y") > 9.0).backend("gpu"), id="stages"),
+        pytest.param(lambda rows: rows.reduce(pl.len(), most=pl.col("x").max(), by="n"), id="groups"),
+        pytest.param(lambda rows: rows.join(pl.DataFrame({"n": [1, 2], "v": [1, 2]}), on="n"), id="lookups"),
+        pytest.param(
+            lambda rows: (
+                rows.with_columns(z=(pl.col("x") / 156).cast(pl.Int8))
+                .on_error(ErrorHandler.skip())
+                .backend("gpu")
+            ),
+            id="halves",
+        ),
+        pytest.param(
+            lambda rows: rows.split("n").branch("1", lambda each: each.batch(rows=9)).otherwise().merge(),
+            id="split",
+        ),
+    ],
+)
+def test_the_loop_never_waits_for_the_device(
+    backend: Any, monkeypatch: pytest.MonkeyPatch, steps: Callable[[Builder], Builder]
+) -> None:
+    device = backend._device()
+    calls: list[bool] = []
+    run = device.run
+    monkeypatch.setattr(device, "run", lambda work: (calls.append(on_loop()), run(work))[1])
+    begun = begin(1_000).with_columns(y=pl.col("x") * 2.0, n=pl.col("n") + 1).backend("gpu")
+    assert ran(steps(begun)).height
+    assert calls and not any(calls)

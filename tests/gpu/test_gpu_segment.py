@@ -1,6 +1,7 @@
 """A segment on the device: what is moved, what is computed where, and that nothing is lost when the device fails."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -294,16 +295,56 @@ def test_a_download_without_room_is_halved(
     assert_frame_equal(result.polars(), expected(FRAME, LARGE, DOUBLED))
 
 
-def test_a_download_of_one_row_without_room_is_an_error(
+FAILURES = [RuntimeError("CUDA error: an illegal memory access"), MemoryError("no room")]
+"""What is seen first when rows are to be brought back."""
+
+
+def lose(machine: Any, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    """Let the device give nothing back any more."""
+
+    def fails(*arguments: Any, **options: Any) -> Any:
+        raise failure
+
+    monkeypatch.setattr(machine.plc.Table, "to_arrow", fails)
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=str)
+@pytest.mark.parametrize(
+    "steps", [(DOUBLED,), (LARGE, DOUBLED), (DOUBLED, LARGE, Select.of("s", "y"))], ids=len
+)
+def test_rows_that_the_device_cannot_give_back_are_computed_by_the_cpu(
+    backend: Any,
+    machine: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    steps: tuple[Expressions, ...],
+    failure: Exception,
+) -> None:
+    """By all stages of the residence, from what came in; parts of the rows, too."""
+    whole = expected(FRAME, *steps)
+    stages = [prepared(backend, expected(FRAME, *steps[:n]), steps[n]) for n in range(len(steps))]
+    result = batch(FRAME)
+    for stage in stages:
+        result = stage(result)
+    halves = result.slice(0, 2), result.slice(2, 10)
+    quarter = halves[1].slice(1, 1)
+    assert not any(part.has("arrow") for part in (result, *halves, quarter))
+    lose(machine, monkeypatch, failure)
+    assert_frame_equal(result.polars(), whole)
+    assert_frame_equal(pl.concat([part.polars() for part in halves]), whole)
+    assert_frame_equal(quarter.polars(), whole[3:4])
+    assert f"could not give back {whole.height} rows, the CPU computes them: {failure}" in caplog.text
+    assert backend._device().breaker.is_open and all(stage.left_to_host for stage in stages)
+
+
+def test_rows_of_which_the_cpu_cannot_make_anything_are_lost_with_the_device(
     backend: Any, machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*arguments: Any, **options: Any) -> Any:
-        raise MemoryError("no room")
-
-    result = prepared(backend, FRAME, DOUBLED)(batch(FRAME))
-    monkeypatch.setattr(machine.plc.Table, "to_arrow", full)
-    with pytest.raises(MemoryError, match="no room"):
-        result.arrow()
+    segment = prepared(backend, FRAME, DOUBLED)
+    rows = replace(segment(batch(FRAME)).form("gpu"), steps=())
+    lose(machine, monkeypatch, FAILURES[0])
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        Batch(rows).arrow()
 
 
 def test_uploads_are_let_go_while_nothing_comes_back(backend: Any, machine: Any) -> None:

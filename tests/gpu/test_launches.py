@@ -101,7 +101,7 @@ def begin(data: Any = FRAME, batch_rows: int = 4) -> Builder:
 def evaluated(processor: GpuProcessor, frame: pl.DataFrame, memory_mb: int = 64) -> Batch:
     process: Any = ProcessGpu(processor, memory_mb).start(frame.schema, context())
     (found,) = process.process(Batch(frame))
-    assert process.notes == ()
+    assert sum(note.count for note in process.notes) == process._evaluate.left_to_host
     return found  # type: ignore[no-any-return]
 
 
@@ -290,6 +290,52 @@ def test_without_room_the_cpu_does_it_or_an_error_says_so(machine: Any) -> None:
     assert_frame_equal(
         evaluated(processor(), FRAME).polars(), FRAME.with_columns(z=pl.col("x") / pl.col("y"))
     )
+
+
+@pytest.mark.usefixtures("device")
+def test_the_report_counts_the_rows_that_the_cpu_has_computed(machine: Any) -> None:
+    give(machine, processor(), FRAME.schema, ratio)
+    twin = processor().on_cpu(lambda frame: frame.select(z=pl.col("x") / pl.col("y")))
+    machine.fail_next(1)
+    sink = TestSink()
+    report = begin(FRAME, 4).process_gpu(twin).sink(sink).build().run_sync()
+    assert_frame_equal(sink.frame(), FRAME.with_columns(z=pl.col("x") / pl.col("y")))
+    assert [str(note) for note in report.notes] == [
+        "4 rows of process_gpu computed on the CPU, which the GPU could not compute, first in frame rows 0-4"
+    ]
+
+
+def test_rows_that_the_gpu_cannot_give_back_are_computed_by_the_function_for_the_cpu(
+    machine: Any, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(machine, processor(), FRAME.schema, ratio)
+    frames: list[pl.DataFrame] = []
+
+    def on_cpu(frame: pl.DataFrame) -> pl.DataFrame:
+        frames.append(frame)
+        return frame.select(z=pl.col("x") / pl.col("y"))
+
+    def fails(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    register_backend(GpuBackend(lambda: device))
+    try:
+        steps = begin(FRAME, 6).filter(pl.col("y") != 1.0).backend("gpu")
+        for twin in (processor().on_cpu(on_cpu), processor()):
+            left = steps.process_gpu(twin).filter(pl.col("z") > 0).backend("gpu")
+            monkeypatch.setattr(machine.plc.Table, "to_arrow", fails)
+            if twin.cpu_twin is None:
+                with pytest.raises(StageError, match="no function for the CPU"):
+                    left.collect_sync()
+                continue
+            expected = FRAME.filter(pl.col("y") != 1.0).with_columns(z=pl.col("x") / pl.col("y"))
+            assert_frame_equal(left.collect_sync(), expected.filter(pl.col("z") > 0))
+            # No row that comes to it is left: the function is not asked.
+            none = steps.filter(pl.col("x") > 100).backend("gpu").process_gpu(twin)
+            assert none.filter(pl.col("z") > 0).backend("gpu").collect_sync().schema == expected.schema
+    finally:
+        unregister_backend("gpu")
+    assert [frame.height for frame in frames] == [4]
 
 
 def test_no_row_is_lost_whichever_allocation_fails(machine: Any, device: Device) -> None:

@@ -536,6 +536,8 @@ def test_labels_and_guarantees_are_told() -> None:
     assert [sink.label for sink in sinks] == ["fn print", "channel", "memory"]
     assert all(sink.guarantee for sink in sinks)
     assert Source.from_channel(rx).label == "channel"
+    assert Source.from_fn(partial(no_generator, None)).label == "fn no_generator"
+    assert Sink.to_fn(partial(print, "rows:")).label == "fn print"
     assert Source.from_frame(FRAME).label == "frame"
 
 

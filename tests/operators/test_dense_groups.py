@@ -16,8 +16,8 @@ from strategies import DATETIMES, DURATIONS, INTEGERS, corners, cuts
 
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
-from arrowstream.operators.windows import dense_groups as dense
-from arrowstream.operators.windows.dense_groups import dense_groups
+from arrowstream.operators.windows.groups import dense_groups as dense
+from arrowstream.operators.windows.groups.dense_groups import dense_groups
 from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, in_order
 
 x, f = pl.col("x"), pl.col("f")

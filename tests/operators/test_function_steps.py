@@ -220,7 +220,7 @@ def test_what_does_not_fit_is_an_error_with_what_was_expected_and_found() -> Non
     assert "expected: x: Int64" in text
     assert "found: x: String instead of Int64" in text
     assert "schema={...}" in text
-    with pytest.raises(SchemaError, match="this is not a frame"):
+    with pytest.raises(SchemaError, match="the function returned no frame"):
         run(MapFunction(lambda frame: None, schema=FRAME.schema), FRAME)
 
 
@@ -381,7 +381,7 @@ def test_what_gives_arrow_data_is_one_frame_even_if_it_can_be_iterated(protocol:
 
 
 def test_flat_map_does_not_take_text_apart() -> None:
-    with pytest.raises(SchemaError, match=r"found: builtins\.str"):
+    with pytest.raises(SchemaError, match=r"found: str"):
         run(FlatMap(lambda frame: "ab", schema=FRAME.schema), FRAME)
 
 

@@ -25,7 +25,7 @@ from arrowstream.operators.join import TableJoin
 from arrowstream.operators.joins import table_index, table_joining
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.table_index import TableIndex
-from arrowstream.operators.joins.tables import FrameTable, JoinTable
+from arrowstream.operators.joins.tables import FrameTable, JoinTable, TableLoad
 from arrowstream.state.memory import StateMemory
 from arrowstream.testing import ManualClock, TestSink
 
@@ -246,6 +246,19 @@ def test_a_table_of_keys_alone_adds_no_column() -> None:
     assert stream(FLIGHTS).join(codes, on="carrier").collect_sync()["flight"].to_list() == [1, 4, 4]
 
 
+class Load(TableLoad):
+    """The next of several loads."""
+
+    def __init__(self, loads: list[pl.DataFrame | Exception]) -> None:
+        self.loads = loads
+
+    def rows(self) -> pl.DataFrame:
+        load = self.loads.pop(0)
+        if isinstance(load, Exception):
+            raise load
+        return load
+
+
 class Changing(JoinTable):
     """A table that is another one at each load; an exception stands for a load that fails."""
 
@@ -256,11 +269,8 @@ class Changing(JoinTable):
     def schema(self) -> pl.Schema:
         return AIRLINES.schema
 
-    def load(self) -> pl.DataFrame:
-        load = self.loads.pop(0)
-        if isinstance(load, Exception):
-            raise load
-        return load
+    def load(self) -> TableLoad:
+        return Load(self.loads)
 
     def describe(self) -> str:
         return "a table that changes"
@@ -377,8 +387,10 @@ def test_what_a_checkpoint_knows_of_a_table(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_table_that_is_not_being_loaded_has_nothing_to_stop() -> None:
     for table in (FrameTable(AIRLINES), BuilderTable("join", stream(AIRLINES))):
-        table.stop()
-        assert table.load().equals(AIRLINES)
+        load = table.load()
+        load.stop()
+        assert load.metrics is None and load.rows().equals(AIRLINES)
+        load.stop()
 
 
 def test_explain_says_what_the_table_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from contexts import context
 from kernel_compilers import nvrtc
 from polars.testing import assert_frame_equal
 
-from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Source
+from arrowstream import Builder, ErrorHandler, Pipeline, Settings, Source, pipeline
 from arrowstream.core.batch import Batch
 from arrowstream.errors import MissingExtra, PlanError, SchemaError
 from arrowstream.gpu import GpuProcessor
@@ -34,6 +34,7 @@ RATIO = pl.col("x") / pl.col("y")
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "missing", lambda: ABSENT)
+    monkeypatch.setattr(pipeline, "missing", lambda: ABSENT)
 
 
 def kernel(outputs: Any = None) -> GpuProcessor:
@@ -43,6 +44,9 @@ def kernel(outputs: Any = None) -> GpuProcessor:
 def on_cpu(frame: pl.DataFrame) -> pl.DataFrame:
     assert frame.columns == ["x", "y"]
     return frame.select(z=RATIO)
+
+
+def nothing(frame: pl.DataFrame) -> None: ...
 
 
 def begin(data: Any = FRAME) -> Builder:
@@ -58,9 +62,26 @@ def test_the_function_for_the_cpu_computes_where_no_gpu_is(caplog: pytest.LogCap
         report = pipeline.run_sync()
     assert_frame_equal(sink.frame(), FRAME.with_columns(z=RATIO))
     assert [str(note) for note in report.notes] == [
-        f"2 batches of process_gpu computed on the CPU, as {ABSENT}, first in frame rows 0-2"
+        f"4 rows of process_gpu computed on the CPU, as {ABSENT}, first in frame rows 0-2"
     ]
     assert f"process_gpu runs on the CPU: {ABSENT}" in caplog.text
+
+
+def test_explain_says_why_steps_of_a_pipeline_that_asks_for_a_gpu_run_on_the_cpu() -> None:
+    steps = begin().filter(pl.col("x") > 1).select("x", "y")
+    line = f"gpu: not used: {ABSENT}"
+    assert "gpu" not in steps.explain()
+    assert steps.process_gpu(kernel().on_cpu(on_cpu)).explain().count(line) == 1
+    branch = steps.split("x").branch("1", lambda rows: rows.process_gpu(kernel().on_cpu(on_cpu)).select("x"))
+    assert branch.otherwise(lambda rows: rows.select("x")).merge().explain().count(line) == 3
+    ended = steps.sink(TestSink())
+    for settings in (Settings(gpu_batch_size=100), Settings(gpu_memory_pool_mb=0)):
+        asked = ended.build(settings=settings)
+        assert f"    backend: auto: arrow below ~45,000 rows, polars above\n    {line}\n" in asked.explain()
+        assert asked.outline().nodes[1].backend == f"auto: arrow below ~45,000 rows, polars above; {line}"
+    assert "gpu" not in ended.build(settings=Settings(max_retries=1)).explain()
+    pinned = begin().select("x").backend("polars").sink(TestSink()).build(settings=Settings(gpu_batch_size=1))
+    assert "gpu" not in pinned.explain()
 
 
 def test_an_output_may_take_the_place_of_a_column() -> None:
@@ -90,7 +111,13 @@ def test_any_frame_will_do_and_narrower_types_are_widened() -> None:
         (lambda frame: frame, "z: Float64 missing"),
         (lambda frame: frame.select(z=pl.lit("a")), "z: String instead of Float64"),
         (lambda frame: frame.select(z=RATIO).head(1), "expected: 2 rows"),
-        (lambda frame: 3, "int"),
+        (lambda frame: 3, "found: int"),
+        (lambda frame: frame["x"], "found: polars.series.series.Series"),
+        (
+            nothing,
+            "the function nothing for the CPU of process_gpu() returned no frame (stage process_gpu)\n"
+            "  expected: a frame of z: Float64\n  found: None\n  hint: a function without `return` returns None",
+        ),
     ],
 )
 def test_a_function_for_the_cpu_that_returns_something_else(fn: Any, said: str) -> None:
@@ -106,7 +133,12 @@ def test_rows_that_fail_are_left_out_by_handlers() -> None:
         return on_cpu(frame)
 
     steps = begin().process_gpu(kernel().on_cpu(fragile)).on_error(ErrorHandler.skip())
-    assert_frame_equal(steps.collect_sync(), FRAME.with_columns(z=RATIO).filter(pl.col("x").is_not_null()))
+    sink = TestSink()
+    report = steps.sink(sink).build().run_sync()
+    assert_frame_equal(sink.frame(), FRAME.with_columns(z=RATIO).filter(pl.col("x").is_not_null()))
+    # A row counts once, however many parts of its batch were tried.
+    (note,) = [note for note in report.notes if "process_gpu" in note.what]
+    assert (note.what, note.count) == (f"rows of process_gpu computed on the CPU, as {ABSENT}", 3)
 
 
 def test_neither_a_gpu_nor_a_function_for_the_cpu() -> None:

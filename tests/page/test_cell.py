@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 from background_runs import Fed, failing, until
 from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.manager import run_kernel
 from nbclient import NotebookClient
 
 from arrowstream import ErrorHandler, Pipeline, Sink, Source
@@ -17,6 +19,11 @@ from arrowstream.page import cell
 from arrowstream.page.widget import live_widget
 
 pytestmark = pytest.mark.once
+
+
+def version_of(package: str) -> tuple[int, ...]:
+    return tuple(map(int, version(package).split(".")[:2]))
+
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -216,3 +223,35 @@ running
     assert {"text/plain", "text/html", WIDGET} <= set(shown.data)
     [report] = notebook.cells[1].outputs
     assert "3 rows in, 2 rows out" in report.data["text/html"]
+
+
+AWAITED = """
+import polars as pl
+from arrowstream import Pipeline, Sink, Source, channel
+from arrowstream.page.widget import live_widget
+tx, rx = channel(capacity=4)
+source = Source.from_channel(rx, schema={"x": pl.Int64})
+running = Pipeline.builder("awaited").source(source).sink(Sink.to_fn(len)).build().start()
+print(live_widget(running).comm.comm_id)
+"""
+
+
+@pytest.mark.untraced
+@pytest.mark.skipif(version_of("ipykernel") < (7, 4), reason="an older kernel answers between cells")
+def test_a_cell_that_awaits_a_run_leaves_the_stop_button_working() -> None:
+    with run_kernel(kernel_name="python3") as kernel:
+        printed: list[str] = []
+        kernel.execute_interactive(
+            AWAITED,
+            timeout=120,
+            output_hook=lambda message: printed.append(message["content"].get("text", "")),
+        )
+        cell = kernel.execute("await running\nrunning.report.stopped")
+        # Once the cell has begun; the run itself waits for rows that never come.
+        while kernel.get_iopub_msg(timeout=120)["msg_type"] != "execute_input":
+            pass
+        stop = {"method": "custom", "content": {"number": 1, "what": "stop"}}
+        message = kernel.session.msg("comm_msg", {"comm_id": "".join(printed).strip(), "data": stop})
+        kernel.shell_channel.send(message)
+        reply = kernel.get_shell_msg(timeout=120)
+        assert reply["parent_header"]["msg_id"] == cell and reply["content"]["status"] == "ok"

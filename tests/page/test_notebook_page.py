@@ -14,9 +14,10 @@ SHOTS = Path(os.environ.get("SCREENSHOTS", "build/screenshots"))
 
 
 def stored(name: str) -> list[str]:
-    """The outputs of a notebook that have HTML, in their order."""
+    """The outputs of a notebook that a browser shows, in their order."""
     outputs = [output for cell in code_cells(read(NOTEBOOKS / name)) for output in cell.outputs]
-    return [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    data = [output.get("data", {}) for output in outputs]
+    return [each[form] for each in data for form in ("text/html", "image/svg+xml") if form in each]
 
 
 @pytest.mark.parametrize("name", ["1-first-pipeline.ipynb", "6-joins-and-sql.ipynb", "8-live.ipynb"])
@@ -39,6 +40,11 @@ def test_the_graphs_and_tables_of_a_notebook_are_seen_without_the_network(
         expect(graphs.nth(number)).to_be_visible()
         size = graphs.nth(number).bounding_box()
         assert size is not None and size["width"] > 100 and size["height"] > 30
+    plots = page.locator("svg.marks")
+    expect(plots).to_have_count(1 if name.startswith("8") else 0)
+    if plots.count():
+        expect(plots).to_be_visible()
+        expect(plots).to_contain_text("rows out / s")
     expect(page.get_by_role("table").first).to_be_visible()
     assert page.evaluate("document.scripts.length") == 0
     SHOTS.mkdir(parents=True, exist_ok=True)

@@ -233,3 +233,49 @@ def test_a_branch_that_is_looked_at_while_it_is_built() -> None:
 
     bids().split(pl.col("bidder")).branch("a", look).otherwise(lambda rest: rest).merge()
     assert [node.id for node in seen[0].nodes] == ["split"] and seen[0].edges == ()
+
+
+def rates() -> Builder:
+    """A table that a pipeline with steps and a sink at its side makes."""
+    source = Source.from_frame(pl.DataFrame({"bidder": ["a"], "rate": [2.0], "time": [1]}))
+    kept = Pipeline.builder(name="rates").source(source).filter(pl.col("rate") > 0)
+    return kept.on_error(ErrorHandler.dead_letter(TestSink())).batch(rows=5)
+
+
+def test_the_pipeline_of_a_table_is_drawn_with_its_steps() -> None:
+    outline = bids().join(rates(), on="bidder").filter(pl.col("rate") > 1).sink(TestSink()).build().outline()
+    assert ways(outline) == [
+        ("join/rates/source", "join/rates/filter", "rows", ""),
+        ("join/rates/filter", "dead letters of join/rates/filter", "dead letters", ""),
+        ("join/rates/filter", "join/rates/batch", "rows", ""),
+        ("source", "join", "rows", ""),
+        ("join/rates/batch", "join", "rows", "rates"),
+        ("join", "filter", "rows", ""),
+        ("filter", "sink", "rows", ""),
+    ]
+    ids = [node.id for node in outline.nodes]
+    assert all(ids.index(edge.source) < ids.index(edge.target) for edge in outline.edges)
+    step = outline.node("join/rates/filter")
+    columns = (("bidder", "String"), ("rate", "Float64"), ("time", "Int64"))
+    assert (step.kind, step.line, step.label) == ("expressions", "join/rates", "filter")
+    assert step.columns_out == columns and step.backend == "auto: arrow below ~45,000 rows, polars above"
+    assert outline.edges[4].columns == columns
+    assert outline.node("join").columns_in == TEXT
+
+
+def test_tables_of_tables_and_of_steps_without_columns_are_drawn() -> None:
+    twice = rates().join(rates(), on="bidder")
+    outline = unknown().join_asof(twice, left_on="auction", right_on="time").outline()
+    assert not outline.planned
+    assert ways(outline)[-3:] == [
+        ("join_asof/rates/join/rates/batch", "join_asof/rates/join", "rows", "rates"),
+        ("source", "join_asof", "rows", ""),
+        ("join_asof/rates/join", "join_asof", "rows", "rates"),
+    ]
+    planned = bids().join_asof(twice, left_on="auction", right_on="time").outline()
+    assert set(ways(outline)) <= set(ways(planned)) and planned.planned
+
+
+def test_a_frame_that_is_joined_has_no_pipeline_to_draw() -> None:
+    outline = bids().join(pl.DataFrame({"bidder": ["a"]}), on="bidder").outline()
+    assert [node.id for node in outline.nodes] == ["source", "join"]

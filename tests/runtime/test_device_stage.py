@@ -164,6 +164,15 @@ def test_a_failure_on_the_device_names_the_step_and_the_rows(fixed_us: float) ->
     assert "with_columns" in (raised.value.stage or "")
 
 
+def test_a_failure_on_the_host_names_the_step_where_a_device_costs_more(log: Log) -> None:
+    instead(DeviceBackend(start=(1e6, 1.0)))
+    frame = pl.DataFrame({"x": [*range(100), 300]})
+    steps = Pipeline.builder().source(Source.from_frame(frame)).with_columns(y=pl.col("x") + 1)
+    with pytest.raises(StageError, match="301") as raised:
+        steps.with_columns(z=pl.col("y").cast(pl.Int8)).collect_sync()
+    assert "with_columns" in (raised.value.stage or "") and log == []
+
+
 def test_rows_that_fail_on_the_device_are_found_by_halving() -> None:
     frame = pl.DataFrame({"x": [1, 300, 2]})
     steps = (

@@ -14,6 +14,17 @@ def form_elsewhere(batch: Batch) -> Form | None:
     return next(form for form in FORMS.values() if batch.has(form.name))
 
 
+def is_elsewhere(batch: Batch | None) -> bool:
+    """Return whether to ask for a batch's rows is to wait for a device, whatever it is doing; False for None."""
+    return batch is not None and form_elsewhere(batch) is not None
+
+
+def forget_elsewhere(batch: Batch) -> None:
+    """Keep the rows of a batch, which are in host memory, too, only there."""
+    for name in FORMS:
+        batch.forget(name)
+
+
 def looked_up(batch: Batch, table: LookupTable) -> Batch | None:
     """Return a batch with what a table has for its rows, in the form in which they are; None if that cannot be."""
     form = form_elsewhere(batch)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import polars as pl
 import pyarrow as pa
 
 
@@ -24,9 +25,12 @@ class LookupTable:
         The columns that come out: those of the rows, and then the values.
     load
         Returns the keys of the table, sorted, and the values next to them; called once by each form.
+    on_cpu
+        Returns what comes out for rows, looked up in host memory.
     """
 
     keys: tuple[str, ...]
     how: Literal["inner", "left", "semi", "anti"]
     schema: pa.Schema
     load: Callable[[], tuple[pa.RecordBatch, pa.RecordBatch]]
+    on_cpu: Callable[[pl.DataFrame], pl.DataFrame]

@@ -7,11 +7,13 @@ libcudf's hash joins would hash the table again for each batch.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 
+from arrowstream.core.batch import Batch
 from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.device import Device
@@ -59,7 +61,12 @@ def looked_up(rows: DeviceRows, table: LookupTable) -> DeviceRows | None:
         there = rows.with_resident(table.keys)
         return device.run(lambda: device.using((there, held), lambda: _looked_up(there, held, table)))
 
-    return attempt(device, f"look {rows.num_rows} rows up", work)
+    found = attempt(device, f"look {rows.num_rows} rows up", work)
+    return None if found is None else replace(found, steps=(*rows.steps, partial(_on_cpu, table)))
+
+
+def _on_cpu(table: LookupTable, batch: Batch) -> Batch:
+    return batch.with_rows(table.on_cpu(batch.polars()))
 
 
 def _upload(table: LookupTable, device: Device) -> _Held | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from arrowstream.errors import SinkError
-from arrowstream.io.iceberg.location import IcebergLocation
+from arrowstream.io.lake.owner import LakeOwner
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -16,19 +15,11 @@ _SINK, _EPOCH, _ATTEMPT = "arrowstream.sink", "arrowstream.epoch", "arrowstream.
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """A sink in the properties of its table, and in the summaries of its snapshots.
+class Owner(LakeOwner["Table"]):
+    """A sink in the properties of its table, and in the summaries of its snapshots."""
 
-    Parameters
-    ----------
-    app
-        Id of the sink.
-    attempt
-        Number of the run: of two runs, the later one has the sink.
-    """
-
-    app: str
-    attempt: int
+    kind: ClassVar[str] = "the Iceberg table"
+    stored: ClassVar[str] = "in the properties of the table"
 
     def epoch(self, table: Table | None) -> int:
         """Return the newest epoch that a table has of the sink; 0 for none.
@@ -43,31 +34,6 @@ class Owner:
                 found.append(int(snapshot.summary[_EPOCH] or 0))
         return max(found)
 
-    def owns(self, table: Table) -> bool:
-        """Return whether any run of the job has claimed the sink."""
-        return self._newest(table) > 0
-
-    def has_claimed(self, table: Table | None) -> bool:
-        """Return whether this run has claimed the sink, and no later one."""
-        return self._newest(table) == self.attempt
-
-    def check(self, location: IcebergLocation, table: Table | None) -> None:
-        """Check that no later run has claimed the sink.
-
-        Raises
-        ------
-        SinkError
-            One has: this run must not write any more.
-        """
-        found = self._newest(table)
-        if found > self.attempt:
-            raise SinkError(
-                f"a later run of the job writes the Iceberg table {location}",
-                expected=f"no run after attempt {self.attempt}",
-                found=f"attempt {found} of {self.app!r} in the properties of the table",
-                hint="end this run: the later one has taken over",
-            )
-
     def summary(self, epoch: int | None) -> dict[str, str]:
         """Return what the summary of a snapshot says; a claim has no epoch."""
         claim = {_SINK: self.app, _ATTEMPT: str(self.attempt)}
@@ -78,7 +44,7 @@ class Owner:
         claim = {f"{_ATTEMPT}.{self.app}": str(self.attempt)}
         return claim if epoch is None else {**claim, f"{_EPOCH}.{self.app}": str(epoch)}
 
-    def _newest(self, table: Table | None) -> int:
+    def newest(self, table: Table | None) -> int:
         return 0 if table is None else int(table.properties.get(f"{_ATTEMPT}.{self.app}", 0))
 
 

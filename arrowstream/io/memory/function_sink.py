@@ -37,7 +37,8 @@ class FunctionSink(SinkSpec):
 
     @property
     def label(self) -> str:
-        return f"fn {getattr(self.fn, '__qualname__', type(self.fn).__qualname__)}"
+        inner = getattr(self.fn, "func", self.fn)  # functools.partial
+        return f"fn {getattr(inner, '__qualname__', type(inner).__qualname__)}"
 
     @property
     def guarantee(self) -> str:

@@ -58,7 +58,7 @@ class FunctionSource(SourceSpec):
 
     @property
     def label(self) -> str:
-        return f"fn {self.fn.__qualname__}"
+        return f"fn {getattr(self.fn, 'func', self.fn).__qualname__}"  # of a functools.partial, what it calls
 
     @property
     def read_once(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -14,7 +15,7 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch
 from arrowstream.core.failures import is_failure
 from arrowstream.core.hints import frame_hint
-from arrowstream.core.ingest import batches_of, conform, schema_of
+from arrowstream.core.ingest import batches_of, conform, no_frame, schema_of
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
 from arrowstream.operators.functions.frame_forms import from_form
@@ -128,6 +129,7 @@ def conformed(
     target: pa.Schema,
     what: str = "the function returned other columns or types than its schema says",
     hint: str = "cast inside the function, or pass schema={...} if what was learnt is not what it returns",
+    function: str = "the function",
 ) -> Iterator[Batch]:
     """Yield one result of a function of `batch`, as batches of exactly `schema`.
 
@@ -137,6 +139,8 @@ def conformed(
         The Arrow form of `schema`.
     what, hint
         Message and hint of the error where the frame has other columns or types.
+    function
+        What has given the result, for the error if that is no frame.
 
     Raises
     ------
@@ -146,7 +150,7 @@ def conformed(
     if isinstance(result, pa.RecordBatch) and result.schema.equals(target, check_metadata=True):
         yield batch.with_rows(result)  # the common case, without any conversion
         return
-    for part in batches_of(from_form(result)):
+    for part in batches_of(from_form(result), partial(_returned, function, schema)):
         try:
             fitted = conform(part, schema)
         except SchemaError as error:
@@ -157,6 +161,11 @@ def conformed(
                 hint=hint,
             ) from error
         yield batch.with_rows(fitted.polars() if fitted.is_polars else fitted.arrow())
+
+
+def _returned(function: str, schema: pl.Schema, result: Any) -> SchemaError:
+    columns = ", ".join(f"{name}: {dtype}" for name, dtype in schema.items())
+    return no_frame(result, f"{function} returned no frame", f"a frame of {columns}")
 
 
 def not_awaited(result: Any) -> Any:

@@ -17,16 +17,18 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.core.failures import FAILURES
 from arrowstream.core.rows.arrow_schema import arrow_schema
-from arrowstream.core.rows.elsewhere import looked_up
+from arrowstream.core.rows.elsewhere import is_elsewhere, looked_up
 from arrowstream.core.rows.forms import FORMS, Form
 from arrowstream.core.rows.lookup import LookupTable
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError, StageError
+from arrowstream.metrics.inner import RunsPipeline
+from arrowstream.metrics.snapshot import Metrics
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.joins.columns import JoinColumns
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.table_index import TableIndex
-from arrowstream.operators.joins.tables import JoinTable
+from arrowstream.operators.joins.tables import JoinTable, TableLoad
 from arrowstream.state.arrays import Array
 from arrowstream.state.limit import NO_LIMIT
 from arrowstream.state.memory import StateMemory
@@ -73,6 +75,16 @@ class Lookup(ABC):
         StageError
             The table is not what the step needs.
         """
+
+    def found(self, rows: pl.DataFrame, index: Index, values: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Yield the rows that come out, in pieces where many rows of the table have one key."""
+        how, asked = self.columns.how, self.asked(rows)
+        if how not in ("semi", "anti"):
+            yield from _side_by_side(rows, values, index.pairs(asked, unmatched=how == "left"))
+            return
+        assert isinstance(index, TableIndex), "versions are added to rows"
+        kept = (index.find(asked) >= 0) == (how == "semi")
+        yield rows if kept.all() else rows.filter(pl.Series(kept))
 
     def elsewhere(
         self, table: pl.DataFrame, index: Index, values: pl.DataFrame, memory: StateMemory
@@ -131,7 +143,10 @@ class KeyLookup(Lookup):
             places = numbered.with_row_index("place").drop_nulls().sort(numbered.columns)["place"]
             return to_record(keys[places]), to_record(values[places] if values.width else values)
 
-        return LookupTable(self.keys.left, self.columns.how, arrow_schema(self.columns.schema), load)
+        def on_cpu(rows: pl.DataFrame) -> pl.DataFrame:
+            return pl.concat([pl.DataFrame(schema=self.columns.schema), *self.found(rows, index, values)])
+
+        return LookupTable(self.keys.left, self.columns.how, arrow_schema(self.columns.schema), load, on_cpu)
 
 
 def _looks_up(form: Form) -> bool:
@@ -160,7 +175,7 @@ class Loaded:
     elsewhere: LookupTable | None
 
 
-class TableJoining(AsyncProcess):
+class TableJoining(AsyncProcess, RunsPipeline):
     """The process of a `TableJoin`. The table is replaced as a whole, so that each batch sees one state of it.
 
     Parameters
@@ -173,7 +188,7 @@ class TableJoining(AsyncProcess):
         Clock, threads and memory of the run.
     """
 
-    __slots__ = ("_context", "_loaded", "_lookup", "_refresh_seconds", "_refreshing")
+    __slots__ = ("_context", "_load", "_loaded", "_lookup", "_refresh_seconds", "_refreshing")
 
     busy_while_awaited: ClassVar[bool] = True
 
@@ -182,7 +197,13 @@ class TableJoining(AsyncProcess):
         self._refresh_seconds = refresh
         self._context = context
         self._loaded: Loaded | None = None
+        self._load: TableLoad | None = None
+        """The load that has begun last."""
         self._refreshing: asyncio.Task[None] | None = None
+
+    @property
+    def inner(self) -> Metrics | None:
+        return None if self._load is None else self._load.metrics
 
     async def open(self) -> None:
         self._loaded = await self._load_on_thread()
@@ -192,7 +213,8 @@ class TableJoining(AsyncProcess):
     async def process(self, batch: Batch) -> Iterable[Batch]:
         made = self._joined(batch)
         first: Callable[[], list[Batch]] = partial(_first, made)
-        now = first() if batch.num_rows <= _INLINE_ROWS else await self._context.threads.call(first)
+        inline = batch.num_rows <= _INLINE_ROWS and not is_elsewhere(batch)
+        now = first() if inline else await self._context.threads.call(first)
         # That is all, unless many rows of the table have one key: then the rest is made as it is passed on.
         return chain(now, made)
 
@@ -221,16 +243,17 @@ class TableJoining(AsyncProcess):
 
     async def _load_on_thread(self) -> Loaded:
         """Load the table; a cancellation ends a pipeline that reads it."""
-        loading = asyncio.ensure_future(self._context.threads.call(self._load))
+        load = self._load = self._lookup.table.load()
+        loading = asyncio.ensure_future(self._context.threads.call(self._index_rows, load))
         try:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
-            self._lookup.table.stop()
+            load.stop()
             await asyncio.gather(loading, return_exceptions=True)
             raise
 
-    def _load(self) -> Loaded:
-        expected, table = self._lookup.table.schema, self._lookup.table.load()
+    def _index_rows(self, load: TableLoad) -> Loaded:
+        expected, table = self._lookup.table.schema, load.rows()
         if table.schema != expected:
             raise SchemaError(
                 "the table of join() has other columns than when the pipeline was built",
@@ -257,20 +280,14 @@ class TableJoining(AsyncProcess):
     def _joined(self, batch: Batch) -> Iterator[Batch]:
         """Yield the rows that come out for a batch, in pieces where many rows of the table have one key."""
         assert self._loaded is not None
-        loaded, how = self._loaded, self._lookup.columns.how
+        loaded = self._loaded
         found = None if loaded.elsewhere is None else looked_up(batch, loaded.elsewhere)
         if found is not None:
             yield found
             return
         rows = batch.polars()
-        asked = self._lookup.asked(rows)
-        if how in ("semi", "anti"):
-            assert isinstance(loaded.index, TableIndex), "versions are added to rows"
-            kept = (loaded.index.find(asked) >= 0) == (how == "semi")
-            yield batch if kept.all() else batch.with_rows(rows.filter(pl.Series(kept)))
-            return
-        for part in _side_by_side(rows, loaded.values, loaded.index.pairs(asked, unmatched=how == "left")):
-            yield batch.with_rows(part)
+        for part in self._lookup.found(rows, loaded.index, loaded.values):
+            yield batch if part is rows else batch.with_rows(part)
 
 
 def _first(made: Iterator[Batch]) -> list[Batch]:

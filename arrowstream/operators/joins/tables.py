@@ -7,6 +7,33 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from arrowstream.metrics.snapshot import Metrics
+
+
+class TableLoad(ABC):
+    """One load of a table, which a run makes."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def rows(self) -> pl.DataFrame:
+        """Return all rows of the table; called once, on a worker thread.
+
+        Raises
+        ------
+        Exception
+            The table cannot be read: ends the run, or, where an earlier one is in use, is logged.
+        """
+
+    def stop(self) -> None:
+        """End `rows`, which is under way, with whatever it has; called from another thread."""
+        return
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """The metrics of the pipeline that loads it, which its name is in; None if none does or has."""
+        return None
+
 
 class JoinTable(ABC):
     """A table that can be loaded whole."""
@@ -24,18 +51,8 @@ class JoinTable(ABC):
         """Names and types of its columns, known before it is loaded."""
 
     @abstractmethod
-    def load(self) -> pl.DataFrame:
-        """Return all rows; called on a worker thread.
-
-        Raises
-        ------
-        Exception
-            The table cannot be read: ends the run, or, where an earlier one is in use, is logged.
-        """
-
-    def stop(self) -> None:
-        """End a `load` that is under way, with whatever it has; called from another thread."""
-        return
+    def load(self) -> TableLoad:
+        """Return a load that has not begun."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -48,6 +65,16 @@ class JoinTable(ABC):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FrameLoad(TableLoad):
+    """The load of a table that is in memory already."""
+
+    frame: pl.DataFrame
+
+    def rows(self) -> pl.DataFrame:
+        return self.frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FrameTable(JoinTable):
     """A table that is in memory already."""
 
@@ -57,8 +84,8 @@ class FrameTable(JoinTable):
     def schema(self) -> pl.Schema:
         return self.frame.schema
 
-    def load(self) -> pl.DataFrame:
-        return self.frame
+    def load(self) -> TableLoad:
+        return FrameLoad(self.frame)
 
     def describe(self) -> str:
         return f"a frame of {', '.join(self.frame.columns)}"

@@ -13,7 +13,8 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.operators.aggregation.aggregation import Aggregation
-from arrowstream.operators.windows.dense_groups import dense_groups
+from arrowstream.operators.windows.groups.dense_groups import dense_groups
+from arrowstream.operators.windows.groups.hashed_groups import hashed_groups
 from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, cut_all, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics, RunStore
 from arrowstream.state.memory import StateMemory
@@ -91,11 +92,15 @@ class Aggregates(Grouping):
 
     def _dense(self, parts: Sequence[Rows], values: Sequence[pl.Expr]) -> pl.DataFrame | None:
         update = self._aggregation.update
-        if not update or self._tried >= _TRIES:
+        if not update:
             return None
-        groups = dense_groups(parts, self._keys, values, update)
-        if groups is None and any(parts[0].frame.schema[name] == pl.String for name in self._keys):
-            self._tried += 1
+        groups = None
+        if self._tried < _TRIES:
+            groups = dense_groups(parts, self._keys, values, update)
+            if groups is None and any(parts[0].frame.schema[name] == pl.String for name in self._keys):
+                self._tried += 1
+        if groups is None and self._keys:
+            groups = hashed_groups(parts, self._keys, values, update)
         return groups
 
 

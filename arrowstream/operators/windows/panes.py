@@ -168,7 +168,7 @@ def by_panes(groups: pl.DataFrame) -> pl.DataFrame:
     panes = groups[PANE].to_numpy()
     if (panes[1:] >= panes[:-1]).all():
         return groups
-    return groups[_index(_by_number(panes))]
+    return groups[_index(by_number(panes))]
 
 
 def in_order(groups: pl.DataFrame) -> pl.DataFrame:
@@ -176,13 +176,13 @@ def in_order(groups: pl.DataFrame) -> pl.DataFrame:
     panes, rows = groups[PANE].to_numpy(), groups[ROW].to_numpy()
     if ((rows[1:] > rows[:-1]) | (panes[1:] > panes[:-1])).all():
         return groups
-    order = _by_number(rows)
+    order = by_number(rows)
     if panes[0] < panes[-1]:
-        order = order[_by_number(panes[order])]
+        order = order[by_number(panes[order])]
     return groups[_index(order)]
 
 
-def _by_number(numbers: Array) -> Array:
+def by_number(numbers: Array) -> Array:
     """Return the indices that sort whole numbers; equal ones keep their order (rows,), int64."""
     least = int(numbers.min())
     if int(numbers.max()) - least >= _FAR:

@@ -29,6 +29,7 @@ from arrowstream.operators.windows.pane_store import Aggregates, PaneStore
 from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.operators.windows.spacing import Spacing
+from arrowstream.operators.windows.summed_windows import SummedWindows
 from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.close_integers import is_integer
 from arrowstream.state.limit import NO_LIMIT, StateLimit
@@ -122,6 +123,7 @@ class _TimeWindows(Process):
         "_per_every",
         "_per_size",
         "_store",
+        "_summed",
         "_time",
         "_timeless",
     )
@@ -152,6 +154,12 @@ class _TimeWindows(Process):
             # Only keys that are integers are merged in the order of their panes (`slotted_groups`).
             ordered=grid.per_size > 1 and all(is_integer(schema[name]) for name in operator.by),
         )
+        self._summed = None
+        """The windows from running sums, if they can be made so."""
+        keys = key_schema("window", operator.by, schema)
+        overlap = grid.per_size, grid.per_every
+        if SummedWindows.take(keys, aggregation, *overlap) and not memory.is_limited:
+            self._summed = SummedWindows(operator.by[0], *overlap)
         self._late = LateRows(schema)
         self._timeless = TimelessRows(operator.null_times, time, self._late)
         self._next_row = 0
@@ -172,6 +180,7 @@ class _TimeWindows(Process):
         if groups is not None:
             self._timeless.skip(batch.num_rows)
             self._next_row += batch.num_rows
+            self._note(groups[PANE][0])
             self._store.add_groups(groups)
             return iter(())
         frame = self._timeless.sift(batch)
@@ -185,8 +194,14 @@ class _TimeWindows(Process):
             if not rows.height:
                 return iter(())
             low, high = self._panes(rows)
+        self._note(low)
         self._store.add(rows, low, high)
         return iter(())
+
+    def _note(self, pane: int) -> None:
+        """Take note of the first pane of rows."""
+        if self._summed is not None:
+            self._summed.note(pane)
 
     def _groups_of(self, batch: Batch) -> pl.DataFrame | None:
         """Return the groups of a batch that are made where its rows lie, if none is late and each has a time."""
@@ -244,8 +259,10 @@ class _TimeWindows(Process):
         panes = self._store.take(end, None if until is None else until * self._per_every)
         if panes is None:
             return
-        groups = panes.frame if self._per_size == 1 else self._windows(panes, until)
-        windows = self._emit(in_order(groups))
+        groups = None if self._summed is None else self._summed.close(panes, self._open, until)
+        if groups is None:
+            groups = in_order(panes.frame if self._per_size == 1 else self._windows(panes, until))
+        windows = self._emit(groups)
         yield Batch(owned(windows) if in_files else windows)
 
     def _end_of(self, until: int | None) -> int | None:

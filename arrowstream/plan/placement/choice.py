@@ -7,7 +7,7 @@ the same batches with the same timings are placed the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, Protocol
@@ -204,6 +204,8 @@ class Placement:
         The other backends, by name, each with the reason.
     pin
         The backend the user asked for, or ``"auto"``.
+    devices
+        Of the refused backends those with a memory of their own, which are asked for where they are there, by name.
 
     Examples
     --------
@@ -218,6 +220,7 @@ class Placement:
         "_again",
         "_again_rows",
         "_costs",
+        "_devices",
         "_for_few",
         "_left",
         "_only",
@@ -227,7 +230,11 @@ class Placement:
     )
 
     def __init__(
-        self, available: Mapping[str, tuple[float, float]], refused: Mapping[str, str], pin: str = "auto"
+        self,
+        available: Mapping[str, tuple[float, float]],
+        refused: Mapping[str, str],
+        pin: str = "auto",
+        devices: Collection[str] = (),
     ) -> None:
         self._costs = {name: LineCost(*cost) for name, cost in available.items()}
         self._standings: dict[int, Standing] = {}
@@ -237,6 +244,7 @@ class Placement:
         # The backend for few rows as long as no batch of their size has taken long.
         self._for_few = min(available, key=lambda name: available[name][0])
         self._only = pin if pin != "auto" else next(iter(available)) if len(available) == 1 else None
+        self._devices = tuple(f"{name}: not used: {refused[name]}" for name in devices)
         if pin != "auto":
             self._reason = f"pinned: {pin}"
         elif self._only is not None:
@@ -297,7 +305,8 @@ class Placement:
 
     def explain(self) -> str:
         """Return the backend and the reason; after the first measurement also the fitted costs."""
-        lines = [f"backend: {self.reason}"]
+        about = [] if self._reason else self._devices
+        lines = [f"backend: {self._reason or self._crossovers()}", *about]
         if costs := fitted(self.measured.items()):
             lines.append(f"costs: {costs}")
         return "\n".join(lines)
@@ -305,7 +314,7 @@ class Placement:
     @property
     def reason(self) -> str:
         """The backend and the reason for it: pinned, the only one, or the cheapest for each range of rows."""
-        return self._reason or self._crossovers()
+        return self._reason or "; ".join([self._crossovers(), *self._devices])
 
     @property
     def measured(self) -> dict[str, LineCost]:

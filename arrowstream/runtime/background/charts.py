@@ -1,9 +1,14 @@
-"""Charts of a run: of its history and of its report, by altair, as Polars' own plots."""
+"""Charts of a run: of its history and of its report, by altair, as Polars' own plots.
+
+A page that shows an altair chart loads Vega from the network, and Vega itself has 0.8 MB. So a cell shows these
+charts as SVG, which needs no script.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from io import StringIO
+from typing import Any
 
 import polars as pl
 
@@ -12,13 +17,12 @@ from arrowstream.metrics.stage import StageMetrics
 
 try:
     import altair as alt
+    import vl_convert  # noqa: F401  altair calls it for the SVG of a chart, and it is better missed here
+    from altair import Chart, VConcatChart
 except ImportError as error:
     raise MissingExtra(
-        "plot() needs altair, which is not installed", hint="pip install 'arrowstream[notebook]'"
+        f"plot() needs altair and vl-convert-python: {error}", hint="pip install 'arrowstream[notebook]'"
     ) from error
-
-if TYPE_CHECKING:
-    from altair import Chart, VConcatChart
 
 _WIDTH, _HEIGHT = 560, 110
 """The size of one panel, in pixels."""
@@ -32,7 +36,24 @@ _PANELS = {
 """The figures of a history that are shown, with their titles."""
 
 
-def history_chart(history: pl.DataFrame, name: str) -> VConcatChart:
+class RunChart(VConcatChart):
+    """A chart of a run, which a cell of a notebook shows as SVG.
+
+    With a renderer that the user has enabled (``altair.renderers.enable``) it is shown by that one.
+    """
+
+    def _repr_mimebundle_(self, *args: Any, **named: Any) -> Any:
+        if alt.renderers.active != "default":
+            return super()._repr_mimebundle_(*args, **named)
+        drawn = StringIO()
+        self.save(drawn, format="svg")
+        return {"image/svg+xml": drawn.getvalue(), "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return "RunChart(...)"
+
+
+def history_chart(history: pl.DataFrame, name: str) -> RunChart:
     """Return a panel for each figure of a history, with a line for each stage.
 
     Parameters
@@ -46,17 +67,16 @@ def history_chart(history: pl.DataFrame, name: str) -> VConcatChart:
     stages = history["stage"].unique(maintain_order=True).to_list()
     color = alt.Color("stage:N", sort=stages, title="stage")
     panels: list[Chart] = [
-        alt.Chart(data.select("seconds", "stage", figure).drop_nulls())
+        alt.Chart(_data(data.select("seconds", "stage", figure).drop_nulls()))
         .mark_line()
         .encode(alt.X("seconds:Q", title="seconds"), alt.Y(f"{figure}:Q", title=title), color)
         .properties(width=_WIDTH, height=_HEIGHT)
         for figure, title in _PANELS.items()
     ]
-    chart: VConcatChart = alt.vconcat(*panels, title=name)
-    return chart
+    return RunChart(vconcat=panels, title=name)
 
 
-def report_chart(stages: Sequence[StageMetrics], name: str) -> VConcatChart:
+def report_chart(stages: Sequence[StageMetrics], name: str) -> RunChart:
     """Return a bar for the rows that came out of each stage, and one for its time.
 
     Parameters
@@ -76,12 +96,16 @@ def report_chart(stages: Sequence[StageMetrics], name: str) -> VConcatChart:
         }
     )
     place = alt.Y("stage:N", sort=names, title=None)
-    chart: VConcatChart = alt.vconcat(
-        alt.Chart(rows).mark_bar().encode(alt.X("rows out:Q"), place).properties(width=_WIDTH),
-        alt.Chart(times)
+    panels = [
+        alt.Chart(_data(rows)).mark_bar().encode(alt.X("rows out:Q"), place).properties(width=_WIDTH),
+        alt.Chart(_data(times))
         .mark_bar()
         .encode(alt.X("seconds:Q"), place, alt.Color("time:N", title=None))
         .properties(width=_WIDTH),
-        title=name,
-    )
-    return chart
+    ]
+    return RunChart(vconcat=panels, title=name)
+
+
+def _data(rows: pl.DataFrame) -> alt.InlineData:
+    """Return rows as a part of the chart: altair refuses a frame of more than 5,000 rows, as of a long run."""
+    return alt.InlineData(values=rows.to_dicts())

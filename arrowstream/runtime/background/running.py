@@ -9,7 +9,7 @@ from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.runtime.background.thread import Background
 
 if TYPE_CHECKING:
-    from altair import VConcatChart
+    from arrowstream.runtime.background.charts import RunChart
 
 
 @explain_calls
@@ -34,13 +34,15 @@ class Running(Background):
     (2, True)
     """
 
-    def plot(self) -> VConcatChart:
+    def plot(self) -> RunChart:
         """Return a chart of the history: rows a second, busy share, queues and latency of every stage over time.
+
+        It is an altair chart, which a cell shows as SVG, without a script and without the network.
 
         Raises
         ------
         MissingExtra
-            altair is not installed (extra ``notebook``).
+            altair or vl-convert-python is not installed (extra ``notebook``).
         """
         from arrowstream.runtime.background.charts import history_chart
 

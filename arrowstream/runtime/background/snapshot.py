@@ -157,7 +157,8 @@ class Snapshot:
     outline
         The graph, with the fitted costs of this moment.
     stages
-        The figures of each source, stage and sink that has been opened: sources first, sinks last.
+        The figures of each source, stage and sink that has been opened: those of pipelines that read the table of a
+        join first, then sources, and sinks last.
     """
 
     name: str

@@ -14,7 +14,8 @@ from arrowstream.errors import PlanError
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.metrics.snapshot import Metrics
 from arrowstream.plan.outline import Outline
-from arrowstream.runtime.background.history import History, Rates
+from arrowstream.runtime.background.history import History
+from arrowstream.runtime.background.inner_figures import average, inner_figures
 from arrowstream.runtime.background.snapshot import Snapshot, StageFigures, State
 from arrowstream.runtime.background.tap import MOST_ROWS, Taps
 from arrowstream.runtime.run import Run
@@ -147,6 +148,8 @@ class Watched(ABC):
         counters = self._run.counters
         if stage in counters:
             return counters[stage]
+        if stage in {each.id for each in inner_figures(self.metrics(), self.done)}:
+            return None
         planned = {node.id: node.kind for node in self._outline().nodes}
         while stage in planned and stage not in counters and time.monotonic() < until:
             if self.join(_LOOK_SECONDS):
@@ -176,16 +179,18 @@ class Watched(ABC):
     def snapshot(self) -> Snapshot:
         """Return what a viewer of the run shows at this moment, as plain values: graph, figures, losses, errors."""
         metrics, counters = self.metrics(), self._run.counters
-        stages = []
+        outline, latency = self._outline(), metrics.latency
+        sources = {node.id for node in outline.nodes if node.kind == "source"}
+        stages: list[StageFigures] = []
         for id, stage in metrics.stages.items():
             if self.done or id not in counters:
-                took = max(metrics.seconds, 1e-9)
-                rates = Rates(stage.rows_in / took, stage.rows_out / took, stage.busy_seconds / took)
+                rates = average(stage, metrics.seconds)
             else:
                 rates = self._history.rates(id, counters[id], metrics.seconds)
             stages.append(StageFigures.of(id, stage, rates))
-        outline, latency = self._outline(), metrics.latency
-        sources = {node.id for node in outline.nodes if node.kind == "source"}
+        read_a_second = sum(each.rows_in_per_second for each in stages if each.id in sources)
+        drawn = {node.id for node in outline.nodes}
+        stages = [*(each for each in inner_figures(metrics, self.done) if each.id in drawn), *stages]
         return Snapshot(
             name=self.name,
             state=self.state,
@@ -194,7 +199,7 @@ class Watched(ABC):
             seconds=metrics.seconds,
             rows_in=metrics.rows_in,
             rows_out=metrics.rows_out,
-            rows_per_second=sum(each.rows_in_per_second for each in stages if each.id in sources),
+            rows_per_second=read_a_second,
             p50_ms=latency.p50_ms if latency.count else None,
             p99_ms=latency.p99_ms if latency.count else None,
             queue_depth=metrics.queue_depth,

@@ -1,8 +1,11 @@
 """What is seen of a run in the background: last rows, history, and the snapshot for a viewer."""
 
+import asyncio
 import json
 import threading
+from collections.abc import AsyncIterator
 from dataclasses import asdict
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +16,7 @@ from background_runs import LONG, SCHEMA, Fed, failing, until
 
 from arrowstream import ErrorHandler, Pipeline, Running, Sink, Source, channel
 from arrowstream.core.batch import Batch
-from arrowstream.errors import PlanError
+from arrowstream.errors import PlanError, StageError
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.metrics.histogram import Histogram
 from arrowstream.plan.outline import Outline
@@ -365,3 +368,72 @@ def test_losses_and_skipped_rows_are_seen() -> None:
     snapshot = running.snapshot()
     assert snapshot.losses == "lost: 1 row failed in map and was skipped"
     assert snapshot.stage("map").failed_rows == 1  # type: ignore[union-attr]
+
+
+async def lines(gate: threading.Event, failing: bool) -> AsyncIterator[pl.DataFrame]:
+    """Yield a table in two parts, the second once `gate` is open."""
+    yield pl.DataFrame({"x": [1, 2, 3], "y": [10, 20, 30]})
+    assert await asyncio.to_thread(gate.wait, LONG)
+    if failing:
+        raise OSError("no route to the table")
+    yield pl.DataFrame({"x": [4], "y": [40]})
+
+
+def joined(gate: threading.Event, failing: bool = False) -> Pipeline:
+    """Return a pipeline that joins a table, which a pipeline makes of `lines`."""
+    types = {"x": pl.Int64, "y": pl.Int64}
+    table = Pipeline.builder(name="table").source(Source.from_fn(partial(lines, gate, failing), schema=types))
+    builder = Pipeline.builder(name="outer").source(TestSource.from_list([1, 2, 3, 4, 5]))
+    outer = builder.join(table.filter(pl.col("x") > 1), left_on="value", right_on="x")
+    return outer.sink(TestSink()).build()
+
+
+def test_the_pipeline_of_a_table_is_counted_while_it_is_read_and_after_it() -> None:
+    gate = threading.Event()
+    with joined(gate).start() as running:
+
+        def figures(id: str) -> Any:
+            return running.snapshot().stage(id)
+
+        until(lambda: figures("join/table/filter") is not None and figures("join/table/filter").rows_out == 2)
+        assert figures("join/table/source").rows_in == 3 and figures("join/table/source").rows_per_second > 0
+        before = running.snapshot()
+        assert before.rows_in == before.rows_out == 0
+        assert running.tail("join/table/filter", wait=LONG).schema == {"x": pl.Int64(), "y": pl.Int64()}
+        gate.set()
+        running.join(LONG)
+    after = running.snapshot()
+    assert [figures.id for figures in after.stages] == [
+        *("join/table/source", "join/table/filter", "source", "join", "sink"),
+    ]
+    assert {figures.id for figures in after.stages} == {node.id for node in after.outline.nodes}
+    assert (figures("join/table/source").rows_in, figures("join/table/filter").rows_out) == (4, 3)
+    assert figures("join/table/source").rows_per_second > 0
+    assert (after.rows_in, after.rows_out) == (5, 3)
+    assert running.metrics().inner["join"].stages["source"].rows_in == 4
+    assert running.metrics().inner["join"].rows_in == 4 and "source" in running.metrics().stages
+
+
+def test_a_table_that_has_been_read_stands_still_while_the_run_goes_on() -> None:
+    tx, rx = channel()
+    source = Source.from_channel(rx, schema=SCHEMA)
+    table = Pipeline.builder(name="table").source(TestSource.from_list([1, 2, 3]))
+    builder = Pipeline.builder().source(source).join(table, left_on="x", right_on="value")
+    with builder.sink(TestSink()).build().start() as running:
+        tx.send_sync(pl.DataFrame({"x": [1]}, schema=SCHEMA))
+        until(lambda: running.metrics().rows_out == 1)
+        figures = running.snapshot().stage("join/table/source")
+        assert figures is not None and (figures.rows_in, figures.rows_per_second) == (3, 0.0)
+        tx.close()
+        running.join(LONG)
+
+
+def test_a_table_that_fails_keeps_its_figures() -> None:
+    gate = threading.Event()
+    gate.set()
+    running = joined(gate, failing=True).start()
+    running.join(LONG)
+    figures = running.snapshot().stage("join/table/source")
+    assert figures is not None and figures.rows_in == 3 and running.state == "failed"
+    with pytest.raises(StageError, match="no route"):
+        running.wait(LONG)

@@ -18,12 +18,12 @@ import numpy as np
 import polars as pl
 
 from arrowstream.core.rows.frame_of import frame_of
-from arrowstream.expressions.among_others import among_others, spread
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.state_columns import Fold
+from arrowstream.operators.windows.groups.places import Places
+from arrowstream.operators.windows.groups.row_values import row_values
+from arrowstream.operators.windows.groups.slotted_groups import slotted_groups
 from arrowstream.operators.windows.panes import PANE, Rows, by_panes
-from arrowstream.operators.windows.places import Places
-from arrowstream.operators.windows.slotted_groups import slotted_groups
 from arrowstream.state.memory import StateMemory
 
 _FEW = 2
@@ -63,7 +63,7 @@ def dense_groups(
     Examples
     --------
     >>> import polars as pl
-    >>> from arrowstream.operators.windows.dense_groups import dense_groups
+    >>> from arrowstream.operators.windows.groups.dense_groups import dense_groups
     >>> from arrowstream.operators.windows.panes import Rows
     >>> rows = pl.DataFrame({"__row__": [0, 1, 2], "k": [5, 3, 5], "x": [1, 2, 3]})
     >>> values = [pl.col("__row__"), pl.col("x")]
@@ -85,8 +85,8 @@ def dense_groups(
     places = Places.among(pieces, integers)
     if places is None:
         return None
-    columns = _values(rows, values)
-    if any(fold != "add" and column.null_count() for fold, column in zip(folds, columns, strict=True)):
+    columns = row_values(rows, values, folds)
+    if columns is None:
         return None
     if places.count > rows.height // _FEW or len(integers) < len(keys):
         return _slotted(rows[[PANE, *keys]], pieces, places, columns, folds)
@@ -121,10 +121,3 @@ def _slotted(
     texts = [name for name in kept.columns if kept.schema[name] == pl.String]
     groups = slotted_groups(map(places.of, pieces), places.count, kept, columns, folds, texts)
     return None if groups is None else by_panes(groups)
-
-
-def _values(rows: pl.DataFrame, values: Sequence[pl.Expr]) -> list[pl.Series]:
-    names = list(dict.fromkeys(name for value in values for name in value.meta.root_names()))
-    if all(value.meta.is_column() for value in values):
-        return rows[names].get_columns()  # plain columns need no query
-    return among_others(spread(rows[names]), lambda rows: rows.select(values)).get_columns()

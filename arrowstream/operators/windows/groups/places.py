@@ -11,7 +11,7 @@ import polars as pl
 
 from arrowstream.operators.windows.panes import PANE
 from arrowstream.state.arrays import Array
-from arrowstream.state.close_integers import as_integers, bounds, distances, is_integer
+from arrowstream.state.close_integers import as_integers, bounds, distances, is_integer, wrapped
 
 _SPARSE = 8
 """The most places per row: more would take more memory than the rows."""
@@ -21,8 +21,8 @@ _MOST = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
-class _Digit:
-    """A key as a digit of a number: its distance from the smallest key."""
+class Digit:
+    """A key as a digit of a number: its distance from the least one."""
 
     name: str
     dtype: pl.DataType
@@ -35,9 +35,12 @@ class _Digit:
 
     def keys(self, numbers: Array) -> pl.Series:
         """Return the keys of digits (groups,), int64."""
-        kind = np.uint64 if self.dtype == pl.UInt64 else np.int64
-        physical = as_integers(pl.Series(dtype=self.dtype)).dtype
-        return pl.Series(self.name, numbers.astype(kind) + kind(self.least)).cast(physical).cast(self.dtype)
+        whole = numbers + np.int64(wrapped(self.least))
+        keys = pl.Series(self.name, whole.view(np.uint64) if self.dtype == pl.UInt64 else whole)
+        # A cast to its own type takes as long as one of 10,000 keys.
+        if keys.dtype == self.dtype:
+            return keys
+        return keys.cast(as_integers(pl.Series(dtype=self.dtype)).dtype).cast(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,8 @@ class Places:
     few places, though those of all panes are far apart.
     """
 
-    pane: _Digit
-    digits: tuple[_Digit, ...]
+    pane: Digit
+    digits: tuple[Digit, ...]
     starts: Array
     """The first place of each pane, and their number (panes + 1,), int64."""
     shifts: Array
@@ -64,7 +67,7 @@ class Places:
         """
         rows = sum(piece.height for piece in pieces)
         pane = _digit([piece[PANE] for piece in pieces], _SPARSE * rows)
-        digits: list[_Digit] = []
+        digits: list[Digit] = []
         for name in keys:
             digit = _digit([piece[name] for piece in pieces], _MOST // prod(each.span for each in digits))
             if digit is None:
@@ -80,7 +83,7 @@ class Places:
 
     @classmethod
     def _close(
-        cls, pieces: Sequence[pl.DataFrame], pane: _Digit, digits: tuple[_Digit, ...], most: int
+        cls, pieces: Sequence[pl.DataFrame], pane: Digit, digits: tuple[Digit, ...], most: int
     ) -> Places | None:
         """Return places of which each pane has those from its smallest to its largest number; None if too many."""
         least = np.full(pane.span, _MOST)
@@ -122,7 +125,7 @@ class Places:
         return [self.pane.keys(panes), *reversed(keys)]
 
 
-def _digit(parts: Sequence[pl.Series], most: int) -> _Digit | None:
+def _digit(parts: Sequence[pl.Series], most: int) -> Digit | None:
     """Return a key column as a digit of at most `most` values; None if it has more values, or a null."""
     name, dtype = parts[0].name, parts[0].dtype
     # Polars cannot make an Enum from codes.
@@ -140,10 +143,10 @@ def _digit(parts: Sequence[pl.Series], most: int) -> _Digit | None:
         # Scattered keys mostly show in the first part already.
         if max(highs) - min(lows) >= most:
             return None
-    return _Digit(name, dtype, min(lows), max(highs) - min(lows) + 1)
+    return Digit(name, dtype, min(lows), max(highs) - min(lows) + 1)
 
 
-def _numbers(rows: pl.DataFrame, digits: Sequence[_Digit]) -> Array:
+def _numbers(rows: pl.DataFrame, digits: Sequence[Digit]) -> Array:
     """Return the number that the digits of each row are (rows,), int64."""
     if not digits:
         return np.zeros(rows.height, np.int64)

@@ -14,6 +14,7 @@ import polars as pl
 from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.state_columns import Fold
+from arrowstream.operators.windows.groups.slots import Slots
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import rows_equal
 from arrowstream.state.memory import StateMemory
@@ -48,7 +49,7 @@ def slotted_groups(
     --------
     >>> import numpy as np
     >>> import polars as pl
-    >>> from arrowstream.operators.windows.slotted_groups import slotted_groups
+    >>> from arrowstream.operators.windows.groups.slotted_groups import slotted_groups
     >>> places = [np.array([7, 2]), np.array([7, 5])]
     >>> keys, values = pl.DataFrame({"k": [7, 2, 7, 5]}), pl.Series("x", [1, 2, 3, 4])
     >>> slotted_groups(places, 8, keys, [values], ["add"]).rows()
@@ -59,7 +60,7 @@ def slotted_groups(
         FoldedColumn(fold, column, min(size, keys.height) + 1, memory)
         for fold, column in zip(folds, values, strict=True)
     ]
-    slots = _Slots(size)
+    slots = Slots(size)
     firsts: list[pl.DataFrame] = []
     others: list[tuple[Array, Array]] = []
     """The rows that are not the first ones of their groups, and the numbers of these groups."""
@@ -93,32 +94,3 @@ def _alike(rows: pl.DataFrame, groups: pl.DataFrame, others: Sequence[tuple[Arra
         for some, numbers in others
         if len(some)
     )
-
-
-class _Slots:
-    """The slot of each place, numbered from 1 in the order in which places first come."""
-
-    def __init__(self, places: int) -> None:
-        self._table = np.zeros(places, np.uint32)
-        """The slot of every place, or 0."""
-        self.used = 1
-        """The number that the next slot gets."""
-
-    def of(self, places: Array) -> tuple[Array, Array]:
-        """Return the slot of each row (rows,), uint32, and the first row of each new slot (slots,), int64."""
-        found = self._table.take(places)
-        unknown = np.flatnonzero(found == 0)
-        at = places[unknown]
-        # Every row claims its place. Of several values for one place numpy keeps the last: in reverse, the first row.
-        claims = np.arange(self.used, self.used + len(at), dtype=np.uint32)
-        self._table[at[::-1]] = claims[::-1]
-        owners = self._table.take(at)
-        firsts = np.flatnonzero(owners == claims)
-        if len(firsts) < len(at):
-            slots = np.arange(self.used, self.used + len(firsts), dtype=np.uint32)
-            self._table[at[firsts]] = slots
-            claims[firsts] = slots
-            claims = claims.take(owners - np.uint32(self.used))
-        found[unknown] = claims
-        self.used += len(firsts)
-        return found, unknown[firsts]
