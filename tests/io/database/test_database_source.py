@@ -315,6 +315,19 @@ def test_a_source_that_waits_for_a_lock(sqlite: Database, monkeypatch: pytest.Mo
             list(opened.frames())
 
 
+@pytest.mark.once
+def test_a_text_of_sqlite_that_is_not_utf_8_is_an_error(sqlite: Database) -> None:
+    sqlite.execute("CREATE TABLE t (s TEXT)", "INSERT INTO t VALUES ('ä'), (CAST(x'ff41' AS TEXT))")
+    with pytest.raises(
+        SourceError, match=r"the query of sqlite .* has a text in 's' that is not UTF-8"
+    ) as raised:
+        read(sqlite.source())
+    assert "Invalid UTF8 sequence at string index 1" in str(raised.value.found)
+    query, schema = 'SELECT CAST("s" AS BLOB) AS "s" FROM t', {"s": bytes}
+    assert read(sqlite.source(query, schema=schema))["s"].to_list() == ["ä".encode(), b"\xffA"]
+    assert read(sqlite.source("SELECT s FROM t LIMIT 1"))["s"].to_list() == ["ä"]
+
+
 ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"query": " ; "}, "from_database takes a query"),
     ({"query": None}, "from_database takes a query"),

@@ -1,8 +1,8 @@
 """A SQLite file that a process of its own has open: whoever else opens it in this one, neither harms the other."""
 
+import io
 import os
 import signal
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -12,13 +12,8 @@ from typing import Any
 import adbc_driver_manager as adbc
 import pyarrow as pa
 import pytest
-from databases import ROWS, Database, batch, opened
 
-from arrowstream import Pipeline, Source
-from arrowstream.errors import DatabaseBusy, SinkError
-from arrowstream.io.database.address import DatabaseAddress
-from arrowstream.io.database.systems import sqlite_connection, sqlite_process
-from arrowstream.io.database.systems.sqlite import SqliteDatabase
+from arrowstream.io.database.systems import sqlite_connection, sqlite_process, sqlite_processes
 from arrowstream.io.database.systems.sqlite_connection import SqliteConnection
 
 pytestmark = pytest.mark.once
@@ -32,7 +27,7 @@ class InThisProcess:
     def __init__(self) -> None:
         requests, self.requests = _pipe()
         self.answers, answers = _pipe()
-        self.ended = False
+        self.ended = self.left = False
         self._thread = threading.Thread(target=self._serve, args=(requests, answers))
         self._thread.start()
 
@@ -40,7 +35,7 @@ class InThisProcess:
         with suppress(BrokenPipeError), requests, answers:
             sqlite_process.serve(requests, answers)
 
-    def end(self) -> int:
+    def end(self, seconds: float | None = None) -> int:
         self.requests.close()
         self.answers.close()
         self._thread.join(60)
@@ -58,11 +53,11 @@ def connect(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], SqliteConnection]]:
     idle: list[Any] = []
-    monkeypatch.setattr(sqlite_connection, "_idle", idle)
+    monkeypatch.setattr(sqlite_processes, "_idle", idle)
     if request.param == "in this process":
-        monkeypatch.setattr(sqlite_connection, "_Process", InThisProcess)
+        monkeypatch.setattr(sqlite_connection, "Process", InThisProcess)
     yield lambda: SqliteConnection(f"file:{tmp_path}/a.db?mode=rwc")
-    sqlite_connection._end_idle()
+    sqlite_processes.end_idle()
     assert idle == []
 
 
@@ -137,10 +132,10 @@ def test_a_process_is_kept_for_the_next_connection(connect: Callable[[], SqliteC
     first.close()
     with closing(connect()) as connection:
         assert connection._process is process
-    several = [connect() for _ in range(sqlite_connection.IDLE + 1)]
+    several = [connect() for _ in range(sqlite_processes.IDLE + 1)]
     for connection in several:
         connection.close()
-    assert len(sqlite_connection._idle) == sqlite_connection.IDLE
+    assert len(sqlite_processes._idle) == sqlite_processes.IDLE
 
 
 def test_a_connection_in_the_middle_of_a_request_gives_its_process_up(
@@ -155,7 +150,7 @@ def test_a_connection_in_the_middle_of_a_request_gives_its_process_up(
     with pytest.raises(KeyboardInterrupt):
         connection.append("t", pa.RecordBatchReader.from_batches(numbers().schema, broken()))
     connection.close()
-    assert sqlite_connection._idle == []
+    assert sqlite_processes._idle == []
     with closing(connect()) as connection:
         assert rows(connection) == []
 
@@ -191,12 +186,14 @@ def test_the_process_serves_its_pipes_and_ends_with_its_parent(monkeypatch: pyte
     monkeypatch.setattr("signal.signal", lambda number, action: signals.update({number: action}))
     monkeypatch.setattr(sqlite_process, "end_with", parents.append)
     with os.fdopen(send, "wb") as sent:
-        sqlite_process.send(sent, 42, ["there"])
+        sqlite_process.send(sent, ["there", sqlite_process.sys.path[0]])
         sqlite_process.send(sent, "open", "file::memory:")
         sqlite_process.send(sent, "execute", "CREATE TABLE t (id INTEGER)", None)
-    monkeypatch.setattr("sys.path", [*sqlite_process.sys.path])
-    sqlite_process.main(requests, answers)
-    assert parents == [42] and sqlite_process.sys.path == ["there"] and set(signals) == {2, 15}
+    path = [*sqlite_process.sys.path]
+    monkeypatch.setattr("sys.path", [*path])
+    sqlite_process.main(42, requests, answers)
+    assert parents == [42] and sqlite_process.sys.path == [*path, "there"]
+    assert signals == {signal.SIGTERM: signal.SIG_IGN}
     os.close(answers)  # to which prints go
     os.close(requests)
     with os.fdopen(receive, "rb") as received:
@@ -215,96 +212,71 @@ def test_it_ends_when_its_parent_has(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.wait(60)
 
 
-def database(path: Path) -> SqliteDatabase:
-    return SqliteDatabase.connect(DatabaseAddress.of("test", f"sqlite:///{path}"), None)
+@pytest.mark.parametrize("last", [None, ("open", "file:no/folder/a.db?mode=rw"), ("close",)])
+def test_it_ends_when_it_has_waited_for_a_file(monkeypatch: pytest.MonkeyPatch, last: Any) -> None:
+    monkeypatch.setattr(sqlite_process, "IDLE_SECONDS", 0.01)
+    process = InThisProcess()
+    for request in [("open", "file::memory:"), ("close",)] if last == ("close",) else [last] if last else []:
+        sqlite_process.send(process.requests, *request)
+        sqlite_process.receive(process.answers)
+    if last is None:  # the first file is on its way
+        process.requests.close()
+    process._thread.join(60)
+    assert not process._thread.is_alive()
+    process.end()
 
 
-def test_locks_hold_between_the_driver_and_pythons_own_library(
-    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+def test_a_message_that_is_cut_off() -> None:
+    message = io.BytesIO()
+    sqlite_process.send(message, "rows", bytes(1000))
+    for size in range(len(message.getvalue())):
+        with pytest.raises(EOFError):
+            sqlite_process.receive(io.BytesIO(message.getvalue()[:size]))
+
+
+def test_a_mistake_of_the_program_is_answered_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    (requests, send), (receive, answers) = os.pipe(), os.pipe()
+    monkeypatch.setattr("signal.signal", lambda number, action: None)
+    monkeypatch.setattr(sqlite_process, "end_with", lambda parent: None)
+    with os.fdopen(send, "wb") as sent:
+        sqlite_process.send(sent, [])
+        sqlite_process.send(sent, "open")
+    with pytest.raises(TypeError):
+        sqlite_process.main(42, requests, answers)
+    os.close(answers)
+    os.close(requests)
+    with os.fdopen(receive, "rb") as received:
+        kind, name, message = sqlite_process.receive(received)
+    assert (kind, name) == ("failed", "InternalError") and message.startswith("TypeError: ")
+
+
+def test_the_parent_ends_before_it_says_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    (requests, send), (receive, answers) = os.pipe(), os.pipe()
+    monkeypatch.setattr("signal.signal", lambda number, action: None)
+    monkeypatch.setattr(sqlite_process, "end_with", lambda parent: None)
+    os.close(send)
+    sqlite_process.main(42, requests, answers)
+    for descriptor in (requests, receive, answers):
+        os.close(descriptor)
+
+
+def test_an_interrupted_statement_closes_the_connection(
+    connect: Callable[[], SqliteConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arrowstream.io.database.systems.sqlite.BUSY_MS", 1)
-    path = Path(str(sqlite.path))
-    sqlite.execute("CREATE TABLE t (id INTEGER, name TEXT, price REAL)")
-    with closing(database(path)) as ours, closing(sqlite3.connect(path, timeout=0)) as theirs:
-        ours.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            theirs.execute("SELECT * FROM t")
-        ours.execute("COMMIT")
-        theirs.execute("BEGIN IMMEDIATE")
-        with pytest.raises(adbc.Error, match="locked"):
-            ours.begin()
-        # Another connection that ends gives up no lock of this one.
-        for _ in range(2):
-            with closing(database(path)):
-                pass
-            with pytest.raises(adbc.Error, match="locked"):
-                ours.begin()
-            with pytest.raises(DatabaseBusy, match="locked"):
-                Pipeline.builder().source(Source.from_frame(ROWS)).sink(sqlite.sink()).build().run_sync()
+    """Else the next statement takes its answer, and so on, also those of the next connection."""
+    connection = connect()
+    connection.execute("CREATE TABLE t (id INTEGER)")
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_connection, "_answer", lambda process: _interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            connection.execute("BEGIN")
+    with pytest.raises(adbc.OperationalError, match="a statement of it was interrupted"):
+        connection.execute("SELECT nonsense FROM nowhere")
+    connection.close()
+    assert sqlite_processes._idle == []
+    with closing(connect()) as connection:
+        assert rows(connection) == []
 
 
-def test_rows_are_whole_for_a_reader_in_this_process(sqlite: Database) -> None:
-    """With one process for both libraries, the file was damaged after some of these commits."""
-    path = Path(str(sqlite.path))
-    sqlite.execute("CREATE TABLE t (id INTEGER, name TEXT, price REAL)")
-    done, counts = threading.Event(), []
-
-    def read() -> None:
-        while not done.is_set():
-            with closing(sqlite3.connect(path, timeout=60)) as connection:
-                counts.append(connection.execute("SELECT count(*) FROM t").fetchone()[0])
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        for _ in range(100):
-            writer = opened(sqlite.sink())
-            writer.write(batch(*range(1000)))
-            writer.commit(writer.prepare(0))
-            writer.close()
-    finally:
-        done.set()
-        reader.join(60)
-    assert [count % 1000 for count in counts] == [0] * len(counts) and counts == sorted(counts)
-    assert sqlite.rows("PRAGMA integrity_check") == [("ok",)]
-    assert sqlite.rows("SELECT count(*) FROM t") == [(100_000,)]
-
-
-def test_a_process_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_connection, "END_SECONDS", 0.01)
-    process = sqlite_connection._Process()
-    os.kill(process._process.pid, signal.SIGSTOP)
-    assert process.end() == -signal.SIGKILL
-
-
-def test_a_process_that_is_killed_fails_the_run_and_loses_nothing(
-    sqlite: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_connection, "_idle", [])
-    started: list[Any] = []
-
-    class Watched(sqlite_connection._Process):
-        def __init__(self) -> None:
-            super().__init__()
-            started.append(self._process)
-
-    monkeypatch.setattr(sqlite_connection, "_Process", Watched)
-    writer = opened(sqlite.sink())
-    writer.write(batch(1))
-    for process in started:
-        process.kill()
-        process.wait()
-    with pytest.raises(SinkError, match="cannot write to the table t") as raised:
-        writer.write(batch(2))
-    assert "has ended, with the exit code -9" in str(raised.value.found)
-    assert raised.value.hint == "run again: what was not committed is undone"
-    writer.close()
-    Pipeline.builder().source(Source.from_frame(ROWS)).sink(sqlite.sink()).build().run_sync()
-    assert sqlite.rows("SELECT * FROM t") == ROWS.rows()
-    # One that waits for its next connection, and is killed there, is not taken.
-    for process in started:
-        process.kill()
-        process.wait()
-    with closing(SqliteConnection(f"file:{sqlite.path}?mode=ro")) as connection:
-        assert rows(connection, "SELECT count(*) FROM t") == [3]
-    sqlite_connection._end_idle()
+def _interrupt() -> None:
+    raise KeyboardInterrupt

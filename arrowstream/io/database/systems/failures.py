@@ -32,7 +32,14 @@ HINTS = (
         "let this process write the file and its folder, or the user the database",
     ),
     (r"permission denied", "give the user the right to it: GRANT"),
-    (r"the process with the file of SQLite has ended", "run again: what was not committed is undone"),
+    (
+        r"the process for the file of SQLite cannot be started",
+        "SQLite runs in a Python of its own: let sys.executable name one, and this process start it and open pipes",
+    ),
+    (
+        r"the process with the file of SQLite has ended",
+        "run again: what was not committed is undone; if it ended during the commit, look for the rows first",
+    ),
     (
         r"not a database|malformed|[Cc]orrupt",
         "restore the file from a backup: it is damaged, or something else",

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import polars as pl
 import pyarrow as pa
 
+from arrowstream.errors import SourceError
 from arrowstream.io.database.address import DatabaseAddress
 from arrowstream.io.database.identifiers import TableName, quoted
 from arrowstream.io.database.systems.adbc_database import AdbcDatabase
@@ -47,6 +48,7 @@ class SqliteDatabase(AdbcDatabase):
         super().__init__(address)
         self._connection = connection
         self._read: list[ReadColumn] = []
+        self._label = ""
 
     @classmethod
     def connect(
@@ -89,15 +91,30 @@ class SqliteDatabase(AdbcDatabase):
         self.execute(f"DROP VIEW temp.{quoted(_QUERY)}")
         check_declared(label, (name for name, _ in found), given)
         each_once(name for name, _ in found)
-        self._read = read_columns(label, found, given)
+        self._read, self._label = read_columns(label, found, given), label
         return self._read
 
     def records(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[pa.RecordBatch]:
         first = 1
         for batch in self._connection.records(typed(sql, self._read), parameters, READ_OPTIONS):
             if batch.num_rows > first:
-                yield batch.slice(first)
+                yield self._utf8(batch.slice(first))
             first = 0
 
     def parameter(self, dtype: pl.DataType, place: int) -> str:
         return f"${place}"
+
+    def _utf8(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return a batch whose texts are UTF-8: SQLite takes any bytes for a text, and Polars checks none."""
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if pa.types.is_string(column.type):
+                try:
+                    column.validate(full=True)
+                except pa.ArrowInvalid as error:
+                    raise SourceError(
+                        f"{self._label} has a text in {name!r} that is not UTF-8",
+                        found=str(error),
+                        hint=f"read its bytes: CAST({quoted(name)} AS BLOB) AS {quoted(name)} in the query, "
+                        f"and schema={{{name!r}: bytes}}",
+                    ) from error
+        return batch

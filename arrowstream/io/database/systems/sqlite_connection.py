@@ -2,70 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import IO, Any, cast
+from contextlib import contextmanager
+from typing import Any, cast
 
 import adbc_driver_manager as adbc
 import pyarrow as pa
 
-from arrowstream.io.database.systems import sqlite_process
-from arrowstream.io.database.systems.sqlite_process import receive, send
+from arrowstream.io.database.systems import sqlite_processes
+from arrowstream.io.database.systems.sqlite_process import comes, receive, send
+from arrowstream.io.database.systems.sqlite_processes import Process
 
-IDLE = 2
-"""Number of processes that wait for the next connection: one more takes a fifth of a second to start."""
-END_SECONDS = 10.0
-"""How long a process may take to end by itself, in seconds."""
+STOP_SECONDS = 1.0
+"""How long a query may go on that looks for rows which nobody wants any more, in seconds."""
 
-_idle: list[_Process] = []
-
-
-class _Process:
-    def __init__(self) -> None:
-        program = f"import runpy; runpy.run_path({sqlite_process.__file__!r})['main']()"
-        command = [sys.executable, "-P", "-c", program]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.requests = cast(IO[bytes], self._process.stdin)
-        self.answers = cast(IO[bytes], self._process.stdout)
-        send(self.requests, os.getpid(), sys.path)
-
-    @property
-    def ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def end(self) -> int:
-        """End the process, which undoes what is not committed; return its exit code."""
-        with suppress(OSError):  # the rest of a request that it did not read
-            self.requests.close()
-        self.answers.close()
-        try:
-            return self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+_NOT_STARTED = "the process for the file of SQLite cannot be started"
 
 
-def _waiting() -> _Process | None:
-    """Return a process that waits for its next connection; None without one."""
-    while _idle:
-        process = _idle.pop()
-        if not process.ended:
-            return process
-        process.end()  # somebody has killed it
-    return None
-
-
-def _end_idle() -> None:
-    while _idle:
-        _idle.pop().end()
-
-
-atexit.register(_end_idle)
-os.register_at_fork(after_in_child=_idle.clear)  # they are the parent's
+class _Ended(adbc.OperationalError):
+    """The process has ended."""
 
 
 class SqliteConnection:
@@ -80,14 +35,24 @@ class SqliteConnection:
     """
 
     def __init__(self, uri: str) -> None:
-        self._process: _Process | None = _waiting() or _Process()
-        # False from a request to its answer, and while rows are read: the process cannot take another request.
-        self._at_rest = True
-        try:
-            self._request("open", uri)
-        except BaseException:
-            self._end()
-            raise
+        self._stopped = False
+        """True if not all rows of a query were read."""
+        opened = False
+        while not opened:
+            # False from a request to its answer, and while rows are read: the process cannot take another request.
+            self._at_rest = True
+            waiting = sqlite_processes.waiting()
+            self._process: Process | None = waiting or _started()
+            try:
+                self._request("open", uri)
+                opened = True
+            except _Ended as error:
+                if waiting is None:
+                    raise _failure(f"{_NOT_STARTED}: {error}") from error
+                # It had waited for too long, and ended at this moment.
+            except BaseException:
+                self._end()
+                raise
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         """Run a statement that gives no rows."""
@@ -107,7 +72,8 @@ class SqliteConnection:
                     yield pa.ipc.read_record_batch(pa.py_buffer(rows), schema)
                     self._at_rest = True
         finally:
-            if reading and self._process is not None:
+            if reading and self._process is not None and not self._process.left:
+                self._at_rest = self._stopped = True
                 with self._exchange() as process:
                     send(process.requests, "stop")
 
@@ -125,8 +91,15 @@ class SqliteConnection:
         if self._process is None:
             return
         try:
-            if self._at_rest:
-                self._request("close")
+            if self._at_rest and not self._process.left:
+                with self._exchange() as process:
+                    send(process.requests, "close")
+                    ready = not self._stopped or comes(process.answers, STOP_SECONDS)
+                    if ready:
+                        _answer(process)
+                if not ready:
+                    self._process = None
+                    process.end(0)
         finally:
             self._end()
 
@@ -136,12 +109,16 @@ class SqliteConnection:
             return _answer(process)
 
     @contextmanager
-    def _exchange(self) -> Iterator[_Process]:
+    def _exchange(self) -> Iterator[Process]:
         process = self._process
         if process is None:
-            raise adbc.OperationalError(
-                "the connection is closed", status_code=adbc.AdbcStatusCode.INVALID_STATE
-            )
+            raise _failure("the connection is closed")
+        if process.left:
+            raise _failure("the connection is that of the process that has forked this one")
+        if not self._at_rest:
+            # An answer that is still to come would be taken for that of the next request.
+            self._end()
+            raise _failure("the connection is closed: a statement of it was interrupted")
         self._at_rest = False
         try:
             yield process
@@ -150,7 +127,7 @@ class SqliteConnection:
             raise
         except (EOFError, OSError) as error:
             self._process = None
-            raise adbc.OperationalError(
+            raise _Ended(
                 f"the process with the file of SQLite has ended, with the exit code {process.end()}",
                 status_code=adbc.AdbcStatusCode.IO,
             ) from error
@@ -160,10 +137,21 @@ class SqliteConnection:
         process, self._process = self._process, None
         if process is None:
             return
-        if self._at_rest and len(_idle) < IDLE:
-            _idle.append(process)
+        if self._at_rest:
+            sqlite_processes.give_back(process)
         else:
             process.end()
+
+
+def _started() -> Process:
+    try:
+        return Process()
+    except OSError as error:
+        raise _failure(f"{_NOT_STARTED}: {error}") from error
+
+
+def _failure(message: str) -> adbc.OperationalError:
+    return adbc.OperationalError(message, status_code=adbc.AdbcStatusCode.INVALID_STATE)
 
 
 def _bound(parameters: Sequence[object]) -> bytes | None:
@@ -179,7 +167,7 @@ def _bound(parameters: Sequence[object]) -> bytes | None:
     return cast(bytes, sink.getvalue().to_pybytes())
 
 
-def _answer(process: _Process) -> Any:
+def _answer(process: Process) -> Any:
     """Return the value of an answer, or None without one."""
     kind, *values = receive(process.answers)
     if kind == "failed":

@@ -4,7 +4,7 @@ SQLite's locks are locks of a process. Two copies of its library in one process,
 Python's sqlite3, do not see each other's, and what one of them writes the other one damages. So the driver has a
 process of its own, and everything in the first one may open the file.
 
-`main` is run from this file's path, and imports nothing of arrowstream, so that the process starts in a fifth of a
+`main` is run from this file alone, which imports nothing of arrowstream, so that the process starts in a fifth of a
 second. Requests and answers are pickled tuples, in pipes; rows are Arrow's own bytes.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import signal
 import sys
 import threading
@@ -21,6 +22,8 @@ from typing import IO, Any
 
 PARENT_SECONDS = 1.0
 """How often the process looks whether the one that it works for is still there, in seconds."""
+IDLE_SECONDS = 60.0
+"""How long the process waits for its next file before it ends, in seconds."""
 
 
 def send(stream: IO[bytes], *message: object) -> None:
@@ -35,9 +38,19 @@ def receive(stream: IO[bytes]) -> Any:
     Raises
     ------
     EOFError
-        The other process has ended.
+        The other process has ended, perhaps in the middle of a message.
     """
-    return pickle.load(stream)
+    try:
+        return pickle.load(stream)
+    except pickle.UnpicklingError as error:
+        raise EOFError(str(error)) from error
+
+
+def comes(stream: IO[bytes], seconds: float) -> bool:
+    """Wait until a message, or the end of the other process, comes; return False if neither does in time."""
+    waiter = select.poll()  # select.select does not take more than 1024 open files
+    waiter.register(stream, select.POLLIN)
+    return bool(waiter.poll(seconds * 1000))
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
@@ -54,13 +67,15 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
                     send(answers, "done")
                 elif request == "close":
                     assert file is not None
-                    file.close()
-                    file = None
+                    closed, file = file, None
+                    closed.close()
                     send(answers, "done")
                 else:
                     getattr(file, request)(requests, answers, *arguments)
             except adbc.Error as error:
                 send(answers, "failed", type(error).__name__, str(error))
+            if file is None and not comes(requests, IDLE_SECONDS):
+                return
     except (EOFError, BrokenPipeError):
         return  # the other process has ended, or wants no more
     finally:
@@ -179,25 +194,33 @@ def end_with(parent: int, end: Callable[[int], object] = os._exit) -> None:
     threading.Thread(target=look, daemon=True).start()
 
 
-def main(requests: int = 0, answers: int = 1) -> None:
+def main(parent: int, requests: int = 0, answers: int = 1) -> None:
     """Serve the process that has started this one, and that ends it.
 
     Parameters
     ----------
+    parent
+        Number of that process.
     requests, answers
         Descriptors of the pipes.
     """
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # sent to a whole group, of which the other one may need this one
-        signal.signal(number, signal.SIG_IGN)
+    # Sent to all processes of a service, of which the first one may need this one.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_with(parent)
     with (
         suppress(BrokenPipeError),  # for the rest of an answer that is not wanted
         os.fdopen(os.dup(requests), "rb") as received,
         os.fdopen(os.dup(answers), "wb") as sent,
     ):
-        os.dup2(2, answers)  # what a library prints is no answer
-        parent, sys.path[:] = receive(received)  # so that it finds what its parent has found
-        end_with(parent)
-        serve(received, sent)
+        with suppress(OSError):  # without standard error
+            os.dup2(2, answers)  # what a library prints is no answer
+        try:
+            # After its own path: a file of the user's folder may have the name of a module that the parent has had.
+            (theirs,) = receive(received)
+            sys.path += [path for path in theirs if path not in sys.path]
+            serve(received, sent)
+        except EOFError:
+            return
+        except Exception as error:
+            send(sent, "failed", "InternalError", f"{type(error).__name__}: {error}")
+            raise
