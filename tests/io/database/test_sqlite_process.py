@@ -155,20 +155,6 @@ def test_a_connection_in_the_middle_of_a_request_gives_its_process_up(
         assert rows(connection) == []
 
 
-def test_a_process_that_has_ended_is_noticed_when_its_connection_closes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_connection, "_idle", [])
-    connection = SqliteConnection(f"file:{tmp_path}/a.db")
-    process = connection._process
-    assert process is not None
-    process._process.kill()
-    process._process.wait()
-    with pytest.raises(adbc.OperationalError, match="has ended, with the exit code -9"):
-        connection.close()
-    connection.close()
-
-
 @pytest.mark.parametrize("path", ["", "no/folder/a.db"])
 def test_a_file_that_cannot_be_opened(
     connect: Callable[[], SqliteConnection], tmp_path: Path, path: str
