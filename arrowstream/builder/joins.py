@@ -150,7 +150,8 @@ class JoinSteps(GraphBuilder):
 
         **Changes.** With ``emit="changes"`` a column ``_change`` says what becomes of a row: the inserted rows less
         the deleted ones are the join of the rows that have come so far, late ones left out, and at the end the rows
-        of ``emit="final"``. A row is deleted at most once, in the batch that has its first pair, before its pairs.
+        of ``emit="final"``. A row is deleted at most once, for the batch that has its first partner, before all
+        that this batch inserts.
         ``"inner"`` and ``"semi"`` only insert; ``"anti"`` inserts a row that has no partner, and deletes it if one
         comes. How many changes there are depends on how the streams interleave. See the guide on
         [changes](../guide/changes.md).
