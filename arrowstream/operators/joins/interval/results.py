@@ -64,7 +64,7 @@ class JoinResults:
         return _ALONE.get(self.columns.how, (False, False))[port]
 
     def deletes(self, port: int) -> bool:
-        """Return whether rows of this side that have come out alone are deleted, and pairs come out in their place."""
+        """Return whether rows of this side that have come out alone are deleted, in favour of pairs."""
         return self.changes and self.keeps(port) and self.columns.how != "anti"
 
     def alone(self, port: int, rows: pl.DataFrame, lonely: Array) -> Iterator[Batch]:
