@@ -269,6 +269,7 @@ def test_a_key_passes_from_a_deleted_row_to_another_one_in_a_large_batch(
     """Deletions come before the pairs and the rows alone of the whole batch, in however many parts they are found."""
     monkeypatch.setattr(joining, "_PIECE", piece)
     monkeypatch.setattr(joining, "_KEPT_PAIRS", kept)
+    monkeypatch.setattr(timed_rows, "PAIRS_AT_A_TIME", 1)
     right = pl.DataFrame({"ts": 0, "k": ["x", "y", "z"], "b": [5, 7, 8]})
     left = pl.DataFrame({"ts": 0, "k": [None, "y", "x", "z"], "a": [8, 5, 9, 7]})
     step = StreamJoin(JoinKeys(("k",), ("k",)), ("ts", "ts"), Within(SECOND, SECOND), "full", emit="changes")
@@ -286,6 +287,23 @@ def test_a_key_passes_from_a_deleted_row_to_another_one_in_a_large_batch(
                     assert key not in table
                     table[key] = (a, b)
     assert table == {8: (8, None), 5: (5, 7), 9: (9, 5), 7: (7, 8), 1: (1, 7), 2: (2, 5)}
+
+
+@pytest.mark.parametrize("kept", [1, 100])
+@pytest.mark.parametrize("piece", [1, 2])
+def test_rows_that_are_numbered_again_between_the_pieces_of_a_batch(
+    piece: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first piece has one row in reach; the second has two, for which rows are indexed, and numbered again."""
+    monkeypatch.setattr(joining, "_PIECE", piece)
+    monkeypatch.setattr(joining, "_KEPT_PAIRS", kept)
+    monkeypatch.setattr(timed_rows, "_JOINED", 1)
+    right, left = side("b", (0, "x"), (10, "x"), (20, "x"), (20, "x")), side("a", (10, "x"), (20, "x"))
+    step = StreamJoin(JoinKeys(("k",), ("k",)), ("ts", "ts"), Within(SECOND, SECOND), "full", emit="changes")
+    played = Played(step, [left, right])
+    for deed in (("rows", 1, right), ("mark", 0, 5 * SECOND), ("mark", 1, 5 * SECOND), ("rows", 0, left)):
+        played.play(deed)
+    assert +played.count == counted(expected(left, right, ["k"], step.within, "full", False))
 
 
 def test_rows_that_can_have_no_partner_are_inserted_and_not_held() -> None:

@@ -35,7 +35,7 @@ _PIECE = 65_536
 """Rows whose partners are looked for at a time. Larger arrays leave the cache, and the allocator may take each one
 from the system anew, which took half as long as the work on it."""
 _KEPT_PAIRS = PAIRS_AT_A_TIME
-"""Pairs of a batch that are kept until all that it deletes has come out; more are looked for a second time."""
+"""Pairs of a piece that are kept until all that it deletes has come out; as many are looked for a second time."""
 _END = np.iinfo(np.int64).max
 
 
@@ -130,33 +130,39 @@ class StreamJoining(MultiInputProcess):
         matched = np.zeros(rows.height, np.bool_)
         find = partial(self._pairs, port, keys, times, hashes)
         other = self._held[1 - port]
-        pairs = (yield from self._delete(port, find, other)) if self._results.deletes(1 - port) else find()
+        pairs = (
+            (yield from self._delete(port, find, other, rows.height))
+            if self._results.deletes(1 - port)
+            else find()
+        )
         for found in pairs:
             yield from self._results.paired(port, rows, found, other, matched)
             matched[found.asked] = True
         yield from self._hold(port, rows, times, hashes, matched)
 
     def _delete(
-        self, port: int, find: Callable[[], Iterator[Pairs]], other: TimedRows
+        self, port: int, find: Callable[[], Iterator[Pairs]], other: TimedRows, rows: int
     ) -> Generator[Batch, None, Iterator[Pairs]]:
-        """Yield the deletions of a batch whose pairs come in parts, and return all parts.
+        """Yield the deletions of a batch of `rows` whose pairs come in parts, and return all parts.
 
         A key of the results may pass from a row that is deleted to a pair of another part, which must come later.
         """
         parts = find()
         few: list[Pairs] = []
-        count = 0
-        for found in parts:
-            few.append(found)
-            count += len(found.asked)
-            if count >= _KEPT_PAIRS:
-                break
-        more = next(parts, None)
-        if more is None and len(few) < 2:
-            return iter(few)  # they come out in one batch
-        for found in chain(few, [] if more is None else [more], parts):
+        # Of one piece only: rows may be numbered again when the next piece is looked for.
+        if rows <= _PIECE:
+            count = 0
+            while count < _KEPT_PAIRS and (found := next(parts, None)) is not None:
+                few.append(found)
+                count += len(found.asked)
+            if count < _KEPT_PAIRS:
+                if len(few) > 1:  # else they come out in one batch
+                    for found in few:
+                        yield from self._results.deleted(port, found, other)
+                return iter(few)
+        for found in chain(few, parts):
             yield from self._results.deleted(port, found, other)
-        return iter(few) if more is None else find()
+        return find()
 
     def on_watermark(self, time_us: int, port: int = 0) -> Iterator[Element]:
         return self._advance(self._ports.reach(port, time_us))
