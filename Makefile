@@ -75,8 +75,7 @@ test:
 	@echo "All tests run now, in three parts at the same time; each part shows its output when it has ended."
 	@$(MAKE) -j 3 --no-print-directory --output-sync=target traced untraced oldest
 
-# What cannot be imported is shown by the tests themselves. Loops that numba compiles take twice as long under the
-# coverage tracer, and in each worker.
+# What cannot be imported is shown by the tests themselves. Loops that numba compiles would be compiled in each worker.
 compiled: $(VENV)/.ready $(OLDEST)/.ready
 	@-$(BIN)/python -m tools.machine_code > /dev/null
 	@-$(OLDEST)/bin/python -c 'import arrowstream' > /dev/null
@@ -89,12 +88,12 @@ lint: $(VENV)/.ready
 types: $(VENV)/.ready
 	$(BIN)/mypy
 
-# Tests with chosen examples cover every line and branch. Those of random examples, and those that repeat what others
-# cover, run without the coverage tracer, which would double their time. (pytest-cov would make the report twice.)
+# Tests with chosen examples cover every line and branch, which the code itself notes: a tracer would double their time.
+# Those of random examples, and those that repeat what others cover, do not count.
 traced: WORKERS = 2
 traced: $(VENV)/.ready .data/flights.csv $(KAFKA)
-	$(BIN)/python -m pytest $(SPREAD) -m 'not (hypothesis or untraced)' --cov --cov-report= --durations=10
-	$(BIN)/python -m coverage report --fail-under=100
+	$(BIN)/python -m tools.probes $(BIN)/python -m pytest $(SPREAD) -p tools.probes.plugin \
+		-m 'not (hypothesis or untraced)' --durations=10
 
 untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m pytest $(SPREAD) -m 'hypothesis or untraced' --durations=10

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 
 import hypothesis
 import pytest
@@ -36,9 +35,8 @@ if hypothesis.settings.default.derandomize:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Trace no lines in the process that hands out tests to others: it collects and runs none."""
+    """Look for garbage in the process that hands out tests to others: it collects and runs none."""
     if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
-        sys.settrace(None)
         gc.enable()
 
 

@@ -384,8 +384,9 @@ def test_python_dash_m(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         runpy.run_module("arrowstream", run_name="__main__")
     assert capsys.readouterr().err == "none.toml: no such file\n"
-    with pytest.raises(SystemExit):  # python -m arrowstream.cli.main
-        runpy.run_path(cli.__file__, run_name="__main__")
+    monkeypatch.delitem(sys.modules, cli.__name__)  # Python warns of a module that is imported already
+    with pytest.raises(SystemExit):
+        runpy.run_module(cli.__name__, run_name="__main__")
     assert capsys.readouterr().err == "none.toml: no such file\n"
 
 

@@ -292,6 +292,8 @@ def test_a_closed_server_is_gone() -> None:
     server = serve(lambda: Metrics.of("p"), port=port)
     server.close()
     server.close()
+    for thread in {*threading.enumerate()} - before:
+        thread.join(60)  # one that has answered ends a moment later
     assert {*threading.enumerate()} <= before
     again = serve(lambda: Metrics.of("p"), port=port)
     with again, pytest.raises(PlanError, match=f"127.0.0.1:{port}: .*in use"):

@@ -82,7 +82,7 @@ def test_every_sink_that_shows_each_row_once_is_killed() -> None:
     } <= SINKS.keys()
 
 
-KILLS = int(os.environ.get("KILLS", "200"))
+KILLS = int(os.environ.get("KILLS", "60"))
 SEED = os.environ.get("SEED") or f"{random.randrange(1 << 32)}"
 
 

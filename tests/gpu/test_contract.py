@@ -92,10 +92,19 @@ def backend(request: pytest.FixtureRequest) -> Iterator[TriedBackend]:
         yield tried
 
 
-def schema_of(case: Case) -> pl.Schema:
-    if case.function in strings.CASES:
+@cache
+def whole_schema(function: str, types: tuple[pl.DataType, ...]) -> pl.Schema:
+    """The columns over which a function has cases."""
+    if function in strings.CASES:
         return strings.SCHEMA
-    return temporal.SCHEMA if case.function in temporal.CASES else case.schema
+    return temporal.SCHEMA if function in temporal.CASES else Case(function, pl.lit(0), types).schema
+
+
+def schema_of(case: Case) -> pl.Schema:
+    """The columns that a case reads."""
+    names = case.expression.meta.root_names()
+    whole = whole_schema(case.function, case.types)
+    return pl.Schema({name: dtype for name, dtype in whole.items() if name in names})
 
 
 def read_by(case: Case) -> list[pl.DataType]:
@@ -111,21 +120,44 @@ def plain(frame: pl.DataFrame) -> Rows:
     return frame, to_record(frame)
 
 
+def narrowed(rows: Rows, case: Case) -> Rows:
+    """The columns that a case reads."""
+    names = schema_of(case).names()
+    return rows[0].select(names), rows[1].select(names)
+
+
 def rows_of(case: Case) -> list[Rows]:
     """The rows that a function is most likely to compute otherwise: of every kind, no rows, nulls only, a slice."""
     if case.function in temporal.CASES:
-        made = temporal.made
-        drawn = (temporal.SETTLED, temporal.OF_POLARS, temporal.FAR, [])
-        return [*(made(rows, 0) for rows in drawn), made(temporal.SETTLED, 3)]
-    if case.function in strings.CASES:
-        others = [*reversed(strings.CORNERS[1:]), "x"]
-        frame = pl.DataFrame({"s": strings.CORNERS, "t": others}, schema=strings.SCHEMA)
+        found = special_times()
+    elif case.function in strings.CASES:
+        found = special_texts()
     else:
-        frame = combinations(case.types)
-    return [plain(frame), plain(frame.clear()), plain(frame.clear(3)), (frame[2:], to_record(frame).slice(2))]
+        found = special_numbers(case.types)
+    return [narrowed(rows, case) for rows in found]
 
 
 @cache
+def special_times() -> list[Rows]:
+    drawn = (temporal.SETTLED, temporal.OF_POLARS, temporal.FAR, [])
+    return [*(temporal.made(rows, 0) for rows in drawn), temporal.made(temporal.SETTLED, 3)]
+
+
+@cache
+def special_texts() -> list[Rows]:
+    others = [*reversed(strings.CORNERS[1:]), "x"]
+    return forms(pl.DataFrame({"s": strings.CORNERS, "t": others}, schema=strings.SCHEMA))
+
+
+@cache
+def special_numbers(types: tuple[pl.DataType, ...]) -> list[Rows]:
+    return forms(combinations(types))
+
+
+def forms(frame: pl.DataFrame) -> list[Rows]:
+    return [plain(frame), plain(frame.clear()), plain(frame.clear(3)), (frame[2:], to_record(frame).slice(2))]
+
+
 def combinations(types: tuple[pl.DataType, ...]) -> pl.DataFrame:
     """Every pair of special values."""
     axes = [corners(dtype) for dtype in types]
@@ -141,14 +173,18 @@ def combinations(types: tuple[pl.DataType, ...]) -> pl.DataFrame:
 
 def calm_rows(case: Case) -> Rows:
     """Values that no backend has a doubt about."""
-    if case.function in temporal.CASES:
+    return narrowed(whole_calm_rows(case.function, case.types), case)
+
+
+@cache
+def whole_calm_rows(function: str, types: tuple[pl.DataType, ...]) -> Rows:
+    if function in temporal.CASES:
         return temporal.made(temporal.CALM, 0)
-    if case.function in strings.CASES:
-        return plain(
-            pl.DataFrame({"s": ["ab", None, "", "a-b"], "t": ["b", "x", None, ""]}, schema=strings.SCHEMA)
-        )
-    frame = pl.DataFrame({name: [1, 2, 3, None] for name in case.schema})
-    return plain(frame.select(_calm(name, dtype).alias(name) for name, dtype in case.schema.items()))
+    schema = whole_schema(function, types)
+    if function in strings.CASES:
+        return plain(pl.DataFrame({"s": ["ab", None, "", "a-b"], "t": ["b", "x", None, ""]}, schema=schema))
+    frame = pl.DataFrame({name: [1, 2, 3, None] for name in schema})
+    return plain(frame.select(_calm(name, dtype).alias(name) for name, dtype in schema.items()))
 
 
 def _calm(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -331,8 +367,7 @@ def test_any_values_are_as_in_polars(backend: TriedBackend) -> None:
     @given(st.data())
     def check(data: st.DataObject) -> None:
         case = data.draw(st.sampled_from(known))
-        whole = schema_of(case)
-        schema = pl.Schema({name: whole[name] for name in case.expression.meta.root_names()})
+        schema = schema_of(case)
         segment = segment_of(case.expression, schema)
         compute = prepared(backend, segment)
         if not isinstance(compute, Refusal):

@@ -131,6 +131,23 @@ def test_frames_that_do_not_go_together_are_found_before_anything_runs() -> None
         Source.from_frame([FRAME, FRAME.with_columns(y=1)])
 
 
+def test_records_of_a_list_get_the_schema_of_the_first_also_where_only_metadata_differs() -> None:
+    first = pa.RecordBatch.from_pydict({"x": [1], "s": pa.array(["a"], pa.large_string())})
+    noted = pa.schema([pa.field("x", pa.int64(), metadata={"unit": "m"}), pa.field("s", pa.large_string())])
+    others = [
+        first,
+        first.select(["s", "x"]),
+        pa.RecordBatch.from_pydict({"x": pa.array([2], pa.int32()), "s": ["b"]}),
+        pa.RecordBatch.from_arrays(first.columns, schema=noted),
+        first.replace_schema_metadata({"by": "hand"}),
+    ]
+    records: list[pa.RecordBatch] = []
+    sink = Sink.to_fn(lambda record: records.append(record))
+    Pipeline.builder().source(Source.from_frame([first, *others])).sink(sink).build().run_sync()
+    assert all(record.schema.equals(first.schema, check_metadata=True) for record in records)
+    assert [record["x"].to_pylist() for record in records] == [[1], [1], [1], [2], [1], [1]]
+
+
 @pytest.mark.parametrize("data", ["text", {"x": [1]}, 7, None])
 def test_what_is_no_frame_is_refused(data: Any) -> None:
     with pytest.raises(SchemaError, match="not a frame"):
@@ -141,6 +158,10 @@ def test_no_frames_and_no_schema_is_an_empty_stream() -> None:
     assert collect(Source.from_frame([])).is_empty()
     declared = collect(Source.from_frame([], schema=FRAME.schema))
     assert declared.schema == FRAME.schema
+
+
+def test_frames_without_columns_are_an_empty_stream() -> None:
+    assert collect(Source.from_frame([pl.DataFrame(), pa.table({})])).shape == (0, 0)
 
 
 def test_batch_rows_must_be_positive() -> None:

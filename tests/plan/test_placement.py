@@ -175,6 +175,53 @@ def test_the_second_best_is_looked_at_now_and_then() -> None:
     assert 0.015 < len(probes) / 2_000 <= 0.025
 
 
+def gaps_between_probes(polars: float, batches: int) -> list[int]:
+    """Batches between the ends of probes and the next ones, of Polars at a cost that stays; Arrow takes 100 us."""
+    costs = {"arrow": LineCost(100, 0.001), "polars": LineCost(polars, 0.001)}
+    now: Standing | None = Standing("arrow", unprobed=1, tried=True)
+    probes = []
+    for number in range(batches):
+        choice, now = choose(10, costs, now)
+        probes += [number] if choice.reason == "probe" else []
+    return [after - before - 1 for before, after in pairwise(probes) if after > before + 1]
+
+
+def test_what_is_not_close_is_looked_at_less_and_less() -> None:
+    often, most = TUNING.probe_every, TUNING.probe_at_most_every
+    assert gaps_between_probes(101 * TUNING.close, 6_000) == [2 * often, 4 * often, most, most]
+    assert gaps_between_probes(99 * TUNING.close, 1_000) == [often] * 4
+
+
+def test_a_backend_that_comes_close_is_looked_at_as_often_as_others() -> None:
+    most = TUNING.probe_at_most_every
+    costs = {"arrow": LineCost(100, 0.001), "polars": LineCost(150, 0.001)}
+    standing = Standing("arrow", unprobed=TUNING.probe_every, tried=True, gap=most)
+    choice, after = choose(10, costs, standing)
+    assert choice.reason == "probe" and after.gap == TUNING.probe_every
+
+
+def test_settled_batches_of_one_size_share_choices_and_are_counted() -> None:
+    machine, alone = Machine(REFERENCE), Machine(REFERENCE)
+    machine.run([1_000] * 400)
+    settled = machine.choices[100:]
+    assert {choice.backend for choice in settled} == {"arrow"}
+    assert [choice.counts for choice in settled].count(True) == len(settled) // TUNING.alike
+    # A size between others is never repeated, but its probes come after as many of its batches.
+    alone.run([65_536, 1_000] * 800)
+    probes = [number for number, choice in enumerate(alone.choices[::2]) if choice.reason == "probe"]
+    assert [after - before for before, after in pairwise(probes[3:]) if after > before + 1] == [
+        TUNING.probe_every + 1
+    ] * 2
+
+
+def test_batches_that_share_a_choice_follow_a_backend_that_becomes_slow() -> None:
+    machine = Machine({"arrow": (20, 0.0055), "polars": (170, 0.0022)})
+    machine.run([1_000] * 500)
+    machine.lines["arrow"] = (20, 5.0)
+    machine.run([1_000] * 60)
+    assert machine.choices[-1].backend == "polars"
+
+
 def test_what_is_cold_does_not_count() -> None:
     costs = {"arrow": LineCost(100, 0.001), "polars": LineCost(110, 0.001)}
     standing: Standing | None = Standing("arrow", unprobed=TUNING.probe_every - 1, tried=True)

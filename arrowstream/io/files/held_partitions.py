@@ -10,7 +10,7 @@ import polars as pl
 from arrowstream.io.files.output.row_buffer import RowBuffer
 from arrowstream.io.files.output.streaming_sink import StreamingSink
 
-_TOGETHER: Final = 256
+_TOGETHER: Final = 512
 """Most files that are encoded by one query; one for each would cost twice as much as the encoding."""
 
 _TOGETHER_BYTES: Final = 8 << 20

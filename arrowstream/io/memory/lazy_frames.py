@@ -29,6 +29,8 @@ def unwrapped(data: Any) -> Any:
 
 def is_lazy(data: Any) -> bool:
     """Return True if the rows of a frame come into memory only when they are read."""
+    if isinstance(data, (pa.RecordBatch, pl.DataFrame)):  # the commonest frames: lists hold thousands of them
+        return False
     return isinstance(data, pl.LazyFrame | pa.RecordBatchReader) or _is_dataset(data) or _is_relation(data)
 
 

@@ -22,7 +22,10 @@ class PlacementTuning:
     Parameters
     ----------
     probe_every
-        Batches between two probes of the second-best backend; with 4 batches a probe, 2 % of all batches are probes.
+        Batches before the second-best backend is probed again; with 4 batches a probe, 2 % of all batches are probes.
+    probe_at_most_every
+        Batches before a backend that is not `close` is probed again, at most: each probe doubles them up to this
+        number. Such a probe costs several batches' time, and the best one, once dearer, loses its place without it.
     probe_batches
         Batches of one probe in a row. The first one after another backend's does not count: the backend's memory was
         freed and has left the caches, so that it can take twice as long.
@@ -47,6 +50,10 @@ class PlacementTuning:
         after more for a smaller one.
     rest
         Smallest number of batches between two changes.
+    alike
+        Batches of one number of rows that are placed by one choice, and measured by the first of them, while nothing
+        speaks for another backend. Between large batches little of the choice is left in the processor's caches: it
+        takes 10 us then, ten times as long as in a row.
     few_rows
         Largest batch, in rows, at which nothing is probed while a batch is expected to take less than `few_us`
         microseconds: a probe takes ten times as long, and the records after it wait.
@@ -55,6 +62,7 @@ class PlacementTuning:
     """
 
     probe_every: int = 196
+    probe_at_most_every: int = 1_568
     probe_batches: int = 4
     probe_within: float = 4.0
     first_probe_after: int = 16
@@ -65,6 +73,7 @@ class PlacementTuning:
     gain: float = 0.2
     enough: float = 0.999
     rest: int = 50
+    alike: int = 4
     few_rows: int = 64
     few_us: float = 100.0
     most_rows: float = 1e9
@@ -101,6 +110,8 @@ class Standing(NamedTuple):
         Batches since the last probe of the second-best; during a probe, minus the number of its batches left.
     tried
         True once the second-best has been measured at this size.
+    gap
+        Batches before the second-best is probed again, unless it is close.
     """
 
     winner: str
@@ -108,6 +119,7 @@ class Standing(NamedTuple):
     rest: int = 0
     unprobed: int = 0
     tried: bool = False
+    gap: int = TUNING.probe_every
 
 
 class Weighed(Protocol):
@@ -140,7 +152,7 @@ def choose(rows: int, costs: Mapping[str, Weighed], standing: Standing | None) -
     if standing is None:
         standing = Standing(min(costs, key=lambda name: costs[name].predict(rows)), unprobed=1)
     tuning = TUNING
-    winner, lost, rest, unprobed, tried = standing
+    winner, lost, rest, unprobed, tried, gap = standing
     present = rival = costs[winner]
     second, rival_us = winner, inf
     for name, cost in costs.items():
@@ -154,13 +166,16 @@ def choose(rows: int, costs: Mapping[str, Weighed], standing: Standing | None) -
     )
     rest = rest - 1 if rest else 0
     if unprobed < 0:
-        return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, unprobed + 1, tried)
+        return Choice(second, rival_us, "probe"), Standing(winner, lost, rest, unprobed + 1, tried, gap)
     enough = lost >= tuning.enough
     if enough and tried and not rest:
         return Choice(second, rival_us, "cheapest", False), Standing(second, 0.0, tuning.rest, 1, tried)
-    if tried and unprobed >= tuning.probe_every and rival_us <= tuning.probe_within * present_us:
+    far = rival_us > tuning.close * present_us
+    due = unprobed >= (gap if far else tuning.probe_every)
+    if tried and due and rival_us <= tuning.probe_within * present_us:
+        gap = min(2 * gap, tuning.probe_at_most_every) if far else tuning.probe_every
         return Choice(second, rival_us, "probe", False), Standing(
-            winner, lost, rest, 1 - tuning.probe_batches, tried
+            winner, lost, rest, 1 - tuning.probe_batches, tried, gap
         )
     # A backend that has not been measured at this size gets one probe before it can take over.
     if not tried and rival_us <= tuning.first_probe_within * present_us:
@@ -174,7 +189,7 @@ def choose(rows: int, costs: Mapping[str, Weighed], standing: Standing | None) -
                 return choice, Standing(winner, tuning.enough, rest, 0, True)
             return choice, Standing(winner, lost, rest, first_after if close else 0, False)
     choice = Choice(winner, present_us, "cheapest", unprobed > 0)
-    return choice, Standing(winner, lost, rest, unprobed + 1, tried)
+    return choice, Standing(winner, lost, rest, unprobed + 1, tried, gap)
 
 
 class Placement:
@@ -201,7 +216,18 @@ class Placement:
     'backend: auto: arrow below ~45,000 rows, polars above'
     """
 
-    __slots__ = ("_costs", "_devices", "_for_few", "_only", "_reason", "_standings")
+    __slots__ = (
+        "_again",
+        "_again_rows",
+        "_costs",
+        "_devices",
+        "_for_few",
+        "_left",
+        "_only",
+        "_reason",
+        "_repeated",
+        "_standings",
+    )
 
     def __init__(
         self,
@@ -212,6 +238,9 @@ class Placement:
     ) -> None:
         self._costs = {name: LineCost(*cost) for name, cost in available.items()}
         self._standings: dict[int, Standing] = {}
+        self._again: Choice | None = None
+        """The choice for the next batches of `_again_rows` rows, as many as are `_left`."""
+        self._again_rows = self._left = self._repeated = 0
         # The backend for few rows as long as no batch of their size has taken long.
         self._for_few = min(available, key=lambda name: available[name][0])
         self._only = pin if pin != "auto" else next(iter(available)) if len(available) == 1 else None
@@ -226,16 +255,43 @@ class Placement:
 
     def choose(self, rows: int) -> Choice:
         """Choose the backend for a batch of `rows` rows."""
+        if self._again is not None and rows == self._again_rows and self._left:
+            self._left -= 1
+            self._repeated += 1
+            return self._again
         if self._only is not None:
             return Choice(self._only, self._costs[self._only].predict(rows), self._reason)
         size, standings = rows.bit_length(), self._standings
+        if self._repeated:
+            self._count_repeated()
         if rows <= TUNING.few_rows and size not in standings:
             cost = self._costs[self._for_few]
             if (expected := cost.fixed + cost.slope * rows) < TUNING.few_us:
                 return Choice(self._for_few, expected, "cheapest")
             standings[size] = Standing(self._for_few, unprobed=1)
         choice, standings[size] = choose(rows, self._costs, standings.get(size))
+        self._repeat(choice, rows, standings[size])
         return choice
+
+    def _repeat(self, choice: Choice, rows: int, standing: Standing) -> None:
+        """Let the next batches of as many rows have the same choice if it is settled, up to the next probe."""
+        _, lost, rest, unprobed, tried, gap = standing
+        self._left = 0
+        if tried and not lost and not rest and choice.counts and choice.reason == "cheapest":
+            before_probe = (gap if unprobed >= TUNING.probe_every else TUNING.probe_every) - unprobed
+            # One that was due, and did not come, would cost too much.
+            self._left = TUNING.alike - 1 if before_probe < 0 else min(TUNING.alike - 1, before_probe)
+            self._again, self._again_rows = (
+                Choice(choice.backend, choice.predicted_us, choice.reason, False),
+                rows,
+            )
+
+    def _count_repeated(self) -> None:
+        """Count the batches that had the choice of the one before them."""
+        size = self._again_rows.bit_length()
+        standing = self._standings[size]
+        self._standings[size] = standing._replace(unprobed=standing.unprobed + self._repeated)
+        self._repeated = 0
 
     def observe(self, choice: Choice, rows: int, seconds: float) -> None:
         """Learn the seconds that the batch of `choice` took."""

@@ -14,6 +14,7 @@ from contexts import NoThreads
 from kafka_readers import Drained, drain, in_loop, kafka_source, read_to_end, reading
 from servers.embedded_kafka import EmbeddedKafka
 from servers.topics import new_topic, numbered, produce, producer
+from tcp_ends import until
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.core.batch import Batch
@@ -267,7 +268,7 @@ async def test_a_pipeline_that_does_not_read_is_kept_alive(embedded_kafka: Embed
         for _ in range(3):
             await clock.advance(KEEP_ALIVE_SECONDS + 1)
             await asyncio.sleep(0.05)
-            assert len(client.consumer.paused()) == 2
+            await until(lambda: len(client.consumer.paused()) == 2)
         await drain(reader, 102, into=drained)
         assert not client.consumer.paused()
     assert drained.numbers == list(range(102))

@@ -111,7 +111,7 @@ async def test_a_compacted_topic_is_read_to_its_end(kafka: KafkaServer) -> None:
         latest |= {key: value for _, key, value in messages}
         await asyncio.sleep(0.15)
     source = kafka_source(kafka.address, topic, metadata=["key", "offset"])
-    for _ in range(100):
+    for _ in range(400):
         drained = await read_to_end(source)
         if drained.frame.height < 500:
             break
@@ -317,7 +317,7 @@ async def test_a_topic_that_is_missing(kafka: KafkaServer) -> None:
     assert f"did you mean '{topic}'" in str(caught.value)
     with pytest.raises(SourceError, match="has no partition 2"):
         await read_to_end(kafka_source(kafka.address, topic, partitions=[0, 2]))
-    names = AdminClient({"bootstrap.servers": kafka.address}).list_topics(timeout=10).topics
+    names = AdminClient({"bootstrap.servers": kafka.address}).list_topics(timeout=60).topics
     assert f"{topic}x" not in names
 
 
