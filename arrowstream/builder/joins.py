@@ -142,7 +142,8 @@ class JoinSteps(GraphBuilder):
 
         A join of streams costs 0.1 to 0.3 us a row, the less the larger batches are, and 0.05 us a pair. It holds the
         rows of both streams that may have another partner, with 50 bytes for each, and up to as many that have left.
-        With ``emit="changes"`` it holds the same, and takes up to a fifth more time.
+        With ``emit="changes"`` it holds the same, and takes up to a fifth more time; in a batch of more than 65,536
+        rows, partners are looked for twice.
 
         Integers of different types are compared as numbers if one type holds both, and text, categories and enums as
         text. NaN is equal to NaN, and 0.0 to -0.0. With checkpoints, give the source of a table a `schema`: inferred
@@ -150,7 +151,8 @@ class JoinSteps(GraphBuilder):
 
         **Changes.** With ``emit="changes"`` a column ``_change`` says what becomes of a row: the inserted rows less
         the deleted ones are the join of the rows that have come so far, late ones left out, and at the end the rows
-        of ``emit="final"``. A row is deleted at most once, in the batch that has its first pair, before its pairs.
+        of ``emit="final"``. A row is deleted at most once, for the batch that has its first partner, before all
+        that this batch inserts.
         ``"inner"`` and ``"semi"`` only insert; ``"anti"`` inserts a row that has no partner, and deletes it if one
         comes. How many changes there are depends on how the streams interleave. See the guide on
         [changes](../guide/changes.md).

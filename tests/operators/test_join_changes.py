@@ -104,6 +104,7 @@ class Played:
         self._take(self._process.finish())
 
     def _take(self, elements: Any) -> None:
+        self._changes: list[str] = []
         for element in elements:
             if isinstance(element, Watermark):
                 self.reached = max(self.reached, element.time_us)
@@ -118,8 +119,9 @@ class Played:
             self.count.update(map(str, rows.rows()))
             return
         assert rows.columns[-1] == CHANGE and rows.schema[CHANGE] == CHANGE_TYPE
-        changes = rows[CHANGE].to_list()
-        assert changes == sorted(changes), "a row is deleted before another takes its place"
+        # All that comes out at once for a batch, also in several batches.
+        self._changes += rows[CHANGE].to_list()
+        assert self._changes == sorted(self._changes), "a row is deleted before another takes its place"
         for *row, change in rows.rows():
             self.count[str(tuple(row))] += {"insert": 1, "delete": -1}[change]
         assert min(self.count.values(), default=0) >= 0, "a row is deleted that is not there"
@@ -159,6 +161,7 @@ def test_changes_add_up_to_the_join_of_the_rows_so_far(
     if pieces == "small":
         monkeypatch.setattr(joining, "_PIECE", 3)
         monkeypatch.setattr(timed_rows, "PAIRS_AT_A_TIME", 2)
+        monkeypatch.setattr(joining, "_KEPT_PAIRS", data.draw(st.sampled_from([1, 3, 100])))
         monkeypatch.setattr(timed_rows, "_JOINED", data.draw(st.sampled_from([-1, 1_000])))
     nan = pl.when(pl.col("n") == 1).then(float("nan")).otherwise(pl.col("n").cast(pl.Float64))
     frames = [frame.with_columns(f=nan) for frame in frames]
@@ -256,6 +259,51 @@ def test_a_row_without_a_partner_is_deleted_before_its_first_pair(how: Any) -> N
         assert changes == sorted(changes), "deletions come first"
     assert [sorted(rows, key=str) for rows in found] == [sorted(rows, key=str) for rows in CAME[how]]
     assert rows_of([*process.on_end(0), *process.on_end(1), *process.finish()]) == []
+
+
+@pytest.mark.parametrize("kept", [1, 100])
+@pytest.mark.parametrize("piece", [1, 2, 65_536])
+def test_a_key_passes_from_a_deleted_row_to_another_one_in_a_large_batch(
+    piece: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deletions come before the pairs and the rows alone of the whole batch, in however many parts they are found."""
+    monkeypatch.setattr(joining, "_PIECE", piece)
+    monkeypatch.setattr(joining, "_KEPT_PAIRS", kept)
+    monkeypatch.setattr(timed_rows, "PAIRS_AT_A_TIME", 1)
+    right = pl.DataFrame({"ts": 0, "k": ["x", "y", "z"], "b": [5, 7, 8]})
+    left = pl.DataFrame({"ts": 0, "k": [None, "y", "x", "z"], "a": [8, 5, 9, 7]})
+    step = StreamJoin(JoinKeys(("k",), ("k",)), ("ts", "ts"), Within(SECOND, SECOND), "full", emit="changes")
+    process = step.start([left.schema, right.schema], context())
+    table: dict[int, tuple[Any, ...]] = {}
+    later = pl.DataFrame({"ts": 0, "k": ["y", "x"], "a": [1, 2]})
+    for port, rows in ((1, right), (0, left), (0, later)):
+        for each in process.process(Batch(rows), port):
+            assert isinstance(each, Batch)
+            for a, b, change in each.polars().select("a", "b", CHANGE).rows():
+                key = b if a is None else a
+                if change == "delete":
+                    del table[key]
+                else:
+                    assert key not in table
+                    table[key] = (a, b)
+    assert table == {8: (8, None), 5: (5, 7), 9: (9, 5), 7: (7, 8), 1: (1, 7), 2: (2, 5)}
+
+
+@pytest.mark.parametrize("kept", [1, 100])
+@pytest.mark.parametrize("piece", [1, 2])
+def test_rows_that_are_numbered_again_between_the_pieces_of_a_batch(
+    piece: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first piece has one row in reach; the second has two, for which rows are indexed, and numbered again."""
+    monkeypatch.setattr(joining, "_PIECE", piece)
+    monkeypatch.setattr(joining, "_KEPT_PAIRS", kept)
+    monkeypatch.setattr(timed_rows, "_JOINED", 1)
+    right, left = side("b", (0, "x"), (10, "x"), (20, "x"), (20, "x")), side("a", (10, "x"), (20, "x"))
+    step = StreamJoin(JoinKeys(("k",), ("k",)), ("ts", "ts"), Within(SECOND, SECOND), "full", emit="changes")
+    played = Played(step, [left, right])
+    for deed in (("rows", 1, right), ("mark", 0, 5 * SECOND), ("mark", 1, 5 * SECOND), ("rows", 0, left)):
+        played.play(deed)
+    assert +played.count == counted(expected(left, right, ["k"], step.within, "full", False))
 
 
 def test_rows_that_can_have_no_partner_are_inserted_and_not_held() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arrowstream import Builder, Pipeline, Sink, Source, channel
-from arrowstream.builder.other_side import BuilderTable
+from arrowstream.builder.other_side import BuilderLoad, BuilderTable
 from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch
 from arrowstream.core.memory_budget import MemoryBudget
@@ -341,6 +342,42 @@ def test_a_run_that_is_cancelled_while_the_table_is_loaded_ends_that() -> None:
     loop: Any = None
     table = Pipeline.builder().source(Source.from_fn(slow, schema=AIRLINES.schema))
     asyncio.run(run())
+
+
+def test_a_run_that_is_cancelled_before_the_load_has_begun_ends_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, stopped, ended = asyncio.Event(), threading.Event(), threading.Event()
+    rows, stop = BuilderLoad.rows, BuilderLoad.stop
+
+    def late(load: BuilderLoad) -> pl.DataFrame:
+        loop.call_soon_threadsafe(begun.set)
+        assert stopped.wait(60)
+        return rows(load)
+
+    def noted(load: BuilderLoad) -> None:
+        stop(load)
+        stopped.set()
+
+    async def long() -> AsyncIterator[pl.DataFrame]:
+        for _ in range(3_000):
+            await asyncio.sleep(0.01)
+            yield AIRLINES
+        ended.set()
+
+    async def run() -> None:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        running = asyncio.create_task(stream(FLIGHTS).join(table, on="carrier").collect())
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    loop: Any = None
+    monkeypatch.setattr(BuilderLoad, "rows", late)
+    monkeypatch.setattr(BuilderLoad, "stop", noted)
+    table = Pipeline.builder().source(Source.from_fn(long, schema=AIRLINES.schema))
+    asyncio.run(run())
+    assert not ended.is_set(), "the table was read to its end"
 
 
 def test_matches_of_a_batch_are_made_as_they_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -38,6 +39,9 @@ _INLINE_ROWS = 8_192
 
 _PIECES = 2
 """Pieces of output that are made before any is passed on."""
+
+_STOPPED_AGAIN_SECONDS = 0.05
+"""Time after which a load that goes on is stopped once more."""
 
 
 class Index(Protocol):
@@ -248,8 +252,12 @@ class TableJoining(AsyncProcess, RunsPipeline):
         try:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
-            load.stop()
-            await asyncio.gather(loading, return_exceptions=True)
+            while not loading.done():
+                # Again, as a pipeline that has not begun yet has nothing to stop.
+                load.stop()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([loading], timeout=_STOPPED_AGAIN_SECONDS)
+            loading.exception()  # marks it as retrieved; the caller gets the cancellation
             raise
 
     def _index_rows(self, load: TableLoad) -> Loaded:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -13,7 +15,7 @@ from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.base import MultiInputProcess
 from arrowstream.operators.joins.interval.results import JoinResults, Pairs
-from arrowstream.operators.joins.interval.timed_rows import TimedRows
+from arrowstream.operators.joins.interval.timed_rows import PAIRS_AT_A_TIME, TimedRows
 from arrowstream.operators.joins.keys import JoinKeys, null_keys
 from arrowstream.operators.joins.port_times import PortTimes
 from arrowstream.operators.joins.side_rows import SideRows
@@ -32,6 +34,8 @@ _MATCHED = "matched"
 _PIECE = 65_536
 """Rows whose partners are looked for at a time. Larger arrays leave the cache, and the allocator may take each one
 from the system anew, which took half as long as the work on it."""
+_KEPT_PAIRS = PAIRS_AT_A_TIME
+"""Pairs of a piece that are kept until all that it deletes has come out; as many are looked for a second time."""
 _END = np.iinfo(np.int64).max
 
 
@@ -111,19 +115,54 @@ class StreamJoining(MultiInputProcess):
         rows, times = self._timely.sift(batch, port, first)
         keys = self._sides.keys_of(port, rows)
         nulls = None if self._sides.keys.nulls_equal else null_keys(keys)
-        if nulls is not None:
-            yield from self._results.alone(port, rows, nulls)
-            kept = pl.Series(~nulls)
-            rows, keys, times = rows.filter(kept), keys.filter(kept), times[~nulls]
+        if nulls is None:
+            yield from self._meet(port, rows, keys, times)
+            return
+        kept = pl.Series(~nulls)
+        yield from self._meet(port, rows.filter(kept), keys.filter(kept), times[~nulls])
+        yield from self._results.alone(port, rows, nulls)
+
+    def _meet(self, port: int, rows: pl.DataFrame, keys: pl.DataFrame, times: Array) -> Iterator[Batch]:
+        """Yield what comes out for rows with keys, and keep them: what is deleted, then pairs, then rows alone."""
         if not rows.height:
             return
         hashes = keys.hash_rows().to_numpy()
         matched = np.zeros(rows.height, np.bool_)
-        for start in range(0, rows.height, _PIECE):
-            for found in self._pairs(port, keys, times, hashes, start):
-                yield from self._results.paired(port, rows, found, self._held[1 - port], matched)
-                matched[found.asked] = True
+        find = partial(self._pairs, port, keys, times, hashes)
+        other = self._held[1 - port]
+        pairs = (
+            (yield from self._delete(port, find, other, rows.height))
+            if self._results.deletes(1 - port)
+            else find()
+        )
+        for found in pairs:
+            yield from self._results.paired(port, rows, found, other, matched)
+            matched[found.asked] = True
         yield from self._hold(port, rows, times, hashes, matched)
+
+    def _delete(
+        self, port: int, find: Callable[[], Iterator[Pairs]], other: TimedRows, rows: int
+    ) -> Generator[Batch, None, Iterator[Pairs]]:
+        """Yield the deletions of a batch of `rows` whose pairs come in parts, and return all parts.
+
+        A key of the results may pass from a row that is deleted to a pair of another part, which must come later.
+        """
+        parts = find()
+        few: list[Pairs] = []
+        # Of one piece only: rows may be numbered again when the next piece is looked for.
+        if rows <= _PIECE:
+            count = 0
+            while count < _KEPT_PAIRS and (found := next(parts, None)) is not None:
+                few.append(found)
+                count += len(found.asked)
+            if count < _KEPT_PAIRS:
+                if len(few) > 1:  # else they come out in one batch
+                    for found in few:
+                        yield from self._results.deleted(port, found, other)
+                return iter(few)
+        for found in chain(few, parts):
+            yield from self._results.deleted(port, found, other)
+        return find()
 
     def on_watermark(self, time_us: int, port: int = 0) -> Iterator[Element]:
         return self._advance(self._ports.reach(port, time_us))
@@ -172,22 +211,21 @@ class StreamJoining(MultiInputProcess):
         ((port, rows, _),) = self._saved_form.apart(saved)
         return self._sides.keys_of(port, rows)
 
-    def _pairs(
-        self, port: int, keys: pl.DataFrame, times: Array, hashes: Array, start: int
-    ) -> Iterator[Pairs]:
-        """Yield the pairs of a piece of the batch, which begins at the row `start`."""
+    def _pairs(self, port: int, keys: pl.DataFrame, times: Array, hashes: Array) -> Iterator[Pairs]:
+        """Yield the pairs of a batch, in parts."""
         before, after = self._sides.interval(port)
         other = self._held[1 - port]
-        hashes, times = hashes[start : start + _PIECE], times[start : start + _PIECE]
-        for asked, found in other.find(hashes, times - before, times + after):
-            if not len(asked):
-                continue
-            asked = asked + start
-            partners = other.rows(found)
-            same = rows_equal(keys.get_columns(), asked, self._sides.keys_of(1 - port, partners))
-            if not same.all():
-                asked, found, partners = asked[same], found[same], partners.filter(pl.Series(same))
-            yield Pairs(asked, found, partners)
+        for start in range(0, len(times), _PIECE):
+            some = slice(start, start + _PIECE)
+            for asked, found in other.find(hashes[some], times[some] - before, times[some] + after):
+                if not len(asked):
+                    continue
+                asked = asked + start
+                partners = other.rows(found)
+                same = rows_equal(keys.get_columns(), asked, self._sides.keys_of(1 - port, partners))
+                if not same.all():
+                    asked, found, partners = asked[same], found[same], partners.filter(pl.Series(same))
+                yield Pairs(asked, found, partners)
 
     def _hold(
         self, port: int, rows: pl.DataFrame, times: Array, hashes: Array, matched: Array

@@ -63,6 +63,10 @@ class JoinResults:
         """Return whether rows of this side come out without a partner."""
         return _ALONE.get(self.columns.how, (False, False))[port]
 
+    def deletes(self, port: int) -> bool:
+        """Return whether rows of this side that have come out alone are deleted, in favour of pairs."""
+        return self.changes and self.keeps(port) and self.columns.how != "anti"
+
     def alone(self, port: int, rows: pl.DataFrame, lonely: Array) -> Iterator[Batch]:
         """Yield those rows of a side that are `lonely` (rows,), bool, if rows of it come out without a partner."""
         if self.keeps(port) and lonely.any():
@@ -107,16 +111,25 @@ class JoinResults:
             if len(first) and (how == "semi" or self.changes):
                 yield Batch(self._marked(held.rows(first), INSERT if how == "semi" else DELETE))
 
+    def deleted(self, port: int, pairs: Pairs, held: TimedRows) -> Iterator[Batch]:
+        """Yield the deletions for pairs of a batch of this side, as `paired` does, without the pairs."""
+        if (rows := self._deletions(1 - port, pairs, held)) is not None:
+            held.match(pairs.found)
+            yield Batch(rows)
+
     def _instead(self, port: int, pairs: Pairs, held: TimedRows, joined: pl.DataFrame) -> pl.DataFrame:
         """Return joined pairs, and before them the deletions of held rows that have come out alone."""
-        if not self.changes or not self.keeps(port):
-            return joined
+        rows = self._deletions(port, pairs, held) if self.deletes(port) else None
+        return joined if rows is None else pl.concat([rows, joined])
+
+    def _deletions(self, port: int, pairs: Pairs, held: TimedRows) -> pl.DataFrame | None:
+        """Return the deletions of held rows that have come out alone, and now have a partner; None for none."""
         lonely = np.flatnonzero(~held.matched(pairs.found))
         if not len(lonely):
-            return joined
+            return None
         first = lonely[np.unique(pairs.found[lonely], return_index=True)[1]]
         alone = self.columns.alone(port, pairs.partners[pl.Series(first.astype(np.uint32))])
-        return pl.concat([self._marked(alone, DELETE), joined])
+        return self._marked(alone, DELETE)
 
     def _marked(self, rows: pl.DataFrame, change: str) -> pl.DataFrame:
         """Return the rows with what becomes of them, if that comes out."""
