@@ -85,6 +85,20 @@ def test_a_process_that_cannot_be_started(
     assert "let sys.executable name one" in str(raised.value.hint)
 
 
+def test_a_process_that_ends_before_its_first_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Short(sqlite_processes.Process):
+        def __init__(self) -> None:
+            super().__init__()
+            self._process.kill()
+            self._process.wait()
+
+    monkeypatch.setattr(sqlite_connection, "Process", Short)
+    with pytest.raises(adbc.OperationalError, match=r"cannot be started: .* with the exit code -9"):
+        SqliteConnection(f"file:{tmp_path}/a.db?mode=rwc")
+
+
 def test_a_process_that_ends_before_it_hears_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_processes, "send", lambda *_: _broken_pipe())
     with pytest.raises(BrokenPipeError):
