@@ -22,8 +22,6 @@ from arrowstream.io.database.systems.sqlite_types import SqliteTypes
 _QUERY = "arrowstream_query"
 BUSY_MS = 10_000
 """How long a statement waits for the lock of another connection, in milliseconds."""
-
-
 READ_OPTIONS = {"adbc.sqlite.query.batch_rows": "65536"}
 """Options of statements that read."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import adbc_driver_manager as adbc
 import pyarrow as pa
@@ -56,13 +56,13 @@ class SqliteConnection:
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         """Run a statement that gives no rows."""
-        self._request("execute", sql, _bound(parameters))
+        self._request("execute", sql, tuple(parameters))
 
     def records(
         self, sql: str, parameters: Sequence[object] = (), options: Mapping[str, str] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Run a query and yield its rows; no other statement may run meanwhile."""
-        schema = pa.ipc.read_schema(pa.py_buffer(self._request("read", sql, _bound(parameters), options)))
+        schema = pa.ipc.read_schema(pa.py_buffer(self._request("read", sql, tuple(parameters), options)))
         reading = True
         try:
             while reading:
@@ -152,19 +152,6 @@ def _started() -> Process:
 
 def _failure(message: str) -> adbc.OperationalError:
     return adbc.OperationalError(message, status_code=adbc.AdbcStatusCode.INVALID_STATE)
-
-
-def _bound(parameters: Sequence[object]) -> bytes | None:
-    """Return the values of parameters as a stream of one batch."""
-    if not parameters:
-        return None
-    batch = pa.record_batch(
-        [pa.array([value]) for value in parameters], [str(i) for i in range(len(parameters))]
-    )
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    return cast(bytes, sink.getvalue().to_pybytes())
 
 
 def _answer(process: Process) -> Any:

@@ -16,7 +16,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import IO, Any
 
@@ -95,7 +95,9 @@ class _File:
         self._connection.close()
         self._database.close()
 
-    def execute(self, requests: IO[bytes], answers: IO[bytes], sql: str, parameters: bytes | None) -> None:
+    def execute(
+        self, requests: IO[bytes], answers: IO[bytes], sql: str, parameters: Sequence[object]
+    ) -> None:
         """Run a statement that gives no rows."""
         with closing(self._statement(sql, parameters)) as statement:
             statement.execute_update()
@@ -106,7 +108,7 @@ class _File:
         requests: IO[bytes],
         answers: IO[bytes],
         sql: str,
-        parameters: bytes | None,
+        parameters: Sequence[object],
         options: Mapping[str, str],
     ) -> None:
         """Run a query. Each batch of rows is sent when it is asked for, and the next one is read meanwhile."""
@@ -121,7 +123,9 @@ class _File:
                         return
                     send(answers, *answer)
 
-    def _statement(self, sql: str, parameters: bytes | None, options: Mapping[str, str] | None = None) -> Any:
+    def _statement(
+        self, sql: str, parameters: Sequence[object], options: Mapping[str, str] | None = None
+    ) -> Any:
         import adbc_driver_manager as adbc
         import pyarrow as pa
 
@@ -130,8 +134,9 @@ class _File:
             statement.set_options(**(options or {}))
             statement.set_sql_query(sql)
             statement.prepare()
-            if parameters is not None:
-                statement.bind(pa.ipc.open_stream(parameters).read_next_batch())
+            if parameters:
+                names = [str(place) for place in range(len(parameters))]
+                statement.bind(pa.record_batch([pa.array([value]) for value in parameters], names))
         except adbc.Error:
             statement.close()
             raise

@@ -18,13 +18,12 @@ import numpy as np
 import polars as pl
 
 from arrowstream.core.rows.frame_of import frame_of
-from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.state_columns import Fold
+from arrowstream.operators.windows.groups.folds import fold_groups
 from arrowstream.operators.windows.groups.places import Places
 from arrowstream.operators.windows.groups.row_values import row_values
 from arrowstream.operators.windows.groups.slotted_groups import slotted_groups
 from arrowstream.operators.windows.panes import PANE, Rows, by_panes
-from arrowstream.state.memory import StateMemory
 
 _FEW = 2
 """Groups get slots where there are fewer rows than this for a place: they are then in order."""
@@ -90,16 +89,7 @@ def dense_groups(
         return None
     if places.count > rows.height // _FEW or len(integers) < len(keys):
         return _slotted(rows[[PANE, *keys]], pieces, places, columns, folds)
-    memory = StateMemory()
-    state = [
-        FoldedColumn(fold, column, places.count, memory) for fold, column in zip(folds, columns, strict=True)
-    ]
-    start = 0
-    for piece in pieces:
-        at = places.of(piece)
-        for folded, column in zip(state, columns, strict=True):
-            folded.add(at, column.slice(start, len(at)))
-        start += len(at)
+    state = fold_groups(columns, folds, places.count, map(places.of, pieces))
     found = np.flatnonzero(state[0].values < _LAST)
     # The placeholder of a missing value, which may be out of the type's range, is left out before the cast.
     kept = (pl.Series(folded.name, folded.values[found]).cast(folded.dtype) for folded in state)

@@ -17,15 +17,14 @@ import polars as pl
 
 from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.core.rows.number_types import INTEGERS, TIMES
-from arrowstream.operators.aggregation.folded_column import FoldedColumn
 from arrowstream.operators.aggregation.state_columns import Fold
+from arrowstream.operators.windows.groups.folds import fold_groups
 from arrowstream.operators.windows.groups.row_values import row_values
 from arrowstream.operators.windows.groups.slots import Slots
 from arrowstream.operators.windows.panes import PANE, Rows, by_panes
 from arrowstream.state.arrays import Array
 from arrowstream.state.close_integers import as_integers
 from arrowstream.state.frame_log import columns_equal
-from arrowstream.state.memory import StateMemory
 
 _TYPES = INTEGERS | TIMES | {pl.Boolean, pl.String, pl.Binary}
 """Types of keys of which equal ones have equal bytes."""
@@ -118,14 +117,8 @@ def hashed_groups(
         columns, folds = columns[1:], folds[1:]
     else:
         groups = groups.drop(columns[0].name)
-    memory = StateMemory()
-    state = [
-        FoldedColumn(fold, column, len(order), memory) for fold, column in zip(folds, columns, strict=True)
-    ]
-    for start in range(0, rows.height, _PIECE):
-        own = ranks.take(numbers[start : start + _PIECE])
-        for folded, column in zip(state, columns, strict=True):
-            folded.add(own, column.slice(start, len(own)))
+    parts_of_rows = (ranks.take(numbers[start : start + _PIECE]) for start in range(0, rows.height, _PIECE))
+    state = fold_groups(columns, folds, len(order), parts_of_rows)
     kept = [pl.Series(folded.name, folded.values).cast(folded.dtype) for folded in state]
     if one_pane:
         return frame_of([pl.Series(PANE, np.full(groups.height, parts[0].low)), *groups, *kept])
