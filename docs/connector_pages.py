@@ -36,8 +36,8 @@ OPTIONS = {
     "bad_rows": '`"error"`, `"skip"`, or a sink, such as `{ kind = "file", path = "bad.ndjson" }`',
 }
 GUIDES = {
-    "delta": "[Tables of Delta Lake](../guide/lakes.md)",
-    "iceberg": "[Tables of Iceberg](../guide/iceberg.md)",
+    "delta": "[Delta Lake tables](../guide/lakes.md)",
+    "iceberg": "[Iceberg tables](../guide/iceberg.md)",
     "database": "[Databases](../guide/databases.md)",
     "kafka": "[Kafka](../guide/kafka.md) · [Message formats](../guide/messages.md)",
     "tcp": "[Message formats](../guide/messages.md)",

@@ -358,7 +358,7 @@ def test_what_needs_python_is_refused_with_a_hint(name: str) -> None:
         ),
         ("window = { agg = 'sum(x)' }", "j.toml:5: 'window' in [[steps]]: window() needs to know"),
         ("window.rows = 3\nwindow.agg = 'sum(y)'", "j.toml:5: 'window' in [[steps]]: window does not fit"),
-        ("window.rows = 3\nwindow.agg = 'sum('", "j.toml:6: 'agg' in [[steps]] window: 'sum(' is no SQL"),
+        ("window.rows = 3\nwindow.agg = 'sum('", "j.toml:6: 'agg' in [[steps]] window: 'sum(' is not an SQL"),
         (
             "reduce = { agg = 'sum(x)', emit = 'end ' }",
             "j.toml:5: 'emit' in [[steps]] reduce: unknown name 'end '",
@@ -436,7 +436,7 @@ def test_mistakes_in_steps(steps: str, message: str) -> None:
             'event_time = "tss"',
             "j.toml:4: 'event_time' in [source]: the event time names a column that is not",
         ),
-        ('event_time = "k"', "j.toml:4: 'event_time' in [source]: column 'k' is no time"),
+        ('event_time = "k"', "j.toml:4: 'event_time' in [source]: column 'k' is not a time"),
         ('event_time = "ts"\nlateness = "x"', "j.toml:5: 'lateness' in [source]: 'x' is not a duration"),
         ('max_jump = "5s"', "j.toml:4: 'max_jump' in [source]: needs 'event_time'"),
         (

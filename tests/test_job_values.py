@@ -56,7 +56,7 @@ def test_columns(toml: str, expected: dict[str, list[Any]]) -> None:
 )
 def test_what_is_no_expression_is_told_on_one_line_with_its_place(sql: str) -> None:
     with pytest.raises(
-        JobError, match=r"^j\.toml:2: 'x' in \[\[steps\]\]: .* is no SQL expression: "
+        JobError, match=r"^j\.toml:2: 'x' in \[\[steps\]\]: .* is not an SQL expression: "
     ) as raised:
         expressions(value(f"'''\n{sql}'''"))
     assert "\n" not in str(raised.value)
@@ -93,7 +93,7 @@ def test_a_parser_that_ignores_what_follows_an_expression_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pl, "sql_expr", lambda text: pl.col("a"))
-    with pytest.raises(JobError, match="'a > 1' is no SQL expression: there is more after its end"):
+    with pytest.raises(JobError, match="'a > 1' is not an SQL expression: there is more after its end"):
         expressions(value('"a > 1"'))
 
 
@@ -101,7 +101,7 @@ def test_a_parser_that_ignores_what_follows_an_expression_is_found_out(
 def test_several_expressions_in_one_text(sql: str) -> None:
     with pytest.raises(JobError) as raised:
         columns(value(f'"{sql}"'))
-    assert f"'{sql}' is no SQL expression: " in str(raised.value)
+    assert f"'{sql}' is not an SQL expression: " in str(raised.value)
     assert str(raised.value).endswith("; several go into a list of texts: ['a', 'b * 2 AS b2']")
 
 

@@ -236,9 +236,12 @@ def test_a_text_is_needed_where_toml_says_otherwise() -> None:
         ("steps.-1=1", "--set steps.-1: [steps] is an array, which has no element '-1'"),
         (
             "source.path.x=1",
-            "--set source.path.x: 'path' in [source] is no table, so it has no key 'x'",
+            "--set source.path.x: 'path' in [source] is not a table, so it has no key 'x'",
         ),
-        ("source.path.x.y=1", "--set source.path.x.y: 'path' in [source] is no table, so it has no key 'x'"),
+        (
+            "source.path.x.y=1",
+            "--set source.path.x.y: 'path' in [source] is not a table, so it has no key 'x'",
+        ),
     ],
 )
 def test_assignments_that_lead_nowhere(written: str, message: str) -> None:

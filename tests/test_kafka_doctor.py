@@ -55,7 +55,7 @@ def test_a_cluster_its_topics_and_the_lag_of_groups(embedded_kafka: EmbeddedKafk
     [
         (["127.0.0.1:1"], 1, "no Kafka server answers at 127.0.0.1:1; "),
         (["not a host"], 2, "'not a host'"),
-        (["h:1", "--kafka-security", "tls"], 2, "--kafka-security tls is no option; expected: key=value"),
+        (["h:1", "--kafka-security", "tls"], 2, "--kafka-security tls is not an option; expected: key=value"),
         (["h:1", "--kafka-security", "tls=1"], 2, "security tls"),
         (["h:1", "--kafka-security", "mechnism=PLAIN"], 2, "did you mean 'mechanism'?"),
         (["h:1", "--kafka-security", "tls=true", "--kafka-security", "ca_file=none.pem"], 2, "none.pem"),

@@ -135,7 +135,7 @@ OUTSIDE_OF = {
     "arrowstream/io/kafka/reading/client.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/kafka/reading/consumer.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/kafka/reading/fetch.py": {*FRAMES, "aiokafka"},
-    "arrowstream/io/kafka/reading/offsets.py": {*FRAMES, "aiokafka"},
+    "arrowstream/io/kafka/reading/server_offsets.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/kafka/reading/ownership.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/kafka/reading/reader.py": {*FRAMES, "aiokafka"},
     "arrowstream/io/kafka/survey.py": {*FRAMES, "aiokafka"},

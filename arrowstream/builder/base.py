@@ -155,12 +155,12 @@ class GraphBuilder(Shown):
         return type(self)(self.graph.with_name(name))
 
     def backend(self, name: str) -> Self:
-        """Pin the step before this to a backend: ``"auto"``, ``"arrow"`` or ``"polars"``.
+        """Pin the step before this to a backend: ``"auto"``, ``"arrow"``, ``"polars"`` or ``"gpu"``.
 
         Parameters
         ----------
         name
-            ``"arrow"``, ``"polars"``, or ``"auto"``, which lets the cost model choose.
+            ``"arrow"``, ``"polars"``, ``"gpu"`` (extra: gpu), or ``"auto"``, which lets the cost model choose.
 
         Returns
         -------

@@ -95,7 +95,7 @@ class ProcessorSteps(GraphBuilder):
         Raises
         ------
         PlanError
-            `processor` is no `GpuProcessor` or has no kernel; a kernel does not compile, or has other parameters
+            `processor` is not a `GpuProcessor` or has no kernel; a kernel does not compile, or has other parameters
             than its columns need; or there is neither a GPU nor a function for the CPU.
         SchemaError
             A kernel reads a column that is missing or has a type that it cannot read, or the function for the CPU

@@ -132,7 +132,7 @@ class Results(Steps, ABC):
         Raises
         ------
         PlanError
-            `stage` is no text, no stage has this name, or `rows` is less than 1.
+            `stage` is not text, no stage has this name, or `rows` is less than 1.
 
         Examples
         --------

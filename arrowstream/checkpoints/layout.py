@@ -64,12 +64,12 @@ def check_own(path: Path) -> None:
     others = [name for name in names if name not in _BEFORE_THE_FIRST_RUN]
     if others and "attempt" not in names:
         # Next to it: in it, a source of this folder would find them.
-        beside = path.with_name(f"{path.absolute().name}-state")
+        next_to_it = path.with_name(f"{path.absolute().name}-state")
         raise CheckpointError(
             f"the folder {path} holds other things than checkpoints",
             expected="an empty folder, a checkpoint folder, or a name that is free",
             found=counted(len(others), "files and folders") + f", such as {', '.join(others[:3])}",
-            hint=f"give the checkpoints a folder of their own, such as {beside}",
+            hint=f"give the checkpoints a folder of their own, such as {next_to_it}",
         )
 
 

@@ -55,7 +55,7 @@ def _security(options: Iterable[str]) -> KafkaSecurity | None:
         key, equals, value = option.partition("=")
         if not equals:
             raise PlanError(
-                f"--kafka-security {option} is no option",
+                f"--kafka-security {option} is not an option",
                 expected="key=value, such as mechanism=PLAIN",
                 found="no equals sign",
             )

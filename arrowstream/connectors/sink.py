@@ -195,7 +195,7 @@ class Sink(NetworkSinks, DatabaseSinks, LakeSinks, metaclass=ExplainsNames):
                 check_whole(name, count)
         text = path_text("to_file", path, urls=True)
         if storage_options is not None:
-            options_for([text], storage_options)  # raises if the path is no URL
+            options_for([text], storage_options)  # raises if the path is not a URL
         sink = partial(ObjectSink.of, storage_options=storage_options) if is_url(text) else FileSink.of
         return sink(
             text,

@@ -128,7 +128,7 @@ class Source(FileSources, NetworkSources, DatabaseSources, LakeSources, metaclas
         Raises
         ------
         PlanError
-            `fn` is not async, or with `resumable` it is no generator function or has no parameter ``resume``.
+            `fn` is not async, or with `resumable` it is not a generator function or has no parameter ``resume``.
         SourceError
             While running, with `resumable`: `fn` yields something else.
 

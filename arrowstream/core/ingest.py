@@ -24,7 +24,7 @@ def no_frame(
     what: str = "this is not a frame",
     expected: str = "an Arrow-like object: a Polars or pandas frame, a pyarrow Table or RecordBatch, ...",
 ) -> SchemaError:
-    """Return the error for an object that is no frame."""
+    """Return the error for an object that is not a frame."""
     if data is None:
         hint = "a function without `return` returns None"
     elif isinstance(data, pl.LazyFrame):
@@ -48,7 +48,7 @@ def batches_of(data: Any, refuse: Callable[[Any], SchemaError] = no_frame) -> It
     data
         The object.
     refuse
-        Returns the error for an object that is no frame.
+        Returns the error for an object that is not a frame.
 
     Raises
     ------

@@ -85,7 +85,7 @@ def _type(step: str, name: str, dtype: Any) -> pl.DataType:
         # A frame completes a type without parameters, such as `pl.Datetime`, to one exact type.
         found = pl.DataFrame(schema={name: dtype}).schema[name]
         if isinstance(dtype, str) or dtype is None or not isinstance(found, pl.DataType):
-            raise TypeError(f"{dtype!r} is no type")
+            raise TypeError(f"{dtype!r} is not a type")
     except (TypeError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise SchemaError(
             f"{name!r} has no type in {step}(schema=...)",

@@ -41,7 +41,7 @@ def metrics_html(metrics: Metrics) -> str:
 def stages_table(stages: Iterable[StageMetrics]) -> str:
     """Return a row for each stage; columns of what never happened are left out."""
     stages = tuple(stages)
-    told = [
+    columns = [
         ("stage", [stage.name for stage in stages]),
         ("rows in", [f"{stage.rows_in:,}" for stage in stages]),
         ("rows out", [f"{stage.rows_out:,}" for stage in stages]),
@@ -55,7 +55,7 @@ def stages_table(stages: Iterable[StageMetrics]) -> str:
         ("dropped", [_some(stage.dropped_rows) for stage in stages]),
         ("errors", [_some(stage.errors) for stage in stages]),
     ]
-    kept = [(name, cells) for place, (name, cells) in enumerate(told) if place < 7 or any(cells)]
+    kept = [(name, cells) for place, (name, cells) in enumerate(columns) if place < 7 or any(cells)]
     rows = zip(*(cells for _, cells in kept), strict=True)
     numbers = [place for place, (name, _) in enumerate(kept) if name not in ("stage", "batches")]
     return table([name for name, _ in kept], rows, numbers, label="stages")

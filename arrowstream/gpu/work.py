@@ -58,7 +58,7 @@ class Work:
         if not self._doubts:
             return False
         boolean = cuda.plc.DataType(cuda.plc.TypeId.BOOL8)
-        # Together, because each answer is waited for. Null is no doubt, and hides none.
+        # Together, because each answer is waited for. Null is not a doubt, and hides none.
         either = cuda.plc.binaryop.BinaryOperator.NULL_LOGICAL_OR
         together = self._doubts[0]
         for rows in self._doubts[1:]:

@@ -341,7 +341,7 @@ class BlockingReader(Backlog, ABC):
 
     @property
     def waited_ns(self) -> int:
-        """Nanoseconds for which reads have waited for something outside so far, which is no work of the source."""
+        """Nanoseconds for which reads have waited for something outside so far, which is not work of the source."""
         return 0
 
     @property

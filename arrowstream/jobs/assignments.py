@@ -113,7 +113,7 @@ def _checked(one: Assignment, around: Value, key: str) -> str | int:
     if isinstance(around.found, dict):
         return key
     if not isinstance(around.found, list):
-        raise JobError(f"{one.origin}: {around.place} is no table, so it has no key {key!r}")
+        raise JobError(f"{one.origin}: {around.place} is not a table, so it has no key {key!r}")
     size = len(around.found)
     if not key.isdecimal() or int(key) >= size:
         known = f"one of {', '.join(map(str, range(size)))}" if size else "it is empty"

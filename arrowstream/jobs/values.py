@@ -35,7 +35,7 @@ def expression(value: Value) -> pl.Expr:
     Raises
     ------
     JobError
-        It is not SQL: ``flights.toml:8: 'filter' in [[steps]]: 'a >' is no SQL expression: ...``
+        It is not SQL: ``flights.toml:8: 'filter' in [[steps]]: 'a >' is not an SQL expression: ...``
     """
     return _parsed(value, value.text())
 
@@ -49,11 +49,11 @@ def _parsed(value: Value, text: str) -> pl.Expr:
         followed = pl.sql_expr(f"({text}\n) IS NULL")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # a panic: INTERVAL 'x'
         raise value.error(
-            f"{value.text()!r} is no SQL expression: {error}{_quoted(text, error)}{_several(error)}{_all(text)}"
+            f"{value.text()!r} is not an SQL expression: {error}{_quoted(text, error)}{_several(error)}{_all(text)}"
         ) from None
     # Polars before 2 reads "a > 1) b" as "a > 1" without an error, and then does not read IS NULL either.
     if not followed.meta.eq(found.is_null()):
-        raise value.error(f"{value.text()!r} is no SQL expression: there is more after its end")
+        raise value.error(f"{value.text()!r} is not an SQL expression: there is more after its end")
     return found
 
 

@@ -71,7 +71,7 @@ class ParallelMap(FunctionStep):
                 raise PlanError(
                     "parallel_map() awaits on the event loop only",
                     found=f"{function_name(self.fn)} is async, with executor='process'",
-                    hint="leave executor= away: so many calls are awaited at a time, without threads",
+                    hint="leave executor= out: workers= calls are then awaited at a time, without threads",
                 )
             _pickled(self.fn)
 

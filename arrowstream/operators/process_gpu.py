@@ -44,7 +44,7 @@ class ProcessGpu(Operator):
     Raises
     ------
     PlanError
-        `processor` is no `GpuProcessor` or has no kernel; a kernel does not compile, or has other parameters
+        `processor` is not a `GpuProcessor` or has no kernel; a kernel does not compile, or has other parameters
         than its columns need; there is neither a GPU nor a CPU twin.
     SchemaError
         A kernel reads a column that is missing or has a type that it cannot read, or the CPU twin returned other

@@ -59,7 +59,7 @@ class Throttle(Operator):
             self.batches if self.rows is None else self.rows,
         )
         if not self._per_ns:
-            raise PlanError("throttle(per=...) is no time", expected="more than 0", found=str(self.per))
+            raise PlanError("throttle(per=...) is not a time", expected="more than 0", found=str(self.per))
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         return schema

@@ -51,7 +51,7 @@ class Watermarks(EventTime, Operator):
             )
         if not (dtype.is_integer() or dtype == pl.Date or dtype == pl.Datetime):
             raise SchemaError(
-                f"column {self.column!r} is no time",
+                f"column {self.column!r} is not a time",
                 expected="a Datetime, a Date, or an integer of microseconds since 1970",
                 found=str(dtype),
                 hint=how_to_convert(self.column, dtype),

@@ -53,19 +53,19 @@ class Answers:
     def __init__(self, viewed: Viewed) -> None:
         self._viewed = viewed
         self._asked = float("-inf")
-        self._told = ""
+        self._answered = ""
 
     def state(self) -> dict[str, Any]:
         """Return the figures of this moment; of the graph only whether it is that of the stages that run."""
         now = self._viewed.snapshot()
-        self._asked, self._told = monotonic(), now.state
+        self._asked, self._answered = monotonic(), now.state
         shown = {each.name: getattr(now, each.name) for each in fields(now) if each.name != "outline"}
         return {**shown, "planned": now.outline.planned}
 
     @property
-    def told(self) -> bool:
-        """Whether everybody who looks, which is to ask for the state each second, knows the state of now."""
-        return monotonic() - self._asked > LOOKS or self._told == self._viewed.state
+    def answered(self) -> bool:
+        """True if every page that is open, which asks for the state each second, has the state of now."""
+        return monotonic() - self._asked > LOOKS or self._answered == self._viewed.state
 
     def graph(self) -> dict[str, Any]:
         """Return the graph, as nodes and edges and as a drawing."""

@@ -1,4 +1,4 @@
-"""A run in a cell of a notebook: the live view, and for those who cannot show it, HTML that is written anew."""
+"""A run in a cell of a notebook: the live view, or HTML that is written again each second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def show_in_cell(running: Running) -> None:
     """Show a run in the output of the current cell.
 
     With anywidget (extra ``notebook``) it is the live view. The HTML next to it is for notebooks without widgets and
-    for files on disk: it is written anew once a second without anywidget, and else at the end of the run.
+    for files on disk: it is written again each second without anywidget, otherwise at the end of the run.
 
     Parameters
     ----------

@@ -59,10 +59,10 @@ class PageServer:
     def close(self) -> None:
         """Stop listening and end the thread. Idempotent.
 
-        If the run has just ended, a page that is open is first told so, which takes up to a second or two.
+        If the run has just ended, a page that is open gets the end first, which takes up to two seconds.
         """
         latest = monotonic() + LOOKS
-        while self._thread.is_alive() and not self._answers.told and monotonic() < latest:
+        while self._thread.is_alive() and not self._answers.answered and monotonic() < latest:
             self._thread.join(_EVERY)
         self._server.should_exit = True
         self._thread.join()

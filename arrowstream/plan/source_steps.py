@@ -17,7 +17,7 @@ def source_steps(source: SourceSpec | EventTimeSource) -> tuple[SourceSpec, tupl
     Raises
     ------
     PlanError
-        `source` is no source.
+        `source` is not a source.
     """
     if not isinstance(source, SourceSpec | EventTimeSource):
         raise PlanError(

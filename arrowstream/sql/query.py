@@ -114,7 +114,7 @@ class _Queries:
                 return self.read(node.this)
         raise self._query.error(
             node,
-            f"{node.key.upper()} is no query",
+            f"{node.key.upper()} is not a query",
             expected="SELECT ... FROM ...",
             found=node.key.upper(),
             hint="rows are written by .sink(...)" if isinstance(node, exp.Insert | exp.Create) else None,

@@ -74,7 +74,7 @@ def test_the_column_must_be_a_time() -> None:
         Watermarks("ts").output_schema(schema)
     with pytest.raises(SchemaError, match="did you mean 'time'"):
         Watermarks("tim").output_schema(pl.Schema({"time": pl.String}))
-    with pytest.raises(SchemaError, match="'a' is no time"):
+    with pytest.raises(SchemaError, match="'a' is not a time"):
         Watermarks("a").output_schema(schema)
     source = Source.from_frame(pl.DataFrame({"a": ["x"]}))
     with pytest.raises(PlanError):

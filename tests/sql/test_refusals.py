@@ -43,7 +43,7 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("", (1, 1), "a query is one SELECT"),
     ("SELECT k FROM TUMBLE(TABLE t", (1, 28), "the query is not SQL"),
     ("SELECT k FROM t; SELECT k FROM t", (1, 1), "2 statements"),
-    ("INSERT INTO t SELECT k FROM t", (1, 13), "INSERT is no query"),
+    ("INSERT INTO t SELECT k FROM t", (1, 13), "INSERT is not a query"),
     ("SELECT 1", (1, 8), "a SELECT reads from something"),
     # Names.
     ("SELECT k,\n  pirce FROM t", (2, 3), "no column is called pirce"),

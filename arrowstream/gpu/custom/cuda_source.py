@@ -71,7 +71,7 @@ def compile_cuda(
         entry = _entry(name, source, ptx)
         _check_bounds(name, ptx, target.threads)
         return Compiled(name, entry, code, bound, "pointers")
-    # A mistake of the source itself, which may be the reason, is said before it.
+    # A mistake in the source itself, which may be the cause, is reported first.
     _, ptx = _compile(source, target, lambda log: _mistake(log, name, source))
     _entry(name, source, ptx)
     raise problem

@@ -160,7 +160,7 @@ class Launches:
 
 
 class KernelCall(DeviceCall[Launches]):
-    """Kernels on a device, which is waited for: a device tells late of failures, and then not of which batch."""
+    """Kernels on a device. Each batch is waited for: a device reports failures late, and not for which batch."""
 
     def _rows(self, device: Device, batch: Batch) -> DeviceRows:
         # Rows are on the first device, if they are on one at all.

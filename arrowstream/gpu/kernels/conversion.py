@@ -119,7 +119,7 @@ def _narrow(node: Node, target: pa.DataType, strict: bool) -> Node:
 def _truncate(node: Node, target: pa.DataType, strict: bool) -> Node:
     low, high = _bounds(target)
     # The end above is a power of two, which every float type holds. So is the one below of large types, in which
-    # `low - 1` is no float of its own.
+    # `low - 1` is not a float of its own.
     below = float(low - 1)
     exact = pa.scalar(below, node.dtype).as_py() == low - 1
     above_low = (

@@ -16,7 +16,7 @@ import pyarrow as pa
 from arrowstream.expressions.program import Literal
 
 Run = Callable[..., Any]
-"""Computes an operation that is no operator: from the `Work` and the operands' columns and scalars to a column."""
+"""Computes an operation that is not an operator: takes the `Work`, columns and scalars of operands; gives a column."""
 
 BOOL = pa.bool_()
 
@@ -73,7 +73,7 @@ def apply(name: str, *operands: Node, dtype: pa.DataType | None = None) -> Opera
 
 
 def call(name: str, run: Run, *operands: Node, dtype: pa.DataType) -> Operation:
-    """Return what a function of libcudf gives that is no operator."""
+    """Return what a function of libcudf gives that is not an operator."""
     return Operation(name, operands, dtype, run)
 
 

@@ -65,7 +65,7 @@ def commit(
     *,
     shown: int | None,
 ) -> None:
-    """Make files part of a table, which is made if it is missing, in one commit.
+    """Add files to a table in one commit; make the table if it is missing.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class DeltaLocation:
         Raises
         ------
         PlanError
-            It is no place of a table, or an option is unknown.
+            It is not a place of a table, or an option is unknown.
         """
         if not isinstance(path, str | os.PathLike) or not str(path):
             raise PlanError(

@@ -126,7 +126,7 @@ def check_columns(
 ) -> None:
     """Raise SchemaError unless a file has the columns and types of the first one, in any order.
 
-    Differences that `evolution` allows are no errors, but another delimiter is, which gave rows of nulls.
+    Differences that `evolution` allows are not errors, but another delimiter is, which gave rows of nulls.
     """
     if evolution.missing_columns == "insert":
         _check_delimiter(file, found, expected)

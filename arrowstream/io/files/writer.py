@@ -71,7 +71,7 @@ class FileWriter(BlockingWriter):
         rows
             The rows.
         whole
-            The frame that they are a slice of; None if they are no slice, or if that is not known.
+            The frame that they are a slice of; None if they are not a slice, or if that is not known.
         """
 
     @abstractmethod

@@ -126,7 +126,7 @@ def commit(
     *,
     shown: int | None,
 ) -> None:
-    """Make files part of a table, which is made if it is missing, in one transaction.
+    """Add files to a table in one transaction; make the table if it is missing.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class IcebergLocation:
         Raises
         ------
         PlanError
-            It is no name of a table, or no catalog.
+            It is not a name of a table, or no catalog.
         """
         name = tuple(table.split(".")) if isinstance(table, str) else ()
         if len(name) < 2 or not all(name):

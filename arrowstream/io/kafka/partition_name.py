@@ -49,7 +49,7 @@ def offsets_of(position: SourcePosition) -> dict[Partition, int]:
     Raises
     ------
     SourceError
-        It is no position of a Kafka reader.
+        It is not a position of a Kafka reader.
     """
     found = position.get("offsets")
     offsets = found if position.get("version") == 1 and isinstance(found, dict) else {None: None}

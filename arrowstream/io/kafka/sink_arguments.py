@@ -126,7 +126,7 @@ def _check_topic(topic: object, column: str | None) -> None:
         )
     if topic is not None and (not isinstance(topic, str) or not is_topic_name(topic)):
         raise PlanError(
-            f"{topic!r} is no name of a topic",
+            f"{topic!r} is not a name of a topic",
             expected="1 to 249 letters, digits, '.', '_' and '-'",
             found=repr(topic),
             hint=None

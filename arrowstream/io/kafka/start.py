@@ -85,7 +85,7 @@ def start_of(value: object, *, grouped: bool) -> Start:
 
 
 def _time_hint(value: object) -> str | None:
-    """Return how a time is written that is given as a text or a date; None for what is no time."""
+    """Return how a time is written that is given as a text or a date; None for what is not a time."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

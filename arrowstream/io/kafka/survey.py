@@ -13,7 +13,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.reading.consumer import close_consumer, failure, open_consumer
-from arrowstream.io.kafka.reading.offsets import committed_offsets, end_offsets
+from arrowstream.io.kafka.reading.server_offsets import committed_offsets, end_offsets
 from arrowstream.io.kafka.security import KafkaSecurity
 
 ANSWER_SECONDS: Final = 10.0

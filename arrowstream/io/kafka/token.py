@@ -32,7 +32,7 @@ class TokenProvider(AbstractTokenProvider):
         Raises
         ------
         PlanError
-            It cannot be read, or is no token. The message does not show it.
+            It cannot be read, or is not a token. The message does not show it.
         """
         found = (
             read_secret("token", self._place) if isinstance(self._place, str) else await _answer(self._place)

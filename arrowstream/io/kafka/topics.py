@@ -103,7 +103,7 @@ def topics_of(topic: object, partitions: object = None) -> Topics:
     for name in names:
         if not isinstance(name, str) or not is_topic_name(name):
             raise PlanError(
-                f"{name!r} is no name of a topic",
+                f"{name!r} is not a name of a topic",
                 expected="1 to 249 letters, digits, '.', '_' and '-'",
                 found=repr(name),
                 hint="a pattern begins with '^'" if isinstance(name, str) else None,
@@ -121,7 +121,7 @@ def _compiled(topic: str | re.Pattern[str]) -> re.Pattern[str]:
         return re.compile(topic)
     except re.error as error:
         raise PlanError(
-            "the pattern of topics is no regular expression", found=f"{topic}: {error}"
+            "the pattern of topics is not a regular expression", found=f"{topic}: {error}"
         ) from error
 
 

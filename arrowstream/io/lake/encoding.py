@@ -30,7 +30,7 @@ class Refusal(NamedTuple):
 
 
 class Encoding:
-    """Makes rows into rows of a table.
+    """Converts rows into rows of a table.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ _NAME = re.compile(r"files-(\d+)\.txt")
 class FileLog:
     """A list of files for each epoch that is not committed, in the sink's folder of the checkpoints.
 
-    A name that is lost leaves a file that is no part of the table, which costs nothing but its place on the disk.
+    A name that is lost leaves a file that is not a part of the table, which costs nothing but its place on the disk.
 
     Parameters
     ----------

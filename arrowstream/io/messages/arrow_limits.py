@@ -34,7 +34,7 @@ _DICTIONARIES, _RECORD_BATCHES = 2, 3
 
 
 class Refused(Exception):
-    """A message that is no sound Arrow IPC, or larger than is allowed."""
+    """A message that is not a sound Arrow IPC, or larger than is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ArrowOptions:
     Raises
     ------
     PlanError
-        A limit is no positive whole number.
+        A limit is not a positive whole number.
     """
 
     max_rows: int = 1 << 24

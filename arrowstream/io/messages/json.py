@@ -44,7 +44,7 @@ _EXPECTED = "one object in UTF-8 whose values fit their columns"
 class JsonDecoder(Decoder):
     """Decoder of JSON objects.
 
-    Keys that are no columns are left out; a column without a key is null. Of a key that comes twice the first value
+    Keys that are not columns are left out; a column without a key is null. Of a key that comes twice the first value
     counts. A number in a column of text keeps its digits. Decimals are texts or numbers, times of day are texts.
 
     Parameters

@@ -174,7 +174,7 @@ class Client(asyncio.Protocol):
         elif self._started_ns is None or self._framing.complete > before:
             self._started_ns = self._last_ns
         if wrong is not None:
-            self.close("clients closed for what is no message", wrong)
+            self.close("clients closed for what is not a message", wrong)
 
     def _check_token(self) -> bool:
         """Return True if the buffer began with the token, which is then taken out of it."""

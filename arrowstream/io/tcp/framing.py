@@ -59,7 +59,7 @@ class Lines(Framing):
     max_bytes
         Largest number of bytes of a line with its end.
     skip_blank
-        True if a line without content is no message.
+        True if a line without content is not a message.
     """
 
     __slots__ = ("_max_bytes", "_skip_blank")

@@ -140,7 +140,7 @@ def conformed(
     what, hint
         Message and hint of the error where the frame has other columns or types.
     function
-        What has given the result, for the error if that is no frame.
+        What has given the result, for the error if that is not a frame.
 
     Raises
     ------

@@ -126,10 +126,10 @@ def _values(batch: Batch) -> pa.LargeBinaryArray:
 def _rows(batch: Batch, decoded: Decoded) -> list[Element]:
     """Return the rows of the messages with their other columns; those of different partitions apart.
 
-    A position tells which rows come from which partition only while each message is one row.
+    The position says which rows come from which partition only while each message is one row.
     """
     if decoded.rows is None:
-        return [batch.with_rows(_beside(decoded.frame, _others(batch)))]
+        return [batch.with_rows(_joined(decoded.frame, _others(batch)))]
     found: list[Element] = []
     message = row = 0
     for messages, _ in batch.pieces():
@@ -139,7 +139,7 @@ def _rows(batch: Batch, decoded: Decoded) -> list[Element]:
         others = _others(part)
         if others.width:
             others = others[np.repeat(np.arange(messages), counts)]
-        found.append(part.with_rows(_beside(decoded.frame.slice(row, rows), others)))
+        found.append(part.with_rows(_joined(decoded.frame.slice(row, rows), others)))
         message, row = message + messages, row + rows
     return found
 
@@ -148,5 +148,5 @@ def _others(batch: Batch) -> pl.DataFrame:
     return batch.polars().drop(VALUE)
 
 
-def _beside(frame: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+def _joined(frame: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     return frame.hstack(others) if others.width else frame

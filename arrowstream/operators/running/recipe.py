@@ -123,7 +123,7 @@ class _Work:
         text = json.dumps(rewritten)
         # A selector would choose leaves, too.
         if '{"Selector": ' in text:
-            raise self.refusal("a running function beside a choice of columns", "name the columns")
+            raise self.refusal("a running function next to a choice of columns", "name the columns")
         if '{"KeepName": ' in text:
             raise self.refusal("a running function under name.keep()", "name the result with alias(...)")
         return self.rebuild(rewritten).alias(expr.meta.output_name())

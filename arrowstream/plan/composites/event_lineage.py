@@ -32,7 +32,7 @@ from arrowstream.plan.graph import Composite, Graph
 Times = frozenset[str]
 
 _ANY = ""
-"""A column whose name only a schema tells."""
+"""A column whose name only a schema gives."""
 
 _UNITS_AND_ZONES = {"CastTimeUnit", "ConvertTimeZone", "ReplaceTimeZone"}
 """Functions that give the same time in another unit or zone."""
@@ -41,7 +41,7 @@ _UNITS_AND_ZONES = {"CastTimeUnit", "ConvertTimeZone", "ReplaceTimeZone"}
 def event_times(graph: Graph, coming: Times | None = None) -> Times | None:
     """Return the columns that hold event time; None if any column may be it.
 
-    That is so if no watermark can come, and after columns of event time got names that only a schema tells. A step
+    That is so if no watermark can come, and after columns of event time got names that only a schema gives. A step
     that cannot be looked into, such as a function, is taken to keep the names of columns of event time.
 
     Parameters
@@ -161,13 +161,13 @@ def _added(exprs: Sequence[pl.Expr], times: Times) -> Times | None:
 
 
 def _copies(exprs: Iterable[pl.Expr], times: Times) -> Times:
-    """Return the names of single columns that copy one of `times`, or one that only a schema tells."""
+    """Return the names of single columns that copy one of `times`, or one that only a schema gives."""
     found = ((_name(expr), _source(expr)) for expr in exprs)
     return frozenset(name for name, source in found if name is not None and source in {*times, _ANY})
 
 
 def _renames_several(expr: pl.Expr) -> bool:
-    """Return whether an expression copies several columns under new names, which only a schema tells."""
+    """Return whether an expression copies several columns under new names, which only a schema gives."""
     if _name(expr) is not None or _source(expr) != _ANY:
         return False
     try:

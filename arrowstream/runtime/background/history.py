@@ -132,7 +132,7 @@ class History:
                 self._thin(self._recent.popleft())
 
     def _thin(self, sample: _Sample) -> None:
-        """Keep a sample that is no longer recent, or not."""
+        """Keep every n-th of the samples that are older than the recent ones; n doubles when they are too many."""
         if self._left_recent % self._every == 0:
             self._older.append(sample)
             if len(self._older) > OLDER:

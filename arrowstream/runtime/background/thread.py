@@ -130,7 +130,7 @@ class Background(Watched):
         self._begun.set()  # also if there was no loop to begin on
 
     def _log_end(self) -> None:
-        """Log what nobody is there to be told."""
+        """Log the losses or the error of a run that nobody waits for."""
         if self._error is None:
             assert self._report is not None
             log_losses(self._report)

@@ -88,7 +88,7 @@ class ChannelLimits:
 
 
 _NOTHING = Idle()
-"""The answer of an empty channel, told from other elements by its identity."""
+"""The answer of an empty channel, known by its identity."""
 
 
 class ChannelInput:

@@ -20,7 +20,7 @@ def like(query: QueryText, node: exp.Expr, value: Typed, pattern: Typed, escape:
     Raises
     ------
     QueryError
-        It is no text, or the pattern is not written in the query.
+        It is not text, or the pattern is not written in the query.
     """
     if not value.is_text and not value.is_null:
         raise query.error(node, "LIKE is for text", expected="VARCHAR", found=name_of(value.dtype))

@@ -31,7 +31,7 @@ def check_lengths(query: QueryText, kind: str, written: Sequence[exp.Expr], dtyp
     Raises
     ------
     QueryError
-        A length is not above zero, mixes months with shorter times, or is no multiple of the unit.
+        A length is not above zero, mixes months with shorter times, or is not a multiple of the unit.
     """
     lengths = [literals.interval(query, each) for each in written]
     for node, length in zip(written, lengths, strict=True):

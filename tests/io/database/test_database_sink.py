@@ -390,7 +390,7 @@ def test_a_table_that_is_upserted_into_follows_changes(
 def test_what_becomes_of_rows_is_known(sqlite: Database, word: str | None) -> None:
     """A word in capitals was a row to keep."""
     changed = CHANGED.with_columns(pl.col("_change").replace("delete", word))
-    with pytest.raises(SinkError, match="for the table t are no changes"):
+    with pytest.raises(SinkError, match="for the table t are not changes"):
         write(changed, sqlite.sink(mode="upsert", key="id"))
     numbers = CHANGED.with_columns(_change=1)
     with pytest.raises(SchemaError, match="reads the column '_change' as what becomes of rows"):

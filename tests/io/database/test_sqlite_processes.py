@@ -70,7 +70,7 @@ def test_a_waiting_process_that_ends_at_this_moment_is_replaced(
 @pytest.mark.parametrize(
     ("executable", "found"),
     [
-        ("", "sys.executable is '', which is no Python"),
+        ("", "sys.executable is '', which is not a Python"),
         ("/no/python", "No such file"),
         (shutil.which("false"), "has ended, with the exit code 1|Broken pipe"),
     ],

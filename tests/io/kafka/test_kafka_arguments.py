@@ -97,7 +97,7 @@ def test_all_arguments() -> None:
         ({"topic": []}, "at least one topic"),
         ({"topic": 5}, "at least one topic"),
         ({"topic": "a b"}, "a pattern begins with"),
-        ({"topic": [5]}, "5 is no name of a topic"),
+        ({"topic": [5]}, "5 is not a name of a topic"),
         ({"topic": ".."}, "no name of a topic"),
         ({"topic": "^("}, "no regular expression"),
         ({"partitions": []}, "takes numbers of partitions"),

@@ -21,9 +21,9 @@ from arrowstream.io.kafka.reading.client import Client
 from arrowstream.io.kafka.reading.consumer import close_consumer, failure
 from arrowstream.io.kafka.reading.decode import decode, ends_between_batches, guessed_bytes, in_order
 from arrowstream.io.kafka.reading.fetch import Chunk, FetchedBytes, offset_after, share_bytes, whole_batches
-from arrowstream.io.kafka.reading.offsets import check_ends, first_offsets
 from arrowstream.io.kafka.reading.parts import Part, take_batch
 from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.server_offsets import check_ends, first_offsets
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.io.kafka.records.compression import Codec
 from arrowstream.io.kafka.start import Start

@@ -30,7 +30,7 @@ async def goes_on(source: Listening, client: Client) -> None:
 @pytest.mark.parametrize(
     ("bad", "note"),
     [
-        (b"\xff\xff\xff\xff" + b"x" * 1000, "clients closed for what is no message"),
+        (b"\xff\xff\xff\xff" + b"x" * 1000, "clients closed for what is not a message"),
         (b"\0\0\0\x40" + b"x" * 8, "clients closed for a slow message"),
     ],
     ids=["long", "half"],

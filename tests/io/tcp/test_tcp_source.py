@@ -297,7 +297,7 @@ def test_a_client_that_is_being_closed_is_closed_once() -> None:
     client.connection_lost(None)
     client.connection_lost(None)
     assert [(note.what, note.count) for note in room.losses.notes] == [
-        ("clients closed for what is no message", 1)
+        ("clients closed for what is not a message", 1)
     ]
     assert transport.abort.call_count == 1
     values, position = client.take()

@@ -96,6 +96,6 @@ class PostgresqlTypes(ColumnTypes):
 
 
 def fine_times(column: pl.Expr, dtype: pl.DataType) -> Iterator[tuple[str, pl.Expr]]:
-    """Yield what finds times of day that are no whole microseconds."""
+    """Yield what finds times of day that are not whole microseconds."""
     if isinstance(dtype, pl.Time):
         yield "times of whole us", column.to_physical() % 1_000 != 0

@@ -218,7 +218,7 @@ def main(parent: int, requests: int = 0, answers: int = 1) -> None:
         os.fdopen(os.dup(answers), "wb") as sent,
     ):
         with suppress(OSError):  # without standard error
-            os.dup2(2, answers)  # what a library prints is no answer
+            os.dup2(2, answers)  # what a library prints is not an answer
         try:
             # After its own path: a file of the user's folder may have the name of a module that the parent has had.
             (theirs,) = receive(received)

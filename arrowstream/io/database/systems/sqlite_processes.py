@@ -35,7 +35,7 @@ class Process:
 
     def __init__(self) -> None:
         if not sys.executable or getattr(sys, "frozen", False):
-            raise FileNotFoundError(f"sys.executable is {sys.executable!r}, which is no Python")
+            raise FileNotFoundError(f"sys.executable is {sys.executable!r}, which is not a Python")
         file = Path(sqlite_process.__file__)
         # Its folder is on the path for this import only; it may be in a zip file.
         program = (

@@ -242,7 +242,7 @@ class Target:
         )
         if len(unknown):
             raise SinkError(
-                f"{counted(len(unknown), 'rows')} for the table {self.name.label} are no changes",
+                f"{counted(len(unknown), 'rows')} for the table {self.name.label} are not changes",
                 expected=f"a {CHANGE} of {', '.join(CHANGES)}",
                 found=repr(unknown[0]),
             )

@@ -244,7 +244,7 @@ def _json_names(path: Path | RemotePath, kind: FileKind) -> Sequence[str]:
     try:
         first, _ = json.JSONDecoder().raw_decode(line.decode() or "{}")  # others may follow on the same line
         if not isinstance(first, dict):
-            raise ValueError(f"the first value is no object: {first!r:.50}")
+            raise ValueError(f"the first value is not an object: {first!r:.50}")
         return list(first)
     except ValueError as error:
         if kind.format == "json":  # an array that has a line for each value

@@ -31,7 +31,7 @@ _NAMES: Final = {
 _SHOWN: Final = frozenset(
     {"region", "endpoint_url", "allow_http", "skip_signature", "virtual_hosted_style_request", "account_name"}
 )
-"""Names of options that are no secrets; any other value is masked."""
+"""Names of options that are not secrets; any other value is masked."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,7 +67,7 @@ class StorageOptions:
                 raise PlanError(
                     f"a storage option of {scheme}:// is not known"
                     if wrong
-                    else "a storage option is no text",
+                    else "a storage option is not text",
                     expected=", ".join(known) or "no storage options for this scheme",
                     found=f"the name {name!r}"
                     if wrong

@@ -96,7 +96,7 @@ class ObjectSink(SinkSpec):
                 found=f"roll_every={files.roll_every!r} and {path}",
                 hint="leave roll_every out; end the run after a while and start the next one with mode='append'",
             )
-        # As it was written, so that a name that looks like a file is no folder of partitions.
+        # As it was written, so that a name that looks like a file is not a folder of partitions.
         return cls(path, replace(files, path=url if files.partition_by else path.url))
 
     @property

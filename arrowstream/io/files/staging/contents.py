@@ -185,7 +185,7 @@ def _same_file(one: Version | None, other: Version | None) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return what is to be cleared below a folder: files, links, and folders that are no partitions, whole."""
+    """Return what is to be cleared below a folder: files, links, and folders that are not partitions, whole."""
     found = []
     for place, folders, files in os.walk(folder):
         whole = [name for name in folders if not is_partition(name) or Path(place, name).is_symlink()]

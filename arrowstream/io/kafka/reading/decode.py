@@ -82,7 +82,7 @@ def decode(
     Raises
     ------
     SourceError
-        The bytes are no record batches; the error names the partition.
+        The bytes are not record batches; the error names the partition.
     """
     parts: list[Part] = []
     waiting, left = deque(fetched), STEP_BYTES

@@ -26,15 +26,15 @@ from arrowstream.io.kafka.reading.decode import (
     in_order,
     warm_up,
 )
-from arrowstream.io.kafka.reading.offsets import (
+from arrowstream.io.kafka.reading.parts import Part, take_batch
+from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.server_offsets import (
     check_ends,
     check_resumed,
     end_offsets,
     starting_offsets,
     topic_partitions,
 )
-from arrowstream.io.kafka.reading.parts import Part, take_batch
-from arrowstream.io.kafka.reading.progress import Progress
 from arrowstream.io.kafka.start import Start
 from arrowstream.io.kafka.subscription import Subscription
 from arrowstream.io.source import Reader

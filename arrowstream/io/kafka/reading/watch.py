@@ -10,8 +10,8 @@ from aiokafka.errors import KafkaError
 from arrowstream.core.clock import Clock
 from arrowstream.errors import SourceError
 from arrowstream.io.kafka.partition_name import Partition, partition_name
-from arrowstream.io.kafka.reading.offsets import end_offsets
 from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.server_offsets import end_offsets
 
 TICK_SECONDS: Final = 1.0
 """Time between two looks."""

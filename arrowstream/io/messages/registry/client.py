@@ -134,7 +134,7 @@ class RegistryClient:
                 inner = self._registered(named, {*around, version})
                 references |= {**inner.references, str(each["name"]): inner.text}
         except (KeyError, TypeError, ValueError) as error:
-            raise self._wrong("GET", "/schemas", f"an answer that is no schema ({error!r})") from error
+            raise self._wrong("GET", "/schemas", f"an answer that is not a schema ({error!r})") from error
         return RegisteredSchema(kind, text, references)
 
     def _asked(self, method: str, path: str, body: object = None) -> dict[str, Any] | None:
@@ -149,7 +149,9 @@ class RegistryClient:
                 try:
                     return dict(json.loads(content))
                 except (ValueError, TypeError, RecursionError) as error:
-                    raise self._wrong(method, path, f"an answer that is no JSON object ({error})") from error
+                    raise self._wrong(
+                        method, path, f"an answer that is not a JSON object ({error})"
+                    ) from error
             if status == 404 and method == "GET":
                 return None
             if status is not None and status != 429 and status < 500:
