@@ -16,7 +16,7 @@ import pyarrow as pa
 from arrowstream.expressions.program import Literal
 
 Run = Callable[..., Any]
-"""Computes an operation that is not an operator: takes the `Work`, columns and scalars of operands; gives a column."""
+"""Computes an operation that is not an operator: from the `Work`, columns and scalars to a column."""
 
 BOOL = pa.bool_()
 

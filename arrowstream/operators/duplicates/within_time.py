@@ -29,7 +29,7 @@ _FORGOTTEN = 65_536
 
 
 class RowsWithin(Process):
-    """One row of each group: a group begins with a row, and has the rows of its key that are at most `within_us` later.
+    """One row of each group: a group begins with a row, and has the rows of its key within `within_us` after it.
 
     Parameters
     ----------
