@@ -413,6 +413,7 @@ reveal = builder.select("x", pl.col("y"), z=3).filter(pl.col("x") > 1).drop("x")
 
 @pytest.mark.untraced
 @pytest.mark.once
+@pytest.mark.timeout(900)  # mypy from an empty cache, on a busy machine
 def test_a_type_checker_finds_wrong_arguments(tmp_path: Path) -> None:
     """One run of mypy over right calls and over a wrong one on each line."""
     pytest.importorskip("mypy")

@@ -162,7 +162,7 @@ def test_a_running_pipeline_is_slowed_down_to_its_end() -> None:
         ({"rows": 1, "batches": 1}, "rows or batches"),
         ({"rows": 0}, "at least 1"),
         ({"batches": -1}, "at least 1"),
-        ({"rows": 1, "per": 0}, "no time"),
+        ({"rows": 1, "per": 0}, "not a time"),
     ],
 )
 def test_arguments_are_checked(options: dict[str, Any], match: str) -> None:
