@@ -126,10 +126,11 @@ def test_a_refused_row_undoes_the_run(database: Database) -> None:
     found = f"{raised.value.expected} {raised.value.found}"
     named = {"sqlite": "UNIQUE of t.id", "postgresql": "t_pkey"}.get(database.kind, "PRIMARY KEY")
     assert named in found
+    assert raised.value.hint is not None and raised.value.hint.startswith('mode="upsert"')
     assert database.rows("SELECT * FROM t") == []
     with pytest.raises(SinkError, match="refuses rows for a constraint") as raised:
         write(ROWS, database.sink())
-    assert "name" in f"{raised.value.expected} {raised.value.found}"
+    assert "name" in f"{raised.value.expected} {raised.value.found}" and raised.value.hint is None
 
 
 def test_only_refused_rows_are_left_out(database: Database) -> None:

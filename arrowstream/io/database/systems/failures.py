@@ -25,6 +25,9 @@ _BUSY = re.compile(
 )
 
 
+_TWICE = re.compile(r"UNIQUE constraint failed|PRIMARY KEY or UNIQUE constraint|duplicate key", re.IGNORECASE)
+_AGAIN = 'mode="upsert" with the columns of this constraint as key= replaces a row by one that comes later'
+
 HINTS = (
     (r"is full|No space left|could not extend file", "make room on the disk of the database, and run again"),
     (
@@ -111,6 +114,7 @@ def sink_failure(error: BaseException, table: str, secret: str | None = None) ->
             f"the table {table} refuses rows for a constraint",
             expected=f"rows that keep the constraint {failure.constraint}" if failure.constraint else None,
             found=message,
+            hint=_AGAIN if _TWICE.search(message) else None,
         )
     return SinkError(f"the database cannot write to the table {table}", found=message, hint=_hint(message))
 

@@ -112,7 +112,8 @@ class DatabaseWriter(BlockingWriter):
             self._insert(self._joined(earlier))
         except ArrowstreamError as error:
             # Handlers of errors would search the last batch for rows that fail.
-            error.hint = error.hint or "without with_batch_size, handlers of errors find the rows that fail"
+            advice = "without with_batch_size, handlers of errors find the rows that fail"
+            error.hint = advice if error.hint is None else f"{error.hint}; {advice}"
             self._broken = error
             raise
         self._careful_rows = last.num_rows
