@@ -82,7 +82,7 @@ ALLOWED: dict[str, Callable[[], Builder]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_row_that_comes_again_is_refused_by_build(name: str) -> None:
-    with pytest.raises(PlanError, match="rows of one key come several times, and .* takes one") as raised:
+    with pytest.raises(PlanError, match=r"rows of one key come several times, and .* takes one") as raised:
         REFUSED[name]().build()
     assert raised.value.hint is not None and 'mode="upsert"' in raised.value.hint
     assert raised.value.stage is not None and "sink" in raised.value.stage
