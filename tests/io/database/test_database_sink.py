@@ -246,8 +246,11 @@ def test_a_locked_table_is_an_error_that_may_be_tried_again(
     first.write(batch(1))
     if size is not None:
         second.write(batch(0))
-    with pytest.raises(DatabaseBusy, match="the table t is locked"):
+    with pytest.raises(DatabaseBusy, match="the table t is locked") as raised:
         second.write(batch(2))
+    assert str(raised.value.hint).startswith(
+        "try again, as .on_error(ErrorHandler.retry(3)) does for a write, or "
+    )
     first.commit(first.prepare(0))
     second.write(batch(2))
     handle = second.prepare(0)
