@@ -91,12 +91,11 @@ class Wiring:
         needed
             True if rows have been read all the same: then `give_up_loads` does nothing.
         """
+        stages = [stage for stage in self.stages if isinstance(stage, RunningAsync)]
+        if not stages:
+            return
         async with task_group() as group:
-            loads = [
-                group.create_task(stage.load(), name=stage.counters.name)
-                for stage in self.stages
-                if isinstance(stage, RunningAsync)
-            ]
+            loads = [group.create_task(stage.load(), name=stage.counters.name) for stage in stages]
             self._loads = () if needed else loads
         self._loads = ()
 
