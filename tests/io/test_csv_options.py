@@ -335,7 +335,7 @@ def test_a_job_may_leave_out_no_lines(tmp_path: Path) -> None:
 def test_two_columns_of_one_name_are_read_as_the_hint_says(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text("a,b,a\n1,2,3\n")
-    with pytest.raises(SchemaError, match="two columns of .* have the name 'a'") as caught:
+    with pytest.raises(SchemaError, match=r"two columns of .* have the name 'a'") as caught:
         Source.from_file(file).schema()
     assert caught.value.hint is not None and "has_header=False and skip_lines=1" in caught.value.hint
     source = Source.from_file(file, has_header=False, skip_lines=1, schema={"a": int, "b": int, "a_2": int})
