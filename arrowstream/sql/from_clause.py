@@ -105,6 +105,17 @@ class FromClause:
                 raise self.query.error(
                     node, f"{clause.upper()} of a table is not part of the SQL of pipelines"
                 )
+        if isinstance(node, exp.Unnest | exp.Lateral):
+            word = "UNNEST" if isinstance(node, exp.Unnest) else "LATERAL"
+            raise self.query.error(
+                node,
+                f"{word} is not part of the SQL of pipelines",
+                expected="FROM t, or FROM (SELECT ...) AS t",
+                found=self.query.source(node),
+                hint="explode a list before, by .explode(...)"
+                if word == "UNNEST"
+                else "join it, as in JOIN (SELECT ... GROUP BY x) AS t ON ...",
+            )
         alias = node.args.get("alias")
         if alias is not None and alias.args.get("columns"):
             raise self.query.error(
@@ -131,6 +142,9 @@ class FromClause:
                 "FROM takes tables and subqueries",
                 expected="FROM t, or FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)",
                 found=self.query.source(node.this),
+                hint="TUMBLE, HOP and SESSION are the functions of windows"
+                if same(node.this.name, "CUMULATE")
+                else None,
             )
         if node.args.get("db"):
             raise self.query.error(
