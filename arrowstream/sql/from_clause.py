@@ -105,16 +105,13 @@ class FromClause:
                 raise self.query.error(
                     node, f"{clause.upper()} of a table is not part of the SQL of pipelines"
                 )
-        if isinstance(node, exp.Unnest | exp.Lateral):
-            word = "UNNEST" if isinstance(node, exp.Unnest) else "LATERAL"
+        if not isinstance(node, exp.Table | exp.Subquery):
             raise self.query.error(
                 node,
-                f"{word} is not part of the SQL of pipelines",
+                f"{node.key.upper()} is not part of the SQL of pipelines",
                 expected="FROM t, or FROM (SELECT ...) AS t",
                 found=self.query.source(node),
-                hint="explode a list before, by .explode(...)"
-                if word == "UNNEST"
-                else "join it, as in JOIN (SELECT ... GROUP BY x) AS t ON ...",
+                hint=_INSTEAD.get(node.key),
             )
         alias = node.args.get("alias")
         if alias is not None and alias.args.get("columns"):
@@ -127,13 +124,6 @@ class FromClause:
         if isinstance(node, exp.Subquery):
             found = self.subquery(node.this)
             return found.called(node.alias) if node.alias else found
-        if not isinstance(node, exp.Table):
-            raise self.query.error(
-                node,
-                "FROM takes tables and subqueries",
-                expected="FROM t, or FROM (SELECT ...) AS t",
-                found=self.query.source(node),
-            )
         if is_window(node.this):
             return self._windows(node)
         if not isinstance(node.this, exp.Identifier):
@@ -236,3 +226,10 @@ def _asks(node: exp.Expr, name: str) -> bool:
         isinstance(part, exp.Star) or isinstance(part.this, exp.Star) or same(part.name, name)
         for part in columns
     )
+
+
+_INSTEAD = {
+    "unnest": "explode a list before, by .explode(...)",
+    "lateral": "join it, as in JOIN (SELECT ... GROUP BY x) AS t ON ...",
+    "values": "give the rows as a table of the query, such as a frame",
+}

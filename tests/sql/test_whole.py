@@ -55,6 +55,7 @@ def test_names_of_columns_in_with(query: str) -> None:
         ("SELECT max((SELECT w FROM u)) AS m FROM t", 20, "a subquery stands in FROM"),
         ("SELECT i FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.k = t.k)", 23, "write SEMI JOIN"),
         ("SELECT i, v FROM t CROSS JOIN UNNEST(tags) AS q(v)", 31, "explode a list before"),
+        ("SELECT n FROM (VALUES (1, 'a')) AS v(n, s)", 24, "give the rows as a table of the query"),
         ("SELECT i, UNNEST(tags) AS v FROM t", 11, "explode a list before"),
         (
             "SELECT s.m FROM t, LATERAL (SELECT max(w) AS m FROM u WHERE u.k = t.k) s",
