@@ -23,7 +23,7 @@ SPREAD = -n $(WORKERS) --dist worksteal -p no:cacheprovider
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: test-gpu bench-gpu demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
+.PHONY: test-gpu bench-gpu demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest thorough fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
 .DEFAULT_GOAL := test
 
 # Older versions of pip take twice as long for what follows.
@@ -93,15 +93,15 @@ types: $(VENV)/.ready
 traced: WORKERS = 2
 traced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m tools.probes $(BIN)/python -m pytest $(SPREAD) -p tools.probes.plugin \
-		-m 'not (hypothesis or untraced)' --durations=10
+		-m 'not (hypothesis or untraced or thorough)' --durations=10
 
 untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
-	$(BIN)/python -m pytest $(SPREAD) -m 'hypothesis or untraced' --durations=10
+	$(BIN)/python -m pytest $(SPREAD) -m '(hypothesis or untraced) and not thorough' --durations=10
 
-# A fifth of the random examples: `untraced` tries all of them, and `fuzz` fifty times as many on both versions.
+# Two fifths of the random examples: `untraced` tries all of them, and `fuzz` a hundred times as many on both versions.
 oldest: WORKERS = 2
 oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
-	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not once'
+	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not (once or thorough)'
 
 # All tests on each supported Python that the machine has, on the newest Polars, each in a .venv of its own.
 versions: .data/flights.csv
@@ -113,10 +113,20 @@ versions: .data/flights.csv
 		HYPOTHESIS_PROFILE=quick $$venv/bin/python -m pytest $(SPREAD) || exit 1; \
 	done
 
-# The tests of random examples, with fifty times as many of them, and other ones each time.
+# All tests on both versions: those, too, that `make test` leaves out of the oldest, or of both.
+thorough: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv $(KAFKA)
+	$(BIN)/python -m pytest $(SPREAD)
+	$(OLDEST)/bin/python -m pytest $(SPREAD)
+
+# The tests of random examples with a hundred times as many of them, and other ones each time. All of them take many
+# hours: they run in the random order of SEED until MINUTES are over, half of these on each version, and it is said
+# which did not run.
+fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 fuzz: $(VENV)/.ready $(OLDEST)/.ready
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
-	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
+	@failed=0; for python in $(BIN)/python $(OLDEST)/bin/python; do \
+		HYPOTHESIS_PROFILE=thorough $$python -m pytest $(SPREAD) -m hypothesis -o timeout=0 -p tools.fuzz \
+			--hypothesis-seed=$(SEED) --minutes=$$(echo "$(or $(MINUTES),60)" | awk '{print $$1 / 2}') || failed=1; \
+	done; exit $$failed
 
 # Thousands of damaged CSV, NDJSON, JSON and Parquet files, each read beside a strict reader.
 broken-files: $(VENV)/.ready $(OLDEST)/.ready

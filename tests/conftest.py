@@ -17,16 +17,16 @@ hypothesis.settings.register_profile(
     # The machines are small and noisy: a slow example says nothing about the code.
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
-    max_examples=10,
+    max_examples=5,
     derandomize=True,
     database=None,
 )
 hypothesis.settings.register_profile(
-    "thorough", parent=hypothesis.settings.get_profile("default"), max_examples=1000, derandomize=False
+    "thorough", parent=hypothesis.settings.get_profile("default"), max_examples=500, derandomize=False
 )
 # For the oldest Polars in `make test`: what depends on the examples and not on Polars, the newest has tried.
 hypothesis.settings.register_profile(
-    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=4
+    "quick", parent=hypothesis.settings.get_profile("default"), max_examples=2
 )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 if hypothesis.settings.default.derandomize:

@@ -11,6 +11,7 @@ import pytest
 from delta_tables import log_of, numbers, opened, orphans, rows_of, write
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
+from effort import examples
 from epoch_files import PacedSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,7 +67,7 @@ def test_an_epoch_without_rows_makes_the_table_but_no_commit(tmp_path: Path) -> 
 STEPS = ("write", "prepare", "name", "commit")
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     kills=st.lists(st.integers(1, 9), max_size=5),
     by=st.sampled_from([(), ("k",)]),

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from effort import examples
 from epoch_files import PacedSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,7 +82,7 @@ def test_an_epoch_without_rows_makes_the_table_but_no_snapshot(tmp_path: Path) -
     assert found(tmp_path / "lake") == [1]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(40))
 @given(
     kills=st.lists(st.integers(1, 9), max_size=4),
     by=st.sampled_from([(), ("k",)]),
