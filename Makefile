@@ -16,9 +16,9 @@ UV := $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX=$(PIP_INDEX_URL)) $(if $(PIP_EXTRA_
 install = $(UV) --python $(1) $(2) || $(BIN)/python -m pip --python $(1) $(INSTALL) $(2)
 SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 KAFKA := $(if $(shell which mvn 2>/dev/null),$(if $(shell which java 2>/dev/null),.data/kafka/.ready))
-# Processes that run tests. Those of `make test` run at the same time, seven on two cores: tests wait for a part of
-# their time, those of servers for most of it.
-WORKERS ?= 3
+# Processes that run tests. Those of `make test` run at the same time, six on two cores: tests wait for a part of
+# their time, those of servers for most of it. Each costs what importing and collecting the tests takes.
+WORKERS ?= 2
 SPREAD = -n $(WORKERS) --dist worksteal -p no:cacheprovider
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
@@ -90,7 +90,6 @@ types: $(VENV)/.ready
 
 # Tests with chosen examples cover every line and branch, which the code itself notes: a tracer would double their time.
 # Those of random examples, and those that repeat what others cover, do not count.
-traced: WORKERS = 2
 traced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m tools.probes $(BIN)/python -m pytest $(SPREAD) -p tools.probes.plugin \
 		-m 'not (hypothesis or untraced or thorough)' --durations=10
@@ -99,7 +98,6 @@ untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m pytest $(SPREAD) -m '(hypothesis or untraced) and not thorough' --durations=10
 
 # Two fifths of the random examples: `untraced` tries all of them, and `fuzz` a hundred times as many on both versions.
-oldest: WORKERS = 2
 oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
 	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not (once or thorough)'
 
@@ -113,10 +111,10 @@ versions: .data/flights.csv
 		HYPOTHESIS_PROFILE=quick $$venv/bin/python -m pytest $(SPREAD) || exit 1; \
 	done
 
-# All tests on both versions: those, too, that `make test` leaves out of the oldest, or of both.
+# All tests on both versions, and products whole: what `make test` leaves out of the oldest, or of both, too.
 thorough: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv $(KAFKA)
-	$(BIN)/python -m pytest $(SPREAD)
-	$(OLDEST)/bin/python -m pytest $(SPREAD)
+	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD)
+	THOROUGH=1 $(OLDEST)/bin/python -m pytest $(SPREAD)
 
 # The tests of random examples with a hundred times as many of them, and other ones each time. All of them take many
 # hours: they run in the random order of SEED until MINUTES are over, half of these on each version, and it is said
