@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from arrowstream.core.hints import did_you_mean
-from arrowstream.errors import SchemaError, SinkError
+from arrowstream.errors import SinkError
 from arrowstream.io.iceberg.location import IcebergLocation
 from arrowstream.io.iceberg.types import TYPES, iceberg_schema
+from arrowstream.io.lake.misfits import check_needed, no_column, other_partitions, other_type
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -71,9 +71,10 @@ class Target:
         """
         from pyiceberg.io.pyarrow import schema_to_pyarrow
 
+        named = f"the Iceberg table {location}"
         if table.format_version > 2:
             raise SinkError(
-                f"the Iceberg table {location} has a format that is not written",
+                f"{named} has a format that is not written",
                 expected="format version 1 or 2",
                 found=f"format version {table.format_version}",
             )
@@ -84,38 +85,19 @@ class Target:
             if kind != "void"
         ]
         if partition_by and list(partition_by) != partitions:
-            raise SchemaError(
-                f"the Iceberg table {location} has other partitions",
-                expected=f"partition_by={partitions}",
-                found=f"partition_by={list(partition_by)}",
-            )
+            raise other_partitions(named, partitions, partition_by)
         fields = {field.name: field for field in table.schema().fields}
         required = [name for name, field in fields.items() if field.required]
-        missing = [name for name in (*(source for source, _ in transforms), *required) if name not in schema]
-        if missing:
-            raise SchemaError(
-                f"the rows lack columns that the Iceberg table {location} needs",
-                expected=", ".join(dict.fromkeys(missing)),
-                found=f"the columns {', '.join(schema)}",
-            )
+        check_needed(named, (*(source for source, _ in transforms), *required), schema)
         stored = TYPES.stored_schema(schema, [source for source, kind in transforms if kind == "identity"])
         made = iceberg_schema(stored)
         ours, theirs = (schema_to_pyarrow(each, include_field_ids=False) for each in (made, table.schema()))
         for name, dtype in schema.items():
             if name not in fields:
-                raise SchemaError(
-                    f"the Iceberg table {location} has no column {name!r}",
-                    expected=f"columns of {', '.join(fields)}",
-                    found=name,
-                    hint=did_you_mean(name, fields) or "leave it out, or add it with Table.update_schema",
-                )
+                raise no_column(named, name, fields, "Table.update_schema")
             if ours.field(name).type != theirs.field(name).type:
-                raise SchemaError(
-                    f"the column {name!r} has another type in the Iceberg table {location}",
-                    expected=str(fields[name].field_type),
-                    found=f"{made.find_type(name)}, for {dtype}",
-                    hint="cast the column to the type of the table first",
-                )
+                expected, found = str(fields[name].field_type), str(made.find_type(name))
+                raise other_type(named, name, expected, found, dtype)
         ordered = [name for name in fields if name in stored]
         keys = [
             _key(location, kind, source, stored[source]).alias(f"\0{number}")

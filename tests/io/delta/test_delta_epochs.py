@@ -3,22 +3,15 @@
 import json
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import polars as pl
 import pytest
 from delta_tables import log_of, numbers, opened, orphans, rows_of, write
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
-from effort import examples
-from epoch_files import PacedSource
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from arrowstream import Pipeline, Sink, Source
-from arrowstream.core.checkpoints.failpoints import Failpoint, on_reach
-from arrowstream.errors import CheckpointError, PlanError, SinkError
+from arrowstream import Sink
+from arrowstream.errors import CheckpointError, SinkError
 from arrowstream.io.delta import commits
 from arrowstream.io.delta.location import DeltaLocation
 
@@ -52,62 +45,6 @@ def test_an_epoch_is_one_commit_with_its_number(tmp_path: Path) -> None:
         [3, 1],
     ], "the attempt alone, then epochs with it"
     assert [path.name for path in state.iterdir()] == []
-
-
-def test_an_epoch_without_rows_makes_the_table_but_no_commit(tmp_path: Path) -> None:
-    writer = opened(tmp_path / "t", tmp_path / "state")
-    for epoch in (1, 2):
-        writer.commit(writer.prepare(epoch))
-        assert DeltaTable(tmp_path / "t").version() == 0
-    writer.write(numbers(1))
-    writer.commit(writer.prepare(3))
-    assert found(tmp_path / "t") == [1]
-
-
-STEPS = ("write", "prepare", "name", "commit")
-
-
-@settings(max_examples=examples(60))
-@given(
-    kills=st.lists(st.integers(1, 9), max_size=5),
-    by=st.sampled_from([(), ("k",)]),
-    recovers=st.lists(st.booleans(), min_size=6, max_size=6),
-)
-def test_each_row_once_wherever_writers_are_dropped(
-    kills: list[int], by: tuple[str, ...], recovers: list[bool]
-) -> None:
-    """A kill drops the writer after any call, in a recovery as well; the next one gets the newest complete epoch."""
-    with TemporaryDirectory() as folder:
-        table, state = Path(folder) / "t", Path(folder) / "state"
-        complete: tuple[int, Any, int] = (0, None, 0)  # epoch, handle, rows read before it
-        expected = list(range(12))
-        for attempt, budget in enumerate([*kills, 1000], start=1):
-            writer = opened(table, state, attempt, partition_by=by)
-            epoch, handle, read = complete
-            writer.recover(epoch, handle)
-            if not recovers[attempt - 1]:
-                writer.recover(epoch, handle)
-            handle = None
-            for call in range(budget):
-                if handle is not None:
-                    writer.commit(handle)
-                    handle = None
-                elif read < len(expected) and read < complete[2] + 3:
-                    writer.write(numbers(*expected[read : read + 2]))
-                    read += 2
-                elif read > complete[2]:
-                    handle = json.loads(json.dumps(writer.prepare(complete[0] + 1)))
-                    if call % 2:  # the manifest gets its name
-                        complete = (complete[0] + 1, handle, read)
-                    else:
-                        writer.abort()
-                        break
-            seen = found(table)
-            assert seen == expected[: len(seen)]
-        writer = opened(table, state, 99, partition_by=by)
-        writer.recover(complete[0], complete[1])
-        assert found(table) == expected[: complete[2]]
-        assert orphans(table) == [] and list(state.iterdir()) == []
 
 
 def test_a_table_that_is_ahead_of_its_checkpoints_is_refused(tmp_path: Path) -> None:
@@ -144,37 +81,6 @@ def test_rows_that_are_gone_are_missed(dropped: bool, tmp_path: Path) -> None:
         )
 
 
-def test_jobs_into_one_table_do_not_see_each_other(tmp_path: Path) -> None:
-    table = tmp_path / "t"
-    one, two = (opened(table, tmp_path / job, job=job) for job in ("one", "two"))
-    for epoch in (1, 2):
-        for number, writer in enumerate((one, two)):
-            writer.write(numbers(10 * number + epoch))
-        handles = [writer.prepare(epoch) for writer in (one, two)]
-        for writer, handle in zip((one, two), handles, strict=True):
-            writer.commit(handle)
-    assert found(table) == [1, 2, 11, 12]
-    assert DeltaTable(table).transaction_version("two/sink") == 2
-
-
-def test_what_a_run_that_begins_again_leaves_out(tmp_path: Path) -> None:
-    """With from_checkpoint="ignore", rows that are prepared do not come; those that are shown stay."""
-    table, state = tmp_path / "t", tmp_path / "state"
-    writer = opened(table, state)
-    writer.write(numbers(1))
-    first = writer.prepare(1)
-    log = (state / "files-1.txt").read_text()
-    writer.commit(first)
-    (state / "files-1.txt").write_text(log)  # killed after the commit
-    writer.write(numbers(2))
-    writer.prepare(2)
-    writer.write(numbers(3))
-    writer.prepare(3)
-    assert len(orphans(table)) == 2
-    opened(table, state, 2).recover(2, None)
-    assert found(table) == [1] and orphans(table) == [] and list(state.iterdir()) == []
-
-
 @pytest.mark.parametrize("late", [False, True], ids=["before", "meanwhile"])
 def test_a_run_that_was_overtaken_commits_nothing(
     late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -209,18 +115,6 @@ def test_a_run_that_was_overtaken_commits_nothing(
         with pytest.raises(SinkError, match="a later run of the job"):
             call()
     assert found(table) == [2]
-
-
-def test_files_that_a_later_run_has_removed_are_missed(tmp_path: Path) -> None:
-    """As it does not know what was prepared, after from_checkpoint="ignore"."""
-    writer = opened(tmp_path / "t", tmp_path / "state")
-    writer.write(numbers(1))
-    handle = writer.prepare(1)
-    again = opened(tmp_path / "t", tmp_path / "state", 1)
-    again.recover(0, None)
-    with pytest.raises(SinkError, match="a data file for the Delta table") as raised:
-        writer.commit(handle)
-    assert raised.value.found == "no file"
 
 
 @pytest.mark.parametrize("made", [True, False], ids=["made", "not-made"])
@@ -289,44 +183,6 @@ def test_a_table_that_forgets_epochs_is_refused(tmp_path: Path) -> None:
     assert found(table) == [1, 2]
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_of_two_runs_with_copies_the_second_is_refused_also_at_a_later_epoch(
-    killed: bool, tmp_path: Path
-) -> None:
-    """Epochs without rows commit nothing, so that their newest epochs may differ."""
-    table = tmp_path / "t"
-    one, two = (opened(table, tmp_path / state) for state in ("one", "two"))
-    for number, writer in enumerate((one, two)):
-        writer.recover(0, None)
-        writer.write(numbers(number))
-    handles = [one.prepare(1), two.prepare(2)]
-    one.commit(handles[0])
-    if killed:
-        two.abort()
-        two = opened(table, tmp_path / "two", 2)
-    with pytest.raises(SinkError, match=r"another run writes the Delta table .* as 'job/sink'") as raised:
-        two.recover(2, handles[1]) if killed else two.commit(handles[1])
-    assert raised.value.found == "epoch 1"
-    one.write(numbers(5))
-    if not killed:  # the attempt of the one that was started again is later
-        one.commit(one.prepare(3))
-        assert found(table) == [0, 5]
-        one.commit(handle := one.prepare(4))
-        assert not handle["files"]
-    assert found(table)[0] == 0
-
-
-def test_a_data_file_that_was_cut(tmp_path: Path) -> None:
-    writer = opened(tmp_path / "t", tmp_path / "state")
-    writer.write(numbers(1))
-    handle = writer.prepare(1)
-    [name] = orphans(tmp_path / "t")
-    Path(name).write_bytes(b"PAR1")
-    with pytest.raises(SinkError, match="is damaged") as raised:
-        writer.commit(handle)
-    assert raised.value.found == "4 bytes"
-
-
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_a_commit_whose_answer_is_lost(before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = tmp_path / "t"
@@ -347,64 +203,3 @@ def test_a_commit_whose_answer_is_lost(before: bool, tmp_path: Path, monkeypatch
         writer.commit(writer.prepare(epoch))
         assert len(calls) == 1 + before
     assert found(table) == [1, 2]
-
-
-def test_a_table_that_the_job_has_made_is_its_own(tmp_path: Path) -> None:
-    table, state = tmp_path / "t", tmp_path / "state"
-    for epoch in (1, 2):
-        writer = opened(table, state, epoch, mode="error")
-        writer.recover(epoch - 1, None)
-        writer.write(numbers(epoch))
-        writer.commit(writer.prepare(epoch))
-    assert found(table) == [1, 2]
-    with pytest.raises(SinkError, match="exists"):
-        opened(table, tmp_path / "other", job="other", mode="error")
-    late = opened(tmp_path / "late", tmp_path / "late-state", mode="error")
-    late.write(numbers(1))
-    handle = late.prepare(1)
-    opened(tmp_path / "late", tmp_path / "other", job="other").commit({"epoch": 1, "files": []})
-    with pytest.raises(SinkError, match="exists"):
-        late.commit(handle)
-
-
-def test_replacing_a_table_has_no_epochs(tmp_path: Path) -> None:
-    source = Source.from_frame(numbers(1).polars())
-    job = Pipeline.builder().source(source).sink(Sink.to_delta(tmp_path / "t", mode="overwrite")).build()
-    with pytest.raises(PlanError, match="mode='overwrite' replaces"):
-        job.run_sync(checkpoint=tmp_path / "state")
-
-
-FRAMES = [numbers(*range(start, start + 3)).polars() for start in range(0, 36, 3)]
-
-
-class Killed(Exception):
-    """A run ends at a failpoint."""
-
-
-@pytest.mark.parametrize(
-    "point",
-    [Failpoint.SINK_PREPARED, Failpoint.MANIFEST_NAMED, Failpoint.SINK_COMMITTED, Failpoint.EPOCH_MARKED],
-)
-def test_runs_that_fail_are_continued(point: Failpoint, tmp_path: Path) -> None:
-    table, state = tmp_path / "t", tmp_path / "state"
-
-    def job() -> Pipeline:
-        sink = Sink.to_delta(table, partition_by="k")
-        return Pipeline.builder("numbers").source(PacedSource(FRAMES, 2)).sink(sink).build()
-
-    assert "exactly once" in job().explain()
-    for hit in (1, 3):
-        hits: list[None] = []
-
-        def fail(reached: Failpoint, hits: list[None] = hits, hit: int = hit) -> None:
-            if reached is point:
-                hits.append(None)
-                if len(hits) == hit:
-                    raise Killed
-
-        with on_reach(fail), pytest.raises(Exception):  # noqa: B017
-            job().run_sync(checkpoint=state, every="1ms")
-    job().run_sync(checkpoint=state, every="1ms")
-    assert found(table) == list(range(36))
-    assert orphans(table) == []
-    assert pl.read_delta(str(table)).height == 36

@@ -6,15 +6,10 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 import pytest
-from effort import examples
-from epoch_files import PacedSource
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from iceberg_tables import (
     changing,
     epochs,
@@ -36,8 +31,7 @@ from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownExcept
 from pyiceberg.table import CreateTableTransaction, Transaction
 
 from arrowstream import Pipeline, RunReport, Sink, Source
-from arrowstream.core.checkpoints.failpoints import Failpoint, on_reach
-from arrowstream.errors import CheckpointError, PlanError, SinkError
+from arrowstream.errors import CheckpointError, SinkError
 from arrowstream.io.iceberg import commits
 from arrowstream.io.iceberg.location import IcebergLocation
 
@@ -69,61 +63,6 @@ def test_an_epoch_is_one_snapshot_with_its_number(tmp_path: Path) -> None:
         "job/sink"
     ] * 3
     assert [path.name for path in state.iterdir()] == []
-
-
-def test_an_epoch_without_rows_makes_the_table_but_no_snapshot(tmp_path: Path) -> None:
-    writer = opened(tmp_path / "lake", tmp_path / "state")
-    for epoch in (1, 2):
-        writer.commit(writer.prepare(epoch))
-        assert snapshots(tmp_path / "lake") == []
-    writer.write(numbers(1))
-    writer.commit(writer.prepare(3))
-    writer.close()
-    assert found(tmp_path / "lake") == [1]
-
-
-@settings(max_examples=examples(40))
-@given(
-    kills=st.lists(st.integers(1, 9), max_size=4),
-    by=st.sampled_from([(), ("k",)]),
-    recovers=st.lists(st.booleans(), min_size=5, max_size=5),
-)
-def test_each_row_once_wherever_writers_are_dropped(
-    kills: list[int], by: tuple[str, ...], recovers: list[bool]
-) -> None:
-    """A kill drops the writer after any call, in a recovery as well; the next one gets the newest complete epoch."""
-    with TemporaryDirectory() as folder:
-        lake, state = Path(folder) / "lake", Path(folder) / "state"
-        complete: tuple[int, Any, int] = (0, None, 0)  # epoch, handle, rows read before it
-        expected = list(range(8))
-        for attempt, budget in enumerate([*kills, 1000], start=1):
-            writer = opened(lake, state, attempt, partition_by=by)
-            epoch, handle, read = complete
-            writer.recover(epoch, handle)
-            if not recovers[attempt - 1]:
-                writer.recover(epoch, handle)
-            handle = None
-            for call in range(budget):
-                if handle is not None:
-                    writer.commit(handle)
-                    handle = None
-                elif read < len(expected) and read < complete[2] + 3:
-                    writer.write(numbers(*expected[read : read + 2]))
-                    read += 2
-                elif read > complete[2]:
-                    handle = json.loads(json.dumps(writer.prepare(complete[0] + 1)))
-                    if call % 2:  # the manifest gets its name
-                        complete = (complete[0] + 1, handle, read)
-                    else:
-                        break
-            writer.close()
-            seen = found(lake)
-            assert seen == expected[: len(seen)]
-        writer = opened(lake, state, 99, partition_by=by)
-        writer.recover(complete[0], complete[1])
-        writer.close()
-        assert found(lake) == expected[: complete[2]]
-        assert orphans(lake) == [] and list(state.iterdir()) == []
 
 
 def test_a_table_that_is_ahead_of_its_checkpoints_is_refused(tmp_path: Path) -> None:
@@ -178,21 +117,6 @@ def test_rows_that_are_gone_are_missed(tmp_path: Path) -> None:
         again.abort()
 
 
-def test_jobs_into_one_table_do_not_see_each_other(tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
-    one, two = (opened(lake, tmp_path / job, job=job) for job in ("one", "two"))
-    for epoch in (1, 2):
-        for number, writer in enumerate((one, two)):
-            writer.write(numbers(10 * number + epoch))
-        handles = [writer.prepare(epoch) for writer in (one, two)]
-        for writer, handle in zip((one, two), handles, strict=True):
-            writer.commit(handle)
-    for writer in (one, two):
-        writer.close()
-    assert found(lake) == [1, 2, 11, 12]
-    assert table_of(lake).properties["arrowstream.epoch.two/sink"] == "2"
-
-
 @pytest.mark.untraced
 def test_jobs_that_write_one_table_at_once(tmp_path: Path) -> None:
     """Each of their commits is tried again until no other one comes in between."""
@@ -207,24 +131,6 @@ def test_jobs_that_write_one_table_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(write, "abc"))
     assert found(tmp_path) == [1, 1, 1, 2, 2, 2, 3, 3, 3]
-
-
-def test_what_a_run_that_begins_again_leaves_out(tmp_path: Path) -> None:
-    """With from_checkpoint="ignore", rows that are prepared do not come; those that are shown stay."""
-    lake, state = tmp_path / "lake", tmp_path / "state"
-    writer = opened(lake, state)
-    writer.write(numbers(1))
-    first = writer.prepare(1)
-    log = (state / "files-1.txt").read_text()
-    writer.commit(first)
-    (state / "files-1.txt").write_text(log)  # killed after the commit
-    writer.write(numbers(2))
-    writer.prepare(2)
-    writer.write(numbers(3))
-    writer.prepare(3)
-    assert len(orphans(lake)) == 2
-    opened(lake, state, 2).recover(2, None)
-    assert found(lake) == [1] and orphans(lake) == [] and list(state.iterdir()) == []
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["before", "meanwhile"])
@@ -266,17 +172,6 @@ def test_a_run_that_was_overtaken_commits_nothing(
         with pytest.raises(SinkError, match="a later run of the job"):
             call()
     assert found(lake) == [2, *[9] * (made == "with rows")]
-
-
-def test_files_that_a_later_run_has_removed_are_missed(tmp_path: Path) -> None:
-    """As it does not know what was prepared, after from_checkpoint="ignore"."""
-    writer = opened(tmp_path / "lake", tmp_path / "state")
-    writer.write(numbers(1))
-    handle = writer.prepare(1)
-    opened(tmp_path / "lake", tmp_path / "state", 1).recover(0, None)
-    with pytest.raises(SinkError, match="a data file for the Iceberg table") as raised:
-        writer.commit(handle)
-    assert raised.value.found == "no file"
 
 
 @pytest.mark.parametrize("answered", [True, False], ids=["refused", "answer lost"])
@@ -365,44 +260,6 @@ def test_two_runs_with_one_name_and_two_folders(
     assert found(lake) == [0, *[9] * made]
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_of_two_runs_with_copies_the_second_is_refused_also_at_a_later_epoch(
-    killed: bool, tmp_path: Path
-) -> None:
-    """Epochs without rows commit nothing, so that their newest epochs may differ."""
-    table = tmp_path / "lake"
-    one, two = (opened(table, tmp_path / state) for state in ("one", "two"))
-    for number, writer in enumerate((one, two)):
-        writer.recover(0, None)
-        writer.write(numbers(number))
-    handles = [one.prepare(1), two.prepare(2)]
-    one.commit(handles[0])
-    if killed:
-        two.abort()
-        two = opened(table, tmp_path / "two", 2)
-    with pytest.raises(SinkError, match=r"another run writes the Iceberg table .* as 'job/sink'") as raised:
-        two.recover(2, handles[1]) if killed else two.commit(handles[1])
-    assert raised.value.found == "epoch 1"
-    one.write(numbers(5))
-    if not killed:  # the attempt of the one that was started again is later
-        one.commit(one.prepare(3))
-        assert found(table) == [0, 5]
-        one.commit(handle := one.prepare(4))
-        assert not handle["files"]
-    assert found(table)[0] == 0
-
-
-def test_a_data_file_that_was_cut(tmp_path: Path) -> None:
-    writer = opened(tmp_path / "lake", tmp_path / "state")
-    writer.write(numbers(1))
-    handle = writer.prepare(1)
-    [name] = orphans(tmp_path / "lake")
-    Path(name).write_bytes(b"PAR1")
-    with pytest.raises(SinkError, match="is damaged") as raised:
-        writer.commit(handle)
-    assert raised.value.found == "4 bytes"
-
-
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("kind", [CommitFailedException, CommitStateUnknownException])
 def test_a_commit_whose_answer_is_lost(
@@ -472,31 +329,6 @@ def test_a_commit_that_lands_after_its_answer_was_lost(
         assert found(lake) == [*rows, *[9] * made]
 
 
-def test_a_table_that_the_job_has_made_is_its_own(tmp_path: Path) -> None:
-    lake, state = tmp_path / "lake", tmp_path / "state"
-    for epoch in (1, 2):
-        writer = opened(lake, state, epoch, mode="error")
-        writer.recover(epoch - 1, None)
-        writer.write(numbers(epoch))
-        writer.commit(writer.prepare(epoch))
-    assert found(lake) == [1, 2]
-    with pytest.raises(SinkError, match="exists"):
-        opened(lake, tmp_path / "other", job="other", mode="error")
-    late = opened(tmp_path / "late", tmp_path / "late-state", mode="error")
-    late.write(numbers(1))
-    handle = late.prepare(1)
-    opened(tmp_path / "late", tmp_path / "other", job="other").commit({"epoch": 1, "files": []})
-    with pytest.raises(SinkError, match="exists"):
-        late.commit(handle)
-
-
-def test_replacing_a_table_has_no_epochs(tmp_path: Path) -> None:
-    source = Source.from_frame(numbers(1).polars())
-    job = Pipeline.builder().source(source).sink(to(tmp_path, mode="overwrite")).build()
-    with pytest.raises(PlanError, match="mode='overwrite' replaces"):
-        job.run_sync(checkpoint=tmp_path / "state")
-
-
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     """Starts processes that have imported everything."""
@@ -518,41 +350,6 @@ def test_runs_that_are_killed_before_any_of_their_files(processes: ForkServerCon
     assert all(run(processes, tmp_path, None, hit) for hit in (1, 3, 4, 5, 2, 6))
     pipeline(tmp_path).run_sync(checkpoint=tmp_path / "state")
     assert found(tmp_path) == ROWS["x"].to_list() and orphans(tmp_path) == []
-
-
-FRAMES = [numbers(*range(start, start + 3)).polars() for start in range(0, 36, 3)]
-
-
-class Killed(Exception):
-    """A run ends at a failpoint."""
-
-
-@pytest.mark.parametrize(
-    "point",
-    [Failpoint.SINK_PREPARED, Failpoint.SINK_COMMITTED],
-)
-def test_runs_that_fail_are_continued(point: Failpoint, tmp_path: Path) -> None:
-    lake, state = tmp_path / "lake", tmp_path / "state"
-
-    def job() -> Pipeline:
-        sink = to(lake, partition_by="k")
-        return Pipeline.builder("numbers").source(PacedSource(FRAMES, 2)).sink(sink).build()
-
-    assert "exactly once" in job().explain()
-    for hit in (1, 3):
-        hits: list[None] = []
-
-        def fail(reached: Failpoint, hits: list[None] = hits, hit: int = hit) -> None:
-            if reached is point:
-                hits.append(None)
-                if len(hits) == hit:
-                    raise Killed
-
-        with on_reach(fail), pytest.raises(Exception):  # noqa: B017
-            job().run_sync(checkpoint=state, every="1ms")
-    job().run_sync(checkpoint=state, every="1ms")
-    assert found(lake) == list(range(36))
-    assert orphans(lake) == []
 
 
 def test_a_new_checkpoint_folder_over_epochs_of_the_same_job_is_noted(tmp_path: Path) -> None:
