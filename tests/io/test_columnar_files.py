@@ -328,7 +328,9 @@ def test_a_read_with_a_filter_takes_more_row_groups_at_a_time(
         (builder.filter(half), frame.filter(half).select("i"), filtered),
     ):
         found = []
-        steps.sink(Sink.to_fn(lambda batch, found=found: found.append(batch.polars()))).build().run_sync()
+        steps.sink(
+            Sink.to_fn(lambda batch, found=found: found.append(pl.from_arrow(batch)))
+        ).build().run_sync()
         assert [rows.height for rows in found] == batches
         assert_frame_equal(pl.concat(found), expected)
 
