@@ -13,6 +13,7 @@ import pyarrow as pa
 from arrowstream.backends.arrow.kernels.base import Evaluate, Values
 from arrowstream.backends.arrow.kernels.conversion import convert
 from arrowstream.backends.arrow.kernels.registry import KERNELS
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal, is_constant
 
 Evaluated = Callable[[pa.RecordBatch], Values]
@@ -66,7 +67,7 @@ class ExpressionCompiler:
 
     def _literal(self, literal: Literal) -> pa.Scalar:
         try:
-            return pa.scalar(literal.value, literal.dtype)
+            return scalar(literal.value, literal.dtype)
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             return self._refuse(
                 f"the constant {literal.value!r} has no exact form as {literal.dtype}: {error}"

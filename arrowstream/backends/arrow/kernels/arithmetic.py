@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.integer_division import divide_integers, remainder_of_integers
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.types import differing, is_float, is_integer, is_number
 from arrowstream.expressions.program import Call, Expression, Literal, is_constant
 
 _types = pa.types
-_US_PER_DAY = pa.scalar(86_400_000_000)
-_MOST_DAYS = pa.scalar((2**63 - 1) // 86_400_000_000)
+_US_PER_DAY = scalar(86_400_000_000)
+_MOST_DAYS = scalar((2**63 - 1) // 86_400_000_000)
 
 
 def _add(call: Call) -> Evaluate | str:
@@ -58,7 +59,7 @@ def _plus_or_minus(call: Call, function: Evaluate, after_zero: Evaluate) -> Eval
 def _unless_zero(constant: Expression, function: Evaluate, with_zero: Evaluate) -> Evaluate | str:
     if not isinstance(constant, Literal):
         return "a constant is added or subtracted, but not known"
-    is_zero = constant.value is not None and not pa.scalar(float(constant.value), constant.dtype).as_py()
+    is_zero = constant.value is not None and not scalar(float(constant.value), constant.dtype).as_py()
     return with_zero if is_zero else function
 
 
@@ -74,7 +75,7 @@ def _midnight(dates: Values) -> Values:
         return pc.multiply_checked(days, _US_PER_DAY)
     except pa.ArrowInvalid:
         fits = pc.less_equal(pc.abs(days), _MOST_DAYS)
-        return pc.multiply(pc.if_else(fits, days, pa.scalar(None, pa.int64())), _US_PER_DAY)
+        return pc.multiply(pc.if_else(fits, days, scalar(None, pa.int64())), _US_PER_DAY)
 
 
 def _units(call: Call) -> str:
@@ -113,7 +114,7 @@ def _reciprocal(call: Call) -> pa.Scalar | None:
     divisor = call.arguments[1]
     if not isinstance(divisor, Literal) or divisor.value is None:
         return None
-    return pc.divide(pa.scalar(1.0, call.dtype), pa.scalar(float(divisor.value), call.dtype))
+    return pc.divide(scalar(1.0, call.dtype), scalar(float(divisor.value), call.dtype))
 
 
 def _floor_divide(call: Call) -> Evaluate | str:
@@ -189,7 +190,7 @@ def _sign(call: Call) -> Evaluate | str:
     dtype = call.dtype
     if is_integer(dtype):
         return lambda values: pc.cast(pc.sign(values), dtype)
-    zero = pa.scalar(0, dtype)
+    zero = scalar(0, dtype)
     # Arrow loses the sign of a negative zero.
     signed = lambda values: pc.if_else(pc.equal(values, zero), values, pc.sign(values))  # noqa: E731
     return _on_numbers(signed)(call)
@@ -204,8 +205,8 @@ def _clip(call: Call) -> Evaluate | str:
     limits = [bound.value for bound in bounds if isinstance(bound, Literal) and _fits(bound, dtype)]
     if len(limits) != len(bounds) or limits != sorted(limits):
         return f"the limits must be constants of type {dtype}, in order"
-    low = pa.scalar(limits[0], dtype) if has_low else None
-    high = pa.scalar(limits[-1], dtype) if has_high else None
+    low = scalar(limits[0], dtype) if has_low else None
+    high = scalar(limits[-1], dtype) if has_high else None
 
     def evaluate(values: Values, *_: Values) -> Values:
         if low is not None:
@@ -220,7 +221,7 @@ def _fits(bound: Literal, dtype: pa.DataType) -> bool:
     if not is_number(bound.dtype) or bound.value is None:
         return False
     try:
-        same = pa.scalar(bound.value, dtype).as_py() == bound.value
+        same = scalar(bound.value, dtype).as_py() == bound.value
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         return False
     return bool(same)

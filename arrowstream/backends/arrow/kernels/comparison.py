@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
+from arrowstream.backends.arrow.kernels.scalars import array, scalar
 from arrowstream.backends.arrow.kernels.types import is_bytes, is_float, is_integer, is_moment, is_plain
 from arrowstream.expressions.program import Call, Expression, Literal
 
@@ -122,8 +123,8 @@ def _is_in(call: Call) -> Evaluate | str:
     known = [value for value in members.value if value is not None]
     if is_float(dtype) and 0.0 in known:
         known += [0.0, -0.0]  # Arrow looks numbers up by their bits
-    lookup = pc.SetLookupOptions(value_set=pa.array(known, dtype), skip_nulls=True)
-    null_is_in, unknown = None in members.value, pa.scalar(None, pa.bool_())
+    lookup = pc.SetLookupOptions(value_set=array(known, dtype), skip_nulls=True)
+    null_is_in, unknown = None in members.value, scalar(None, pa.bool_())
 
     def evaluate(x: Values, _: Values) -> Values:
         found = pc.is_in(x, options=lookup)

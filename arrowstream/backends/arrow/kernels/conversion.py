@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.types import is_float, is_integer, is_number
 from arrowstream.expressions.program import Call
 
@@ -33,7 +34,7 @@ def convert(source: pa.DataType, target: pa.DataType, strict: bool) -> Evaluate 
     if is_float(source) and is_integer(target):
         return _truncate(target, strict)
     if _types.is_boolean(target) and is_number(source):
-        zero = pa.scalar(0, source)
+        zero = scalar(0, source)
         return lambda values: pc.not_equal(values, zero)
     if is_number(target) and (is_number(source) or _types.is_boolean(source)):
         return _unsafe(target)
@@ -65,8 +66,8 @@ def _narrow(source: pa.DataType, target: pa.DataType, strict: bool) -> Evaluate:
         return _unsafe(target)
     if strict:
         return lambda values: pc.cast(values, target)
-    floor, ceiling = pa.scalar(max(least, low), source), pa.scalar(min(most, high), source)
-    nothing = pa.scalar(None, target)
+    floor, ceiling = scalar(max(least, low), source), scalar(min(most, high), source)
+    nothing = scalar(None, target)
 
     def evaluate(values: Values) -> Values:
         fits = pc.and_(pc.greater_equal(values, floor), pc.less_equal(values, ceiling))
@@ -82,14 +83,14 @@ def _truncate(target: pa.DataType, strict: bool) -> Evaluate:
         whole = pc.trunc(values)
         # Both ends are powers of two or 0, and so exact in every float type; NaN fails both comparisons.
         fits = pc.and_(
-            pc.greater_equal(whole, pa.scalar(float(low), values.type)),
-            pc.less(whole, pa.scalar(float(high + 1), values.type)),
+            pc.greater_equal(whole, scalar(float(low), values.type)),
+            pc.less(whole, scalar(float(high + 1), values.type)),
         )
         if not pc.all(fits, min_count=0).as_py():
             if strict:
                 wrong = pc.filter(values, pc.invert(fits))[0]
                 raise pa.ArrowInvalid(f"{wrong} does not fit {target}")
-            whole = pc.if_else(fits, whole, pa.scalar(None, values.type))
+            whole = pc.if_else(fits, whole, scalar(None, values.type))
         return pc.cast(whole, target, safe=False)
 
     return evaluate
@@ -132,7 +133,7 @@ def _ticks(values: Values) -> Values:
 
 def _scaled(factor: int, target: pa.DataType, strict: bool) -> Evaluate:
     """Return the cast of ticks to a unit `factor` times as fine; ticks that overflow 64 bits do not fit."""
-    by = pa.scalar(factor, pa.int64())
+    by = scalar(factor, pa.int64())
     low, high = _bounds(pa.int64())
     # Towards zero: the last tick whose multiple fits.
     among = -(-low // factor), high // factor
@@ -153,13 +154,13 @@ def _fitting(
     """Replace ticks outside of two limits, both included, by null; raise if the cast is strict."""
     if strict:
         raise pa.ArrowInvalid(f"a value does not fit {target}") from error
-    low, high = (pa.scalar(limit, pa.int64()) for limit in among)
+    low, high = (scalar(limit, pa.int64()) for limit in among)
     fits = pc.and_(pc.greater_equal(ticks, low), pc.less_equal(ticks, high))
-    return pc.if_else(fits, ticks, pa.scalar(None, pa.int64()))
+    return pc.if_else(fits, ticks, scalar(None, pa.int64()))
 
 
 def _cut(ratio: int, target: pa.DataType) -> Evaluate:
-    by = pa.scalar(ratio, pa.int64())
+    by = scalar(ratio, pa.int64())
     return lambda values: pc.divide(_ticks(values), by).view(target)
 
 
@@ -183,7 +184,7 @@ def _date(ratio: int, strict: bool) -> Evaluate:
 
 
 def _floor(ratio: int) -> Evaluate:
-    by = pa.scalar(ratio, pa.int64())
+    by = scalar(ratio, pa.int64())
 
     def evaluate(ticks: Values) -> Values:
         whole = pc.divide(ticks, by)

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Values
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.expressions.program import Call
 
 
@@ -27,13 +28,13 @@ def remainder_of_integers(call: Call) -> Evaluate:
 
 
 def _no_zeros(y: Values) -> Values:
-    return pc.if_else(pc.equal(y, pa.scalar(0, y.type)), pa.scalar(None, y.type), y)
+    return pc.if_else(pc.equal(y, scalar(0, y.type)), scalar(None, y.type), y)
 
 
 def _floor(dtype: pa.DataType) -> Evaluate:
     if pa.types.is_unsigned_integer(dtype):
         return pc.divide  # type: ignore[no-any-return]
-    zero, minus_one = pa.scalar(0, dtype), pa.scalar(-1, dtype)
+    zero, minus_one = scalar(0, dtype), scalar(-1, dtype)
 
     def floor(x: Values, y: Values) -> Values:
         quotient = pc.divide(x, y)

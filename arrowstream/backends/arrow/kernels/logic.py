@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.conversion import convert
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.types import (
     differing,
     is_bytes,
@@ -21,8 +22,7 @@ from arrowstream.backends.arrow.kernels.types import (
 from arrowstream.expressions.program import Call, is_constant
 
 _types = pa.types
-# Not pa.scalar(False): converting a Python value makes pyarrow import pandas, if it is installed.
-_FALSE = pc.is_valid(pa.NULL)
+_FALSE = scalar(False)
 
 
 def _bits(on_booleans: Evaluate, on_integers: Evaluate) -> Kernel:
@@ -113,7 +113,7 @@ def _sum(call: Call) -> Evaluate | str:
         return "a constant zero is not added to floats"
     if any(argument.dtype != call.dtype for argument in call.arguments):
         return "the sum has another type than what is added"
-    zero = pa.scalar(0, call.dtype)
+    zero = scalar(0, call.dtype)
 
     def evaluate(*values: Values) -> Values:
         if ignore_nulls:

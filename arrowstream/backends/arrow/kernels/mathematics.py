@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.types import is_float, is_integer, is_number
 from arrowstream.expressions.program import Call, Literal
 
@@ -38,7 +39,7 @@ def _log(call: Call) -> Evaluate | str:
     if not isinstance(base, Literal) or base.value is None or not base.value > 1:
         return "the base must be a constant above 1"
     # Not Arrow's `ln` for base e: in single precision it rounds differently.
-    by = pa.scalar(float(base.value), call.dtype)
+    by = scalar(float(base.value), call.dtype)
     return _of_floats(lambda values, _: pc.logb(values, by))(call)
 
 
@@ -60,7 +61,7 @@ def _pow(call: Call) -> Evaluate | str:
         case other if other > 4 and other.is_integer():
             return f"the power of {exponent.value} is multiplied out"
         case other:
-            power = pa.scalar(other, call.dtype)
+            power = scalar(other, call.dtype)
             return lambda values, _: pc.power(values, power)
 
 
@@ -91,7 +92,7 @@ def _round(call: Call) -> Evaluate | str:
     if digits > _EXACT_POWERS:
         return f"rounding to more than {_EXACT_POWERS} decimals scales by a power of ten that is not exact"
     options = pc.RoundOptions(0, _ROUND_MODES[mode])
-    scale = pa.scalar(10.0**digits)
+    scale = scalar(10.0**digits)
 
     def rounded(values: Values) -> Values:
         if digits == 0:
@@ -117,7 +118,7 @@ def _scaled(factor: float) -> Kernel:
     def kernel(call: Call) -> Evaluate | str:
         if call.arguments[0].dtype != pa.float64():
             return f"not for {call.arguments[0].dtype}"
-        by = pa.scalar(factor)
+        by = scalar(factor)
         return lambda values: pc.multiply(values, by)
 
     return kernel

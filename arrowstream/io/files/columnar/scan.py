@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -148,26 +149,36 @@ def _copied(table: Table, ipc: IpcFile, batches: list[BatchCopy]) -> Iterator[Pi
     for number in range(slices):
         start, stop = total * number // slices, total * (number + 1) // slices
         share = nbytes * (number + 1) // slices - nbytes * number // slices
-        yield _piece(table, rows, start, stop - start, share, lambda: None)
+        part = partial(_slice, rows, start, stop - start)
+        yield _piece(table, part, stop - start, share, lambda: None)
+
+
+def _slice(scan: Callable[[], pl.LazyFrame], start: int, rows: int) -> pl.LazyFrame:
+    return scan().slice(start, rows)
 
 
 def slice_piece(table: Table, start: int, rows: int, nbytes: int) -> Piece:
     """Return rows `start` to `start + rows` of a Parquet file as a piece, read with the query inside the read."""
-    return _piece(table, lambda: scan_parquet(table.file), start, rows, nbytes, table.file.check)
+    part = partial(_slice, partial(scan_parquet, table.file), start, rows)
+    return _piece(table, part, rows, nbytes, table.file.check)
+
+
+def whole_piece(table: Table, rows: int, nbytes: int) -> Piece:
+    """Return all rows of a Parquet file as a piece.
+
+    Polars 1 does not filter inside the read of a slice; here it decodes the other columns only where rows stay.
+    """
+    return _piece(table, partial(scan_parquet, table.file), rows, nbytes, table.file.check)
 
 
 def _piece(
     table: Table,
-    scan: Callable[[], pl.LazyFrame],
-    start: int,
+    part: Callable[[], pl.LazyFrame],
     rows: int,
     nbytes: int,
     check: Callable[[], None],
 ) -> Piece:
     file = table.file
-
-    def part() -> pl.LazyFrame:
-        return scan().slice(start, rows)
 
     def read() -> pl.DataFrame:
         check()

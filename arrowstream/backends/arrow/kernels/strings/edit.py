@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from arrowstream.backends.arrow.kernels.arguments import constant_int, constant_text
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel
 from arrowstream.backends.arrow.kernels.fallback import InPolars, fast_where
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.strings.ascii import is_ascii, text_bytes
 from arrowstream.expressions.program import Call, Literal
 
@@ -121,8 +122,8 @@ def _zfill(call: Call) -> Evaluate | str:
             return pc.ascii_lpad(values, width, "0")
         first = pc.utf8_slice_codeunits(values, 0, 1)
         rest = pc.ascii_lpad(pc.utf8_slice_codeunits(values, 1), width - 1, "0")
-        signed = pc.or_(pc.equal(first, "-"), pc.equal(first, "+"))
-        joined = pc.binary_join_element_wise(first, rest, pa.scalar("", values.type))
+        signed = pc.or_(pc.equal(first, scalar("-")), pc.equal(first, scalar("+")))
+        joined = pc.binary_join_element_wise(first, rest, scalar("", values.type))
         return pc.if_else(signed, joined, pc.ascii_lpad(values, width, "0"))
 
     # Polars 1 counts bytes after a sign, Polars 2 counts characters: only ASCII has as many of both.

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.arguments import is_text
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.strings import edit, search
 from arrowstream.expressions.program import Call, is_constant
 
@@ -31,7 +32,7 @@ def _join(
 ) -> Values:
     # Arrow joins values of one string type only.
     alike = [value if value.type == dtype else value.cast(dtype) for value in values]
-    between = pa.scalar(separator, dtype)
+    between = scalar(separator, dtype)
     return pc.binary_join_element_wise(*alike, between, null_handling=nulls, null_replacement="")
 
 
@@ -50,7 +51,7 @@ def _concat_horizontal(call: Call) -> Evaluate | str:
             return _join(values, call.dtype, separator)
         # Arrow's option to skip nulls loses the rows that are null in every column. So each value is joined
         # to its separator, which gives null for a null, and the first separator is cut off.
-        pieces = [_join((pa.scalar(separator, call.dtype), value), call.dtype) for value in values]
+        pieces = [_join((scalar(separator, call.dtype), value), call.dtype) for value in values]
         return pc.utf8_slice_codeunits(_join(pieces, call.dtype, nulls="replace"), len(separator))
 
     return _not_joinable(call) or evaluate
@@ -61,7 +62,7 @@ def _format(call: Call) -> Evaluate | str:
     template, offsets = call.options
     text = template.encode()
     cuts = [0, *offsets, len(text)]
-    between = [pa.scalar(text[start:stop].decode(), call.dtype) for start, stop in pairwise(cuts)]
+    between = [scalar(text[start:stop].decode(), call.dtype) for start, stop in pairwise(cuts)]
 
     def evaluate(*values: Values) -> Values:
         pieces = [between[0]]

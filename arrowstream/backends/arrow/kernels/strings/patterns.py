@@ -16,6 +16,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from arrowstream.backends.arrow.kernels.scalars import scalar
+
 _CHARACTER = r"[^\\.+*?()|\[\]{}^$]"
 _ESCAPE = r"\\[\\.+*?()|\[\]{}^$\-]"
 _MEMBER = r"[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9 _.,:;/@%!=+*'\"<>]"
@@ -85,7 +87,7 @@ def _spelled_out(token: re.Match[str]) -> str:
 def _compiled(regex: str, text: str, only_ascii: bool) -> Pattern | None:
     """Return the pattern, or None unless both engines accept it."""
     try:
-        found = pc.match_substring_regex(pa.scalar(""), text).as_py()
+        found = pc.match_substring_regex(scalar(""), text).as_py()
         pl.Series([""]).str.contains(regex)
     except (pa.ArrowInvalid, pl.exceptions.ComputeError):
         return None

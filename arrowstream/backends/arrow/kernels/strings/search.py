@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from arrowstream.backends.arrow.kernels.arguments import constant_text
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel
 from arrowstream.backends.arrow.kernels.fallback import InPolars, fast_where
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.strings.ascii import is_ascii
 from arrowstream.backends.arrow.kernels.strings.patterns import Pattern, plain, read
 from arrowstream.expressions.program import Call, Literal
@@ -93,7 +94,9 @@ def _find(call: Call) -> Evaluate | str:
 
     def fast(values: pa.Array, *_: pa.Array) -> pa.Array:
         place = find(values, pattern.text)
-        return pc.if_else(pc.less(place, 0), pa.scalar(None, place.type), place).cast(call.dtype)
+        return pc.if_else(pc.less(place, scalar(0, place.type)), scalar(None, place.type), place).cast(
+            call.dtype
+        )
 
     # Unlike the other functions, this one searches bytes rather than characters in older versions of Arrow.
     return _where_alike(call, pattern.is_regex, fast, lambda s: s.str.find(text))

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.temporal.zones import DAY, TICKS, ticks_per_second
 from arrowstream.expressions.program import Call
 
@@ -39,8 +40,8 @@ def scaled(values: Values, numerator: int, denominator: int) -> Values:
     """
     if numerator >= denominator:
         factor = numerator // denominator
-        return values if factor == 1 else pc.multiply(values, factor)
-    return pc.divide(values, denominator // numerator)
+        return values if factor == 1 else pc.multiply(values, scalar(factor))
+    return pc.divide(values, scalar(denominator // numerator))
 
 
 KERNELS: dict[str, Kernel] = {

@@ -9,10 +9,12 @@ import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.fallback import InPolars, fast_where
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.temporal.zones import disagreement, is_settled, wall_clock
 from arrowstream.expressions.program import Call
 
 _Part = Callable[[Values], Values]
+_THOUSAND = scalar(1_000)
 
 
 def _of(part: _Part, slow: InPolars, *, dates: bool, times: bool) -> Kernel:
@@ -42,16 +44,17 @@ def _time_part(part: _Part, slow: InPolars) -> Kernel:
 
 def _microsecond(values: Values) -> Values:
     """Return the microseconds in the second; Arrow's function gives those in the millisecond."""
-    return pc.add(pc.multiply(pc.millisecond(values), 1_000), pc.microsecond(values))
+    return pc.add(pc.multiply(pc.millisecond(values), _THOUSAND), pc.microsecond(values))
 
 
 def _nanosecond(values: Values) -> Values:
-    return pc.add(pc.multiply(_microsecond(values), 1_000), pc.nanosecond(values))
+    return pc.add(pc.multiply(_microsecond(values), _THOUSAND), pc.nanosecond(values))
 
 
 def _nth(years: int) -> _Part:
     """Return the part that numbers periods of `years` years from year 1 on; no settled date is earlier."""
-    return lambda values: pc.divide(pc.add(pc.year(values), years - 1), years)
+    others, all_years = scalar(years - 1), scalar(years)
+    return lambda values: pc.divide(pc.add(pc.year(values), others), all_years)
 
 
 def days(dates: Values) -> Values:
@@ -66,7 +69,7 @@ def month_start(dates: Values) -> Values:
 
 def next_month(dates: Values) -> Values:
     """Return the first day of the month after each date's: 31 days after the first is always in the next month."""
-    return month_start(pc.add(days(month_start(dates)), pa.scalar(31, pa.int32())).view(pa.date32()))
+    return month_start(pc.add(days(month_start(dates)), scalar(31, pa.int32())).view(pa.date32()))
 
 
 def to_date(values: Values) -> Values:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from arrowstream.backends.arrow.kernels.arguments import constant_text
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.fallback import InPolars, fast_where
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.temporal.fields import days, month_start, next_month, to_date
 from arrowstream.backends.arrow.kernels.temporal.zones import (
     DAY,
@@ -69,7 +70,7 @@ def _moved(call: Call, move: Callable[[Values], Values], slow: InPolars) -> Eval
 def _shift(values: Values, ticks: int | Values) -> Values:
     """Move dates or timestamps by a number of ticks of their type."""
     ints = pa.int32() if pa.types.is_date32(values.type) else pa.int64()
-    by = pa.scalar(ticks, ints) if isinstance(ticks, int) else ticks
+    by = scalar(ticks, ints) if isinstance(ticks, int) else ticks
     return pc.add(values.view(ints), by).view(values.type)
 
 
@@ -162,7 +163,7 @@ def _same_time_on(day: Callable[[Values], Values], slow: InPolars) -> Kernel:
             return reason
         if pa.types.is_date32(dtype):
             return _moved(call, day, slow)
-        ticks_per_day = DAY * ticks_per_second(dtype)
+        ticks_per_day = scalar(DAY * ticks_per_second(dtype))
 
         def move(values: Values) -> Values:
             dates = to_date(values)

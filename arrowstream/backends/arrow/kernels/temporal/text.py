@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.fallback import fast_where
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.temporal.zones import disagreement, is_settled, wall_clock
 from arrowstream.expressions.program import Call
 
@@ -63,12 +64,12 @@ def _to_string(call: Call) -> Evaluate | str:
     pieces = _pieces(format, first, last) if "%" in format else None
     if pieces is None:
         return f"format {format!r} of {dtype} has more than years, months, days, hours, minutes and seconds"
-    texts = [pa.scalar(piece, call.dtype) if isinstance(piece, str) else piece for piece in pieces]
+    texts = [scalar(piece, call.dtype) if isinstance(piece, str) else piece for piece in pieces]
 
     def fast(values: Values) -> Values:
         iso = wall_clock(values).cast(call.dtype)
         cut = [pc.utf8_slice_codeunits(iso, *text) if isinstance(text, tuple) else text for text in texts]
-        return cut[0] if len(cut) == 1 else pc.binary_join_element_wise(*cut, pa.scalar("", call.dtype))
+        return cut[0] if len(cut) == 1 else pc.binary_join_element_wise(*cut, scalar("", call.dtype))
 
     return fast_where(is_settled(dtype), fast, lambda s: s.dt.to_string(format), call.dtype)
 

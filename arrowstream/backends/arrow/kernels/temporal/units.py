@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from arrowstream.backends.arrow.kernels.base import Evaluate, Kernel, Values
 from arrowstream.backends.arrow.kernels.fallback import InPolars, fast_where, in_polars
+from arrowstream.backends.arrow.kernels.scalars import scalar
 from arrowstream.backends.arrow.kernels.temporal.durations import scaled
 from arrowstream.backends.arrow.kernels.temporal.fields import days, to_date
 from arrowstream.backends.arrow.kernels.temporal.zones import (
@@ -33,7 +34,7 @@ _ROOM = 2**62
 def _ticks(values: Values, unit: str) -> Values:
     """Return the ticks of `unit` since 1970 of dates and timestamps, or in durations, rounded as Polars does."""
     if pa.types.is_date32(values.type):
-        return pc.multiply(days(values).cast(pa.int64()), DAY * TICKS[unit])
+        return pc.multiply(days(values).cast(pa.int64()), scalar(DAY * TICKS[unit]))
     here, there = ticks_per_second(values.type), TICKS[unit]
     if pa.types.is_timestamp(values.type) and there < here:
         # Timestamps round to the past; durations towards 0, as integer division does.
