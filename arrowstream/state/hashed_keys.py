@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from arrowstream.state.arrays import Array
+from arrowstream.state.first_rows import first_rows
 from arrowstream.state.frame_log import FrameLog, rows_equal
 from arrowstream.state.hash_table import KeyTable, Same
 from arrowstream.state.memory import PIECE, StateMemory
@@ -55,17 +56,34 @@ class HashedKeys:
         return self._table.find(marks, self._same(keys))
 
     def claim(self, keys: pl.DataFrame, marks: Array, places: Array) -> tuple[Array, Array]:
-        """Claim places for rows without slot; return the first row of each row's key, and its place."""
-        # Many rows may have few keys; counting keys takes longer than checking that there is room for all rows.
-        if not self._table.has_room(len(keys)) and not self._table.has_room(count := keys.n_unique()):
-            self._rebuild(count)
-            _, places = self._table.find(marks, self._same(keys))
+        """Claim places for rows without slot; return the first row of each row's key, and its place there."""
         columns = keys.get_columns()
-        # Claims are marked by numbers that are not slots, so that rows of one key find each other.
-        unused = min(self._ring.stop, self._ring.size or self._ring.stop)
-        return self._table.claim(
-            marks, places, unused, lambda rows, others: rows_equal(columns, others, keys[rows])
-        )
+        first = first_rows(marks)
+        own = first == np.arange(len(first))
+        rest = np.flatnonzero(~own)
+        if len(rest) and not rows_equal(columns, first[rest], keys[rest]).all():
+            # Keys that differ have one hash: all rows claim places, and are compared wherever they meet.
+            places = self._with_room(keys, marks, places)
+            return self._table.claim(
+                marks, places, self._unused, lambda rows, others: rows_equal(columns, others, keys[rows])
+            )
+        firsts = np.flatnonzero(own)
+        some = keys[firsts] if len(rest) else keys
+        found = self._with_room(some, marks[firsts], places[firsts])
+        places[firsts] = self._table.claim(marks[firsts], found, self._unused, _never)[1]
+        return first, places
+
+    def _with_room(self, keys: pl.DataFrame, marks: Array, places: Array) -> Array:
+        """Make room for the keys of rows; return the places from which to claim."""
+        if self._table.has_room(len(keys)):
+            return places
+        self._rebuild(len(keys))
+        return self._table.find(marks, self._same(keys))[1]
+
+    @property
+    def _unused(self) -> int:
+        """The first number that is no slot: it marks claims, so that rows of one key find each other."""
+        return min(self._ring.stop, self._ring.size or self._ring.stop)
 
     def settle(self, marks: Array, places: Array, numbers: Array) -> None:
         """Write the slots of key numbers (int64) into claimed places."""
