@@ -56,22 +56,34 @@ class HashedKeys:
         return self._table.find(marks, self._same(keys))
 
     def claim(self, keys: pl.DataFrame, marks: Array, places: Array) -> tuple[Array, Array]:
-        """Claim places for rows without slot; return the first row of each row's key, and its place there."""
-        columns = keys.get_columns()
-        first = first_rows(marks)
-        own = first == np.arange(len(first))
-        rest = np.flatnonzero(~own)
-        if len(rest) and not rows_equal(columns, first[rest], keys[rest]).all():
-            # Keys that differ have one hash: all rows claim places, and are compared wherever they meet.
-            places = self._with_room(keys, marks, places)
+        """Claim places for rows without slot; return the first row of each row's key, and the place of that row."""
+        found = self.first_rows(keys, marks)
+        if found is None:
+            # Rows of all keys claim places, and are compared wherever they meet.
+            columns, places = keys.get_columns(), self._with_room(keys, marks, places)
             return self._table.claim(
                 marks, places, self._unused, lambda rows, others: rows_equal(columns, others, keys[rows])
             )
-        firsts = np.flatnonzero(own)
-        some = keys[firsts] if len(rest) else keys
-        found = self._with_room(some, marks[firsts], places[firsts])
-        places[firsts] = self._table.claim(marks[firsts], found, self._unused, _never)[1]
+        first, firsts = found
+        some = keys if len(firsts) == len(first) else keys[firsts]
+        homes = self._with_room(some, marks[firsts], places[firsts])
+        places[firsts] = self._table.claim(marks[firsts], homes, self._unused, _never)[1]
         return first, places
+
+    def first_rows(self, keys: pl.DataFrame, marks: Array) -> tuple[Array, Array] | None:
+        """Find the rows of one key by their hashes, which are compared once.
+
+        Returns
+        -------
+        tuple of numpy.ndarray, or None
+            The first row of each row's key (rows,), and the rows that are first (keys,), in order, int64; None if
+            keys that differ have one hash.
+        """
+        first = first_rows(marks)
+        firsts = np.flatnonzero(first == np.arange(len(first)))
+        if len(firsts) < len(first) and not rows_equal(keys.get_columns(), first, keys).all():
+            return None
+        return first, firsts
 
     def _with_room(self, keys: pl.DataFrame, marks: Array, places: Array) -> Array:
         """Make room for the keys of rows; return the places from which to claim."""
