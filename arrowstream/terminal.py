@@ -131,7 +131,7 @@ def print_report(report: RunReport, *, console: Console | None = None, stderr: b
     for heading in ("rows in", "rows out", "busy s", "waiting s"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("batches", overflow="fold")
-    for stage in report.stages:
+    for stage in report.all_stages:
         batches = ", ".join(f"{backend} {count:,}" for backend, count in stage.batches.items())
         counts = f"{stage.rows_in:,}", f"{stage.rows_out:,}"
         times = f"{stage.busy_seconds:.3f}", f"{stage.waiting_seconds:.3f}"

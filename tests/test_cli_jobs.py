@@ -123,13 +123,13 @@ def test_the_report_as_json() -> None:
     assert (code, err) == (0, "")
     assert list(found) == [
         *("ok", "exit_code", "job", "name", "rows_in", "rows_out", "seconds", "rows_per_second"),
-        *("stopped", "lost_rows", "losses", "checkpoints", "stages", "error"),
+        *("stopped", "lost_rows", "losses", "checkpoints", "stages", "tables", "error"),
     ]
     assert (found["ok"], found["job"], found["name"]) == (True, "job.toml", "late")
     assert (found["rows_in"], found["rows_out"], found["lost_rows"]) == (3, 2, 0)
     assert found["stopped"] is found["losses"] is found["checkpoints"] is found["error"] is None
     assert [(stage["rows_in"], stage["rows_out"]) for stage in found["stages"]][::2] == [(3, 3), (2, 2)]
-    assert all(isinstance(stage["batches"], dict) for stage in found["stages"])
+    assert all(isinstance(stage["batches"], dict) for stage in found["stages"]) and found["tables"] == {}
     assert pl.read_parquet("out.parquet").to_dict(as_series=False) == OUT
     assert answer("run", "job.toml", "--limit", "1", "--quiet")[1]["stopped"] == "limit"
 

@@ -151,7 +151,15 @@ OUTSIDE_OF = {
 }
 """The libraries of single modules, in place of those of their folder."""
 
-CONTRACTS = {"operators.base", "io.open_source", "io.source", "io.sink", "io.writer", "backends.base"}
+CONTRACTS = {
+    "operators.base",
+    "operators.joins.loads",
+    "io.open_source",
+    "io.source",
+    "io.sink",
+    "io.writer",
+    "backends.base",
+}
 """What the runtime knows of operators, connectors and backends."""
 
 AWAITS = (
@@ -175,6 +183,7 @@ AWAITS = (
     "operators/parallel_map.py",
     "operators/parallel/",
     "operators/functions/",
+    "operators/joins/loads.py",
     "operators/joins/table_joining.py",
     "runtime/",
     "page/app.py",

@@ -12,6 +12,7 @@ import polars as pl
 
 from arrowstream.errors import ArrowstreamError
 from arrowstream.jobs.job_errors import one_line
+from arrowstream.metrics.snapshot import Metrics
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.runtime.report import RunReport
 
@@ -52,7 +53,14 @@ def of_report(report: RunReport | None) -> dict[str, Any]:
         **found,
         "checkpoints": kept,
         "stages": None if report is None else [_of_stage(stage) for stage in report.stages],
+        "tables": None
+        if report is None
+        else {name: _of_table(inner) for name, inner in report.inner.items()},
     }
+
+
+def _of_table(metrics: Metrics) -> list[dict[str, Any]]:
+    return [_of_stage(stage) for stage in metrics.all_stages]
 
 
 def _of_stage(stage: StageMetrics) -> dict[str, Any]:

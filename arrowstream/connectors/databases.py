@@ -152,7 +152,8 @@ class DatabaseSinks:
         Raises
         ------
         PlanError
-            At once: an argument does not fit. At `build()`: another sink writes to the same file.
+            At once: an argument does not fit. At `build()`: another sink writes to the same file, or a new table gets
+            several rows of one `key`, as of ``emit="updates"`` or ``"changes"``, which need ``mode="upsert"``.
         SchemaError
             At `build()`: the database has no type for a column. At the start: the table lacks a column, or one has a
             type that would change values; or the key is null.

@@ -18,7 +18,7 @@ report_text = metrics_text = str
 def report_html(report: RunReport) -> str:
     """Return the report of a run: totals, a row for each stage, checkpoints, losses."""
     totals = report.summary.removeprefix(f"{report.name}: ")
-    parts = [head("Run of", report.name, totals), stages_table(report.stages)]
+    parts = [head("Run of", report.name, totals), stages_table(report.all_stages)]
     if report.checkpoints is not None:
         parts.append(said(str(report.checkpoints)))
     if report.losses is not None:
@@ -34,7 +34,7 @@ def metrics_html(metrics: Metrics) -> str:
         f"{metrics.seconds:,.2f} s, {metrics.throughput:,.0f} rows/s, {metrics.latency}, "
         f"{counted(metrics.queue_depth, 'batches waiting')}, {counted(metrics.errors, 'errors')}"
     )
-    stages = metrics.stages.values()
+    stages = metrics.all_stages
     return shown(head("Metrics of", metrics.name, totals), stages_table(stages) if stages else "")
 
 

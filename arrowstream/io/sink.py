@@ -94,6 +94,11 @@ class SinkSpec(Shown, ABC):
         return ()
 
     @property
+    def unique_by(self) -> tuple[str, ...]:
+        """Columns by which a second row is refused; none for a sink that adds or replaces rows."""
+        return ()
+
+    @property
     def takes_arrow(self) -> bool:
         """True if the sink takes every batch as a RecordBatch, so that a Polars frame costs a conversion."""
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -13,6 +13,30 @@ from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.prometheus import exposition
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.shown import Shown
+
+
+def with_inner(stages: Iterable[StageMetrics], inner: Mapping[str, Metrics]) -> tuple[StageMetrics, ...]:
+    """Return stages, each followed by those of the pipeline that it runs by itself.
+
+    Parameters
+    ----------
+    stages
+        The stages.
+    inner
+        The metrics of such pipelines, by the name of the stage.
+
+    Examples
+    --------
+    >>> table = Metrics.of("table", sources=[StageCounters("source")])
+    >>> [stage.name for stage in with_inner([StageMetrics("join"), StageMetrics("sink")], {"join": table})]
+    ['join', 'join > source', 'sink']
+    """
+    found: list[StageMetrics] = []
+    for stage in stages:
+        found.append(stage)
+        if (metrics := inner.get(stage.name)) is not None:
+            found += (replace(each, name=f"{stage.name} > {each.name}") for each in metrics.all_stages)
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +140,11 @@ class Metrics(Shown):
             MappingProxyType(stages),
             MappingProxyType({} if inner is None else dict(inner)),
         )
+
+    @property
+    def all_stages(self) -> tuple[StageMetrics, ...]:
+        """All stages, each followed by those of the pipeline that it runs by itself, named ``join > source``."""
+        return with_inner(self.stages.values(), self.inner)
 
     @property
     def throughput(self) -> float:

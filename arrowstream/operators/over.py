@@ -87,7 +87,7 @@ class Over(Operator):
                 return found.select(output.names())
             # Each group is known by the number of its first row.
             keys = rows.select(pl.col(name).alias(str(place)) for place, name in enumerate(groups))
-            first = pl.col("row").first().over(pl.exclude("row"))
+            first = pl.col("row").first().over(keys.columns)
             firsts = keys.with_row_index("row").select(first).to_series()
             found = rows.drop(PANE).with_columns(expr.over(pl.lit(firsts)) for expr in self.exprs)
             return (

@@ -22,7 +22,7 @@ from arrowstream.gpu.presence import missing
 from arrowstream.io.sink import BoundSink, Fanout
 from arrowstream.io.source import BAD_ROWS, SourceSpec
 from arrowstream.operators.base import Operator
-from arrowstream.plan.checks.rows_that_leave import check_rows_that_leave
+from arrowstream.plan.checks.rows_that_leave import check_rows_that_come_again, check_rows_that_leave
 from arrowstream.plan.checks.sink_conflicts import check_sinks
 from arrowstream.plan.fuse import StageDraft, fuse, naming
 from arrowstream.plan.graph import Child, Graph
@@ -116,6 +116,7 @@ def compile_plan(graph: Graph, schema: pl.Schema, backends: Sequence[Backend]) -
     plan = Plan(graph.name, schema, line.input, line.stages, line.output, line.sink)
     check_sinks(plan)
     check_rows_that_leave(plan)
+    check_rows_that_come_again(plan)
     return plan
 
 

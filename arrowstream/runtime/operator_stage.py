@@ -10,21 +10,19 @@ from arrowstream.core.failures import is_failure
 from arrowstream.core.rows.elsewhere import is_elsewhere
 from arrowstream.metrics.inner import RunsPipeline
 from arrowstream.operators.base import AsyncProcess, Process, TimedProcess
+from arrowstream.operators.joins.loads import Loads
 from arrowstream.plan.physical import OperatorStage
 from arrowstream.runtime.call_times import INLINE_NS, CallTimes
 from arrowstream.runtime.checkpoints.snapshots import Snapshots
 from arrowstream.runtime.failure.stage_error import ON_ERROR, stage_error
 from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.resources import Resources
-from arrowstream.runtime.stage import RunningStage, emit_all
+from arrowstream.runtime.stage import RunningStage, begun, emit_all, some_of
 from arrowstream.runtime.threads import measured
 from arrowstream.runtime.timed import timed
 
 T = TypeVar("T")
 WriteLate = Callable[[Batch], Awaitable[None]]
-
-_ROWS_AT_A_TIME = 65_536
-"""Number of rows that a process makes at a mark or at the end before they are passed on."""
 
 
 class RunningProcess(RunningStage):
@@ -116,10 +114,10 @@ class RunningProcess(RunningStage):
         tuple of int
             The time for which it was busy, and the time that it took, in nanoseconds.
         """
-        made = _begun(make)
+        made = begun(make)
         more, busy_ns, taken_ns = True, 0, 0
         while more:
-            out, more = await self._run(lambda: _some(made), batch)
+            out, more = await self._run(lambda: some_of(made), batch)
             busy_ns, taken_ns = busy_ns + self._busy_ns, taken_ns + self._last_ns
             self._count(out)
             await emit_all(out, output)
@@ -225,6 +223,11 @@ class RunningAsync(RunningStage):
         """Number of batches that the process works on at a time."""
         return self._process.concurrency
 
+    async def load(self) -> None:
+        """Load what the process needs, before any source of the run is read."""
+        if isinstance(self._process, Loads):
+            await self._named(self._process.load())
+
     async def open(self) -> None:
         self.finished = self._snapshots.finished
         await self._snapshots.restore(self._process.restore)
@@ -287,6 +290,8 @@ class RunningAsync(RunningStage):
         await emit_all(out, output)
 
     async def close(self) -> None:
+        if isinstance(self._process, Loads):
+            self.counters.notes = self._process.notes
         await self._named(self._process.close())
 
     async def _named(self, work: Awaitable[T], batch: Batch | None = None) -> T:
@@ -297,23 +302,6 @@ class RunningAsync(RunningStage):
                 raise
             self.counters.record_error(error)
             raise stage_error(self.counters.name, batch, error, advice=self.advice) from error
-
-
-def _begun(make: Callable[[], Iterable[Element]]) -> Iterator[Element]:
-    """Yield the elements that `make` returns; it is called when the first one is read."""
-    yield from make()
-
-
-def _some(made: Iterator[Element]) -> tuple[list[Element], bool]:
-    """Return the next elements, of about `_ROWS_AT_A_TIME` rows, and True if more may follow."""
-    out: list[Element] = []
-    rows = 0
-    for element in made:
-        out.append(element)
-        rows += element.num_rows if isinstance(element, Batch) else 0
-        if rows >= _ROWS_AT_A_TIME:
-            return out, True
-    return out, False
 
 
 def start_operator(

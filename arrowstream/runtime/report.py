@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
 from arrowstream.metrics.checkpoints import CheckpointMetrics
+from arrowstream.metrics.snapshot import Metrics, with_inner
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.shown import Shown
 
@@ -65,6 +68,9 @@ class RunReport(Shown):
         not take at their word.
     checkpoints
         The checkpoints of the run; None without them.
+    inner
+        The metrics of pipelines that stages have run by themselves, such as one that reads the table of a join, by
+        the name of the stage; of several runs, those of the last. Their rows are not among those of this pipeline.
     """
 
     _shown_by: ClassVar[str] = "report.report"
@@ -76,6 +82,12 @@ class RunReport(Shown):
     stopped: str | None = None
     notes: tuple[ReaderNote, ...] = ()
     checkpoints: CheckpointMetrics | None = None
+    inner: Mapping[str, Metrics] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def all_stages(self) -> tuple[StageMetrics, ...]:
+        """All stages, each followed by those of the pipeline that it has run by itself, named ``join > source``."""
+        return with_inner(self.stages, self.inner)
 
     @property
     def rows_per_second(self) -> float:
@@ -150,8 +162,9 @@ class RunReport(Shown):
           source    20 rows in, 20 rows out, 0.100 s busy (read 1)
           1 filter  20 rows in, 3 rows out, 0.000 s busy (arrow 1)
         """
-        width = max((len(stage.name) for stage in self.stages), default=0)
-        lines = [self.summary, *(f"  {stage.format_line(width)}" for stage in self.stages)]
+        stages = self.all_stages
+        width = max((len(stage.name) for stage in stages), default=0)
+        lines = [self.summary, *(f"  {stage.format_line(width)}" for stage in stages)]
         return "\n".join(
             [*lines, *(str(more) for more in (self.checkpoints, self.losses) if more is not None)]
         )

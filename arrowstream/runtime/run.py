@@ -101,11 +101,14 @@ class Run:
     def stop(self, reason: str = "stop") -> None:
         """End gently: the sources stop, rows in flight are delivered, the sinks commit.
 
-        With checkpoints, what the steps hold stays in the last one, for the next run. Call it on the run's loop.
-        Idempotent; the first reason stays.
+        With checkpoints, what the steps hold stays in the last one, for the next run. Tables of joins that are still
+        being loaded are given up, as no row has been read. Call it on the run's loop. Idempotent; the first reason
+        stays.
         """
         if self._stop_reason is None:
             self._stop_reason = reason
+            if self._totals.wiring is not None:
+                self._totals.wiring.give_up_loads()
             if self._options.checkpoint is not None:
                 if self._coordinator is not None:
                     self._coordinator.stop()
@@ -293,6 +296,10 @@ class Run:
             coordinator = self._coordinator
             if coordinator is not None:
                 await coordinator.recover()
+            # Rows that were read to learn the schema need the tables also if the run is stopped.
+            needed = isinstance(source, ReplayInput)
+            if needed or self._stop_reason is None:
+                await wiring.load(needed=needed)
             async with (
                 self._sinks.keeping_time(),
                 self._acknowledgements.regularly(regularly)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from arrowstream.backends.base import Evaluator
 from arrowstream.core.batch import Barrier, Batch, Element, Mark
@@ -19,6 +19,9 @@ from arrowstream.runtime.failure.stage_error import ON_ERROR, stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.flow.ports import OutputPort
 from arrowstream.runtime.threads import Threads, measured
+
+_ROWS_AT_A_TIME = 65_536
+"""Number of rows that a process makes at a mark or at the end before they are passed on."""
 
 _ROW_NS = 100
 """Assumed time for a row, in nanoseconds, when the steps of a failed segment are tried one by one."""
@@ -127,6 +130,23 @@ async def emit_all(out: Iterable[Element], output: OutputPort) -> None:
     for element in out:
         if not isinstance(element, Batch) or element.num_rows:
             await output.send(element)
+
+
+def begun(make: Callable[[], Iterable[Element]]) -> Iterator[Element]:
+    """Yield the elements that `make` returns; it is called when the first one is read."""
+    yield from make()
+
+
+def some_of(made: Iterator[Element]) -> tuple[list[Element], bool]:
+    """Return the next elements, of about `_ROWS_AT_A_TIME` rows, and True if more may follow."""
+    out: list[Element] = []
+    rows = 0
+    for element in made:
+        out.append(element)
+        rows += element.num_rows if isinstance(element, Batch) else 0
+        if rows >= _ROWS_AT_A_TIME:
+            return out, True
+    return out, False
 
 
 class RunningSegment(RunningStage):

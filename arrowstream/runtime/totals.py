@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from arrowstream.core.clock import Clock
 from arrowstream.metrics.counters import StageCounters
@@ -146,6 +147,7 @@ class Totals:
                 *(note for part in (*self._stages, *self._sinks) for note in part.counters.notes),
             ),
             None if self.coordinator is None else self.coordinator.metrics,
+            MappingProxyType(self._inner()),
         )
 
     @property

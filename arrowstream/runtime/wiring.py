@@ -38,10 +38,10 @@ from arrowstream.runtime.flow.port_queue import PortQueue
 from arrowstream.runtime.flow.ports import Broadcast, ChannelLimits, InputPort, OutputPort
 from arrowstream.runtime.flow.router import RunningRouter
 from arrowstream.runtime.inputs_stage import RunningInputs
-from arrowstream.runtime.operator_stage import start_operator
+from arrowstream.runtime.operator_stage import RunningAsync, start_operator
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.stage import RunningSegment, RunningStage
-from arrowstream.runtime.task_group import Tasks
+from arrowstream.runtime.task_group import Tasks, task_group
 from arrowstream.runtime.task_loop import run_inputs, run_task
 
 
@@ -79,8 +79,30 @@ class Wiring:
         self.queues: list[Queue] = []
         self._tasks: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._started: set[asyncio.Task[None]] = set()
+        self._loads: Sequence[asyncio.Task[None]] = ()
         self._ending = False
         """True if a task has failed or the run has cancelled one, which ends the others."""
+
+    async def load(self, *, needed: bool) -> None:
+        """Load what stages need, such as tables of joins, at the same time; call it before a source is read.
+
+        Parameters
+        ----------
+        needed
+            True if rows have been read all the same: then `give_up_loads` does nothing.
+        """
+        stages = [stage for stage in self.stages if isinstance(stage, RunningAsync)]
+        if not stages:
+            return
+        async with task_group() as group:
+            loads = [group.create_task(stage.load(), name=stage.counters.name) for stage in stages]
+            self._loads = () if needed else loads
+        self._loads = ()
+
+    def give_up_loads(self) -> None:
+        """End `load` with what it has."""
+        for load in self._loads:
+            load.cancel()
 
     def start(self, group: Tasks, before: int) -> None:
         """Start every task.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import pyarrow as pa
@@ -120,8 +120,7 @@ class SnapshotFormat:
         if _ORDERED not in metadata:
             return json.loads(metadata[_VALUES]), (batch for _, batch in rows)
         present = json.loads(metadata.get(_PRESENT, b"null")) or range(SHARDS)
-        parts = ((shard, batch.polars()) for shard, batch in rows)
-        return json.loads(metadata[_VALUES]), map(Batch, in_order(parts, present))
+        return json.loads(metadata[_VALUES]), _in_order(rows, present)
 
 
 POSITION = SnapshotFormat("source position", 1)
@@ -183,9 +182,16 @@ def _pieces(batch: Batch) -> Iterator[Batch]:
         yield batch.slice(start, most)
 
 
-def _rows(records: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Batch]]:
-    """Yield the shard, 0 for state without keys, and the rows of each batch."""
+def _in_order(rows: Iterable[tuple[int | None, Batch]], present: Iterable[int]) -> Iterator[Batch]:
+    """Yield rows in the order in which they were saved; those in files were not cut into shards."""
+    for sharded, group in groupby(rows, lambda each: each[0] is not None):
+        frames = ((shard or 0, batch.polars()) for shard, batch in group)
+        yield from map(Batch, in_order(frames, present) if sharded else (frame for _, frame in frames))
+
+
+def _rows(records: Iterable[pa.RecordBatch]) -> Iterator[tuple[int | None, Batch]]:
+    """Yield the shard and the rows of each batch; the shard is None for rows in files and for state without keys."""
     for record in records:
         if record.num_columns:
             theirs = {key: value for key, value in record.schema.metadata.items() if key not in _OURS}
-            yield shard_of(record.schema) or 0, Batch(record.replace_schema_metadata(theirs or None))
+            yield shard_of(record.schema), Batch(record.replace_schema_metadata(theirs or None))

@@ -8,6 +8,7 @@ import pytest
 from shown_html import HOSTILE, text_of
 
 from arrowstream import ErrorHandler, Pipeline, RunReport, Settings, Sink, Source, StageMetrics
+from arrowstream.cli.json_output import of_report
 from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import ArrowstreamError, SchemaError, StageError
 from arrowstream.metrics.checkpoints import CheckpointMetrics
@@ -194,3 +195,24 @@ def test_steps_that_are_not_finished_say_what_comes_next() -> None:
     )
     assert ".agg(...) comes next" in repr(builder.window(rows=2))
     assert ".merge() comes next" in repr(builder.split("k").branch("a"))
+
+
+def test_the_stages_of_a_table_are_in_every_report() -> None:
+    numbers = FRAME.select("x")
+    names = Pipeline.builder("codes").source(Source.from_frame(numbers)).filter(pl.col("x") > 0)
+    table = Pipeline.builder("names").source(Source.from_frame(numbers)).join(names, on="x")
+    builder = Pipeline.builder("rows").source(Source.from_frame(FRAME)).join(table, on="x")
+    pipeline = builder.sink(TestSink()).build()
+    report = pipeline.run_sync()
+    inside = ["join", *(f"join > {name}" for name in ("source", "join"))]
+    inside += [*(f"join > join > {name}" for name in ("source", "filter", "sink")), "join > sink"]
+    assert [stage.name for stage in report.all_stages] == ["source", *inside, "sink"]
+    assert [stage.name for stage in report.stages] == ["source", "join", "sink"]
+    assert report.rows_in == FRAME.height and report.inner["join"].rows_in == FRAME.height
+    text = str(report).split("\n")
+    assert [line.split("  ")[1] for line in text[1:]] == ["source", *inside, "sink"]
+    assert [stage["name"] for stage in of_report(report)["tables"]["join"]] == [
+        name.removeprefix("join > ") for name in inside[1:]
+    ]
+    for shown in (report, pipeline.metrics()):
+        assert [line for line in said(shown).split("\n") if line in inside] == inside

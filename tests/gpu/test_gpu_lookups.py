@@ -67,6 +67,7 @@ def joined(operator: TableJoin, batches: Iterable[Batch]) -> list[Batch]:
     async def run() -> list[Batch]:
         schema = batches[0].polars().schema if not batches[0].has("gpu") else _schema(batches[0])
         process = operator.start(schema, context())
+        await process.load()
         await process.open()
         out = [each for batch in batches for each in await process.process(batch)]
         await process.close()

@@ -194,7 +194,8 @@ def test_any_differences_give_the_rows_that_polars_gives(columns, types, togethe
         third = steps.filter(pl.col("a") > 0).with_columns(d=pl.col("b").fill_null(3) / 3)
         assert_frame_equal(
             third.collect_sync(),
-            oracle.filter(pl.col("a") > 0).with_columns(d=pl.col("b").fill_null(3) / 3),
+            # Divided among others: a row that is left alone has another last bit.
+            oracle.with_columns(d=pl.col("b").fill_null(3) / 3).filter(pl.col("a") > 0),
             # Polars 1 divides the row of a file of one row in another way than rows among others: in the last bit.
             check_exact=not pl.__version__.startswith("1."),
             rel_tol=1e-15,

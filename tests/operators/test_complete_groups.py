@@ -64,22 +64,34 @@ PLACES = {
     "n": pl.len(),
     "x": X.cum_sum(),
 }
+TOGETHER = {name: expr for name, expr in PLACES.items() if name not in ("rank", "before")}
+"""Without windows inside of a group, which are computed group by group."""
 
 
 @settings(max_examples=examples(100))
-@given(events(), st.sampled_from([(), ("s",)]), st.integers(0, 80), st.data())
+@given(
+    events(),
+    st.sampled_from([(), ("s",), ("g", "k")]),
+    st.sampled_from([PLACES, TOGETHER]),
+    st.integers(0, 80),
+    st.data(),
+)
 def test_columns_are_computed_over_the_rows_of_a_group(
-    rows: pl.DataFrame, per: tuple[str, ...], lateness: int, data: st.DataObject
+    rows: pl.DataFrame,
+    per: tuple[str, ...],
+    places: dict[str, pl.Expr],
+    lateness: int,
+    data: st.DataObject,
 ) -> None:
     rows = rows.with_row_index("row")
-    step = Over(("ts", *per), tuple(expr.alias(name) for name, expr in PLACES.items()), "ts")
+    step = Over(("ts", *per), tuple(expr.alias(name) for name, expr in places.items()), "ts")
     with little_put_aside(data):
         found = fed(step, rows, data.draw, "ts", lateness * S)
     late = pl.concat([rows.clear(), *found.late])
     timely = rows.join(late, on="row", how="anti", maintain_order="left")
     parts = timely.sort("ts", maintain_order=True).partition_by(["ts", *per], maintain_order=True)
-    empty = timely.clear().with_columns(**PLACES)
-    expected = pl.concat([empty, *(part.with_columns(**PLACES) for part in parts)])
+    empty = timely.clear().with_columns(**places)
+    expected = pl.concat([empty, *(part.with_columns(**places) for part in parts)])
     assert_frame_equal(found.rows(), expected)
     found.check_watermarks("ts")
 
@@ -145,6 +157,26 @@ def test_parts_of_some_rows_with_a_restart_after_each(size: int) -> None:
     uneven = windows(lambda step: step, "10us", every="4us", on="ts").rows()
     inside = [sum(1 for start in range(-8, 33, 4) if start <= time < start + 10) for time in rows["ts"]]
     assert fed(uneven, rows, Scripted(size), "ts", 2).rows().height == sum(inside)
+
+
+@pytest.mark.parametrize("limit", [StateLimit(), StateLimit(None, 1 << 16, "spill")], ids=["memory", "files"])
+def test_groups_of_one_time_come_in_the_order_of_their_first_rows_after_a_restart(limit: StateLimit) -> None:
+    """Snapshots are in key shards, whose order is another one."""
+    number = pl.int_range(0, 6_000, eager=True)
+    keys = (number * 7_919 % 50).cast(pl.String)
+    rows = pl.DataFrame({"ts": number * 13 % 2, "k": keys, "x": number, "s": "a text of " + keys})
+    step = Over(("ts", "k"), (X.sum().alias("total"),), "ts", limit)
+    process = step.start(rows.schema, context())
+    assert isinstance(process, Process)
+    for part in rows.iter_slices(1_000):
+        assert list(process.process(Batch(part))) == []
+        saved = list(process.snapshot())
+        process = step.start(rows.schema, context())
+        assert isinstance(process, Process)
+        process.restore(iter(saved))
+    found = pl.concat(element.polars() for element in process.finish() if isinstance(element, Batch))
+    parts = rows.sort("ts", maintain_order=True).partition_by(["ts", "k"], maintain_order=True)
+    assert_frame_equal(found, pl.concat(part.with_columns(total=X.sum()) for part in parts))
 
 
 def test_times_far_apart_and_batches_without_rows() -> None:

@@ -286,6 +286,7 @@ def test_a_table_is_loaded_again_while_the_run_goes_on(caplog: pytest.LogCapture
         clock, budget = ManualClock(), MemoryBudget()
         join = TableJoin(table, JoinKeys(("carrier",), ("carrier",)), refresh="10m")
         process = join.start(FLIGHTS.schema, replace(context("airlines"), clock=clock, memory=budget))
+        await process.load()
         await process.open()
         held = budget.held
 
@@ -307,6 +308,19 @@ def test_a_table_is_loaded_again_while_the_run_goes_on(caplog: pytest.LogCapture
     assert asyncio.run(run()) == ["American", "American", "American", "newer"]
     assert "airlines: the table could not be loaded again" in caplog.text
     assert "no route to the table" in caplog.text and "has other columns" in caplog.text
+
+
+def test_a_row_that_comes_before_the_table_is_loaded_waits_for_it() -> None:
+    async def run() -> list[str]:
+        join = TableJoin(FrameTable(AIRLINES), JoinKeys(("carrier",), ("carrier",)), refresh="10m")
+        process = join.start(FLIGHTS.schema, context("airlines"))
+        await process.open()
+        [out] = await process.process(Batch(FLIGHTS))
+        assert process.notes == ()
+        await process.close()
+        return out.polars()["airline"].to_list()
+
+    assert asyncio.run(run())[0] == "American"
 
 
 def test_a_large_batch_is_looked_up_on_a_thread_and_a_table_counts_as_memory() -> None:

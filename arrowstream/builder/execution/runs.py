@@ -191,14 +191,16 @@ class Runs(ServesMetrics):
             As for `run`, which says what is returned and what may be raised.
         """
         if signals is False and in_cell():
-            return self.start(
+            running = self.start(
                 progress=progress,
                 duration=duration,
                 limit=limit,
                 checkpoint=checkpoint,
                 every=every,
                 from_checkpoint=from_checkpoint,
-            ).wait()
+            )
+            with running:  # so that an interrupt just before it waits does not leave the run to itself
+                return running.wait()
         return run_blocking(
             lambda: self.run(
                 progress=progress,

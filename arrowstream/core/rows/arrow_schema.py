@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 
 import polars as pl
 import pyarrow as pa
@@ -18,7 +19,7 @@ def arrow_schema(schema: pl.Schema) -> pa.Schema:
     Raises
     ------
     SchemaError
-        A column's type has no Arrow form (`Object`, 128-bit integers).
+        A column's type has no Arrow form (`Object`, 128-bit integers), or Polars knows it only once rows are there.
     """
     return _arrow_schema(tuple(schema.items()))
 
@@ -29,6 +30,13 @@ def _arrow_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
         return _exported_schema(items)
     except _NO_ARROW_FORM as error:
         unfit = [item for item in items if not _has_arrow_form(item)] or items
+        if unknown := [name for name, dtype in unfit if _is_unknown(dtype)]:
+            raise SchemaError(
+                f"Polars {pl.__version__} knows the type of a column only once rows are there",
+                expected="expressions of known types",
+                found=", ".join(unknown),
+                hint='cast a Boolean before you calculate with it: pl.col("b").cast(pl.Int64) * 2',
+            ) from error
         raise SchemaError(
             "a column's type has no Arrow form",
             expected="types that Apache Arrow defines",
@@ -48,10 +56,23 @@ def _has_arrow_form(item: tuple[str, pl.DataType]) -> bool:
     return True
 
 
+def _is_unknown(dtype: pl.DataType) -> bool:
+    """Return whether Polars does not know a type, such as that of a Boolean times a written number in Polars 1.35."""
+    if isinstance(dtype, pl.List | pl.Array):
+        return _is_unknown(cast(pl.DataType, dtype.inner))
+    if isinstance(dtype, pl.Struct):
+        return any(_is_unknown(cast(pl.DataType, field.dtype)) for field in dtype.fields)
+    return dtype == pl.Unknown
+
+
 def _exported_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
     for _, dtype in items:
         # Polars would export the addresses of Python objects as binary, and cannot read its longer decimals.
-        if dtype == pl.Object or (isinstance(dtype, pl.Decimal) and dtype.precision > _DIGITS):
+        if (
+            dtype == pl.Object
+            or _is_unknown(dtype)
+            or (isinstance(dtype, pl.Decimal) and dtype.precision > _DIGITS)
+        ):
             raise pa.ArrowInvalid(str(dtype))
         if isinstance(dtype, pl.Array) and 0 in dtype.shape:
             raise pa.ArrowInvalid(str(dtype))

@@ -126,6 +126,10 @@ class DatabaseSink(SinkSpec):
         return self.key if self.mode == "upsert" else ()
 
     @property
+    def unique_by(self) -> tuple[str, ...]:
+        return self.key if self.mode == "create" else ()
+
+    @property
     def needs_schema(self) -> bool:
         return True
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from arrowstream.core.batch import Batch, to_record
 from arrowstream.core.failures import FAILURES
+from arrowstream.core.notes import ReaderNote
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.elsewhere import is_elsewhere, looked_up
 from arrowstream.core.rows.forms import FORMS, Form
@@ -28,6 +29,7 @@ from arrowstream.metrics.snapshot import Metrics
 from arrowstream.operators.base import AsyncProcess
 from arrowstream.operators.joins.columns import JoinColumns
 from arrowstream.operators.joins.keys import JoinKeys
+from arrowstream.operators.joins.loads import Loads
 from arrowstream.operators.joins.table_index import TableIndex
 from arrowstream.operators.joins.tables import JoinTable, TableLoad
 from arrowstream.state.arrays import Array
@@ -179,7 +181,7 @@ class Loaded:
     elsewhere: LookupTable | None
 
 
-class TableJoining(AsyncProcess, RunsPipeline):
+class TableJoining(AsyncProcess, RunsPipeline, Loads):
     """The process of a `TableJoin`. The table is replaced as a whole, so that each batch sees one state of it.
 
     Parameters
@@ -192,7 +194,7 @@ class TableJoining(AsyncProcess, RunsPipeline):
         Clock, threads and memory of the run.
     """
 
-    __slots__ = ("_context", "_load", "_loaded", "_lookup", "_refresh_seconds", "_refreshing")
+    __slots__ = ("_context", "_given_up", "_load", "_loaded", "_lookup", "_refresh_seconds", "_refreshing")
 
     busy_while_awaited: ClassVar[bool] = True
 
@@ -204,17 +206,32 @@ class TableJoining(AsyncProcess, RunsPipeline):
         self._load: TableLoad | None = None
         """The load that has begun last."""
         self._refreshing: asyncio.Task[None] | None = None
+        self._given_up = False
+        """True if the run was stopped before the table was loaded."""
 
     @property
     def inner(self) -> Metrics | None:
         return None if self._load is None else self._load.metrics
 
-    async def open(self) -> None:
+    @property
+    def notes(self) -> tuple[ReaderNote, ...]:
+        if not self._given_up:
+            return ()
+        what = "tables of joins not loaded, as the run was stopped before"
+        return (ReaderNote(what, 1, self._lookup.table.describe(), lost=False),)
+
+    async def load(self) -> None:
+        self._given_up = True
         self._loaded = await self._load_on_thread()
-        if self._refresh_seconds is not None:
+        self._given_up = False
+
+    async def open(self) -> None:
+        if self._refresh_seconds is not None and self._loaded is not None:
             self._refreshing = asyncio.create_task(self._refresh(self._refresh_seconds))
 
     async def process(self, batch: Batch) -> Iterable[Batch]:
+        if self._loaded is None:
+            await self.load()  # it was given up, and a row has come all the same
         made = self._joined(batch)
         first: Callable[[], list[Batch]] = partial(_first, made)
         inline = batch.num_rows <= _INLINE_ROWS and not is_elsewhere(batch)
@@ -246,11 +263,11 @@ class TableJoining(AsyncProcess, RunsPipeline):
                 before.memory.close()
 
     async def _load_on_thread(self) -> Loaded:
-        """Load the table; a cancellation ends a pipeline that reads it."""
+        """Load the table; a cancellation ends a pipeline that reads it, and rows that have come are not indexed."""
         load = self._load = self._lookup.table.load()
-        loading = asyncio.ensure_future(self._context.threads.call(self._index_rows, load))
+        loading = asyncio.ensure_future(self._context.threads.call(load.rows))
         try:
-            return await asyncio.shield(loading)
+            table = await asyncio.shield(loading)
         except asyncio.CancelledError:
             while not loading.done():
                 # Again, as a pipeline that has not begun yet has nothing to stop.
@@ -259,9 +276,10 @@ class TableJoining(AsyncProcess, RunsPipeline):
                     await asyncio.wait([loading], timeout=_STOPPED_AGAIN_SECONDS)
             loading.exception()  # marks it as retrieved; the caller gets the cancellation
             raise
+        return await self._context.threads.call(self._index_rows, table)
 
-    def _index_rows(self, load: TableLoad) -> Loaded:
-        expected, table = self._lookup.table.schema, load.rows()
+    def _index_rows(self, table: pl.DataFrame) -> Loaded:
+        expected = self._lookup.table.schema
         if table.schema != expected:
             raise SchemaError(
                 "the table of join() has other columns than when the pipeline was built",

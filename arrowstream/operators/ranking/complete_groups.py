@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -33,6 +33,9 @@ class RowGroups(Grouping, Protocol):
 
     Parts are given in the order in which their rows came, and rows that are equal in what matters keep their order.
     """
+
+    in_order: ClassVar[bool]
+    """Whether what comes out depends on the order of rows of different groups of a pane, too."""
 
     @abstractmethod
     def complete(self, groups: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -166,8 +169,12 @@ class CompleteGroups(Process):
 
     def snapshot(self) -> Iterator[pa.RecordBatch]:
         self._memory.check_whole()
-        keys = self._grouped.within if self._grouped.time is not None else list(self._grouped.keys)
-        return _FORMAT.write(self._store.saved(), keys, reached_us=self._reached_us)
+        timed = self._grouped.time is not None
+        keys = self._grouped.within if timed else list(self._grouped.keys)
+        # Groups that have no time have a number instead, which is saved.
+        return _FORMAT.write(
+            self._store.saved(), keys, ordered=timed and self._groups.in_order, reached_us=self._reached_us
+        )
 
     def restore(self, batches: Iterator[pa.RecordBatch]) -> None:
         values, saved = _FORMAT.read(batches)
@@ -177,6 +184,10 @@ class CompleteGroups(Process):
         def noted() -> Iterator[pl.DataFrame]:
             for batch in saved:
                 groups = batch.polars()
+                if not groups[
+                    PANE
+                ].is_sorted():  # of several runs, each of which began with the earliest pane
+                    groups = groups.sort(PANE, maintain_order=True)
                 if self._index is not None:
                     first.append(groups.select(PANE, *self._grouped.keys).unique(PANE))
                 yield groups

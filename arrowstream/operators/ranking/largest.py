@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,7 @@ class Largest(RowGroups):
         The keys of a group among those of its pane.
     """
 
+    in_order: ClassVar[bool] = False
     __slots__ = ("_k", "_order", "_schema", "_within")
 
     def __init__(self, k: int, order: RowOrder, schema: pl.Schema, within: Sequence[str]) -> None:

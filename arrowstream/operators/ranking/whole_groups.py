@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import polars as pl
 
@@ -21,6 +22,7 @@ class WholeGroups(RowGroups):
         Makes what comes out of the rows of complete groups, which have a first column `PANE` and are sorted by it.
     """
 
+    in_order: ClassVar[bool] = True
     __slots__ = ("_finish", "_schema")
 
     def __init__(self, schema: pl.Schema, finish: Callable[[pl.DataFrame], pl.DataFrame]) -> None:

@@ -1,12 +1,35 @@
-"""The check that no table is upserted into with rows of which some would have to leave it, and are never named."""
+"""Checks of rows that change: what a table needs that has one row for each value of a key."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from arrowstream.core.rows.changes import CHANGE
 from arrowstream.errors import PlanError
+from arrowstream.operators.filter import Filter
+from arrowstream.operators.filter_map import FilterMapExpressions
+from arrowstream.operators.join import StreamJoin
+from arrowstream.operators.reduce import Reduce
 from arrowstream.operators.top_k import TopK
-from arrowstream.plan.physical import OperatorStage, Plan, SegmentStage, SinkBinding, SplitStage, Stage
+from arrowstream.plan.composites.event_lineage import names_after
+from arrowstream.plan.physical import (
+    InputsStage,
+    OperatorStage,
+    Plan,
+    SegmentStage,
+    SinkBinding,
+    SplitStage,
+    Stage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """The last step before a sink that is more than expressions, and the expressions after it."""
+
+    stage: OperatorStage | InputsStage | None = None
+    segments: tuple[SegmentStage, ...] = ()
 
 
 def check_rows_that_leave(plan: Plan) -> None:
@@ -20,25 +43,75 @@ def check_rows_that_leave(plan: Plan) -> None:
     PlanError
         A sink replaces rows by a key, and rows that leave the first ones would stay.
     """
-    _check(plan.stages, plan.sink, None)
+    for sink, before in _sinks(plan.stages, plan.sink, _Before()):
+        largest = None if before.stage is None else before.stage.operator
+        if not isinstance(largest, TopK) or largest.emit != "updates" or not sink.sink.replaced_by:
+            continue
+        if largest.k > 1 or len(sink.sink.replaced_by) > len(largest.per):
+            raise PlanError(
+                f"rows that are no longer among the first {largest.k} would stay in {sink.sink.label}",
+                stage=sink.name,
+                expected="rows with what becomes of them",
+                found="updates, which are the first rows alone",
+                hint='emit="changes" of top_k: the sink then deletes rows that leave',
+            )
 
 
-def _check(stages: Sequence[Stage], sink: SinkBinding | None, largest: TopK | None) -> None:
+def check_rows_that_come_again(plan: Plan) -> None:
+    """Check that no table whose rows differ in a key gets rows of which a step gives several with one key.
+
+    ``reduce(emit="updates")`` gives a row of each group after each batch; changes name a row when it comes, and again
+    when it is replaced or deleted. A key with a column that is not among these, such as a count, may be of one row.
+
+    Raises
+    ------
+    PlanError
+        The database would refuse the second row, in the middle of the run.
+    """
+    for sink, before in _sinks(plan.stages, plan.sink, _Before()):
+        key, stage = sink.sink.unique_by, before.stage
+        if not key or stage is None:
+            continue
+        again = _that_come_again(stage)
+        for step in (step for segment in before.segments for step in segment.segment.steps):
+            # A condition may leave one row of each key.
+            filters = isinstance(step, Filter | FilterMapExpressions)
+            again = None if filters else names_after(step, again)
+        if again is not None and again.issuperset(key):
+            raise PlanError(
+                f"rows of one key come several times, and {sink.sink.label} takes one",
+                stage=sink.name,
+                expected="a table in which a row replaces the one before",
+                found=f"a step whose rows change, {stage.name}, with the key {', '.join(key)}",
+                hint='mode="upsert" follows what becomes of rows; without a key=, the table has all of them',
+            )
+
+
+def _that_come_again(stage: OperatorStage | InputsStage) -> frozenset[str] | None:
+    """Return columns in which several rows have the same values, whatever they are; None if no row comes again."""
+    match stage.operator:
+        case Reduce(emit="updates", by=by):
+            return frozenset(by)
+        case Reduce(emit="changes") | TopK(emit="updates" | "changes"):
+            return frozenset(stage.output) - {CHANGE}
+        case StreamJoin(emit="changes", how="left" | "right" | "full" | "anti"):
+            return frozenset(stage.output) - {CHANGE}
+        case _:
+            return None
+
+
+def _sinks(
+    stages: Sequence[Stage], sink: SinkBinding | None, before: _Before
+) -> Iterator[tuple[SinkBinding, _Before]]:
+    """Yield the sinks at ends, each with what is before it; streams that meet hide that."""
     for stage in stages:
         for line in stage.lines:
-            _check(line.stages, line.sink, largest if isinstance(stage, SplitStage) else None)
-        if isinstance(stage, OperatorStage):
-            operator = stage.operator
-            largest = operator if isinstance(operator, TopK) and operator.emit == "updates" else None
-        elif not isinstance(stage, SegmentStage):
-            largest = None
-    if sink is None or largest is None or not sink.sink.replaced_by:
-        return
-    if largest.k > 1 or len(sink.sink.replaced_by) > len(largest.per):
-        raise PlanError(
-            f"rows that are no longer among the first {largest.k} would stay in {sink.sink.label}",
-            stage=sink.name,
-            expected="rows with what becomes of them",
-            found="updates, which are the first rows alone",
-            hint='emit="changes" of top_k: the sink then deletes rows that leave',
-        )
+            yield from _sinks(line.stages, line.sink, before if isinstance(stage, SplitStage) else _Before())
+        if isinstance(stage, SegmentStage):
+            before = _Before(before.stage, (*before.segments, stage))
+        elif isinstance(stage, OperatorStage | InputsStage):
+            before = _Before(stage)
+        else:
+            before = _Before()
+    if sink is not None:
+        yield sink, before

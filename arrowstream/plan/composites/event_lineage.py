@@ -53,7 +53,7 @@ def event_times(graph: Graph, coming: Times | None = None) -> Times | None:
     """
     times = coming
     for step in graph.steps:
-        times = _after(step.operator, times)
+        times = names_after(step.operator, times)
     return times
 
 
@@ -89,8 +89,8 @@ def check_event_time(call: str, column: str, graph: Graph, stream: str = "the st
     )
 
 
-def _after(operator: Expressions | Operator | Composite, times: Times | None) -> Times | None:
-    """Return the columns of event time after a step."""
+def names_after(operator: Expressions | Operator | Composite, times: Times | None) -> Times | None:
+    """Return the columns that hold event time, or the values of other columns, after a step."""
     if isinstance(operator, Watermarks):
         return frozenset({operator.column})
     if isinstance(operator, Composite):

@@ -16,7 +16,7 @@ import polars as pl
 
 from arrowstream.core.failures import causes
 from arrowstream.core.mistakes.explain import explain_calls
-from arrowstream.core.waiting import call_on, until_done
+from arrowstream.core.waiting import call_on, in_cell, until_done
 from arrowstream.errors import PlanError, RunCancelled
 from arrowstream.plan.outline import Outline
 from arrowstream.runtime.background import at_exit
@@ -25,6 +25,9 @@ from arrowstream.runtime.background.snapshot import error_text
 from arrowstream.runtime.background.watched import Watched
 from arrowstream.runtime.report import RunReport, log_losses
 from arrowstream.runtime.run import Run
+
+_LOOK_AT_INTERRUPTS_SECONDS = 0.2
+"""Time after which an event loop of IPython that waits for a run wakes up, in seconds."""
 
 _log = logging.getLogger("arrowstream")
 
@@ -284,7 +287,10 @@ class Background(Watched):
     async def _finished(self) -> RunReport:
         self._check_thread("await")
         with self._watched():
-            await asyncio.wrap_future(self._ended)
+            ended = asyncio.wrap_future(self._ended)
+            while not ended.done():
+                # A kernel handles an interrupt once its loop wakes up.
+                await asyncio.wait([ended], timeout=_LOOK_AT_INTERRUPTS_SECONDS if in_cell() else None)
             return self._result()
 
     def __enter__(self) -> Self:

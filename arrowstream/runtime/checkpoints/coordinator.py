@@ -133,8 +133,10 @@ class Coordinator:
         task = asyncio.current_task()
         assert task is not None
         while not self.halted:
-            waited = self._clock.now_ns() - self._begin_ns
-            await self._wait(max(self._every_s - waited / 1e9, 0))
+            # A stop that has come before the sources are read is in front of every row.
+            if not self._stopping.is_set():
+                waited = self._clock.now_ns() - self._begin_ns
+                await self._wait(max(self._every_s - waited / 1e9, 0))
             async with self._one_at_a_time:
                 if self._stopping.is_set() or await self._has_news():
                     await self._take(last=self._stopping.is_set())

@@ -1,7 +1,9 @@
 """A database sink with checkpoints: each row once, wherever the run ends between `prepare` and `commit`."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from databases import Database, batch, checkpointed, opened
 
 from arrowstream import Pipeline, Sink
-from arrowstream.errors import CheckpointError, SinkError
+from arrowstream.errors import CheckpointError, DatabaseBusy, SinkError
 from arrowstream.io.database.sink import DatabaseSink
 from arrowstream.io.database.writing.writer import DatabaseWriter
 
@@ -235,6 +237,29 @@ def test_a_run_that_was_overtaken_writes_nothing(
     new.commit(new.prepare(1))
     new.close()
     assert ids(database) == [2]
+
+
+def test_a_commit_that_meets_a_lock_says_who_writes_the_rows(
+    sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.database.systems.sqlite.BUSY_MS", 1)
+    runs = Runs(sqlite.sink(), tmp_path)
+    runs.start().close()
+    sqlite.execute("INSERT INTO t (id) VALUES (7), (8)")
+    writer = runs.start()
+    writer.write(batch(1))
+    handle = writer.prepare(1)
+    with closing(sqlite3.connect(str(sqlite.path))) as connection:
+        reader = connection.execute("SELECT id FROM t")
+        reader.fetchone()
+        with pytest.raises(DatabaseBusy, match="is locked") as raised:
+            writer.commit(handle)
+        reader.close()
+    hint = str(raised.value.hint)
+    assert hint.startswith("end the other transaction, and run again; ") and "retry" not in hint
+    assert hint.endswith("; the next run with this checkpoint writes the rows")
+    runs.start(1, handle).close()
+    assert ids(sqlite) == [1, 7, 8]
 
 
 def test_a_run_that_is_overtaken_after_it_has_prepared(postgres: Database, tmp_path: Path) -> None:

@@ -126,10 +126,11 @@ def test_a_refused_row_undoes_the_run(database: Database) -> None:
     found = f"{raised.value.expected} {raised.value.found}"
     named = {"sqlite": "UNIQUE of t.id", "postgresql": "t_pkey"}.get(database.kind, "PRIMARY KEY")
     assert named in found
+    assert raised.value.hint is not None and raised.value.hint.startswith('mode="upsert"')
     assert database.rows("SELECT * FROM t") == []
     with pytest.raises(SinkError, match="refuses rows for a constraint") as raised:
         write(ROWS, database.sink())
-    assert "name" in f"{raised.value.expected} {raised.value.found}"
+    assert "name" in f"{raised.value.expected} {raised.value.found}" and raised.value.hint is None
 
 
 def test_only_refused_rows_are_left_out(database: Database) -> None:
@@ -186,7 +187,8 @@ def test_rows_among_gathered_ones_cannot_be_left_out(database: Database) -> None
     sink = database.sink().with_batch_size(4).on_error(ErrorHandler.skip())
     with pytest.raises(SinkError, match="refuses rows for a constraint") as raised:
         write(batch(1, 2, 2, 3, 4, 5, 6).polars(), sink, rows=3)
-    assert raised.value.hint == "without with_batch_size, handlers of errors find the rows that fail"
+    assert raised.value.hint is not None and raised.value.hint.startswith('mode="upsert"')
+    assert raised.value.hint.endswith("; without with_batch_size, handlers of errors find the rows that fail")
     assert database.rows("SELECT * FROM t") == []
     # In the last of the gathered batches they can.
     assert write(batch(*range(5), 2, *range(5, 20)).polars(), sink, rows=3) == 20
@@ -244,8 +246,11 @@ def test_a_locked_table_is_an_error_that_may_be_tried_again(
     first.write(batch(1))
     if size is not None:
         second.write(batch(0))
-    with pytest.raises(DatabaseBusy, match="the table t is locked"):
+    with pytest.raises(DatabaseBusy, match="the table t is locked") as raised:
         second.write(batch(2))
+    assert str(raised.value.hint).startswith(
+        "try again, as .on_error(ErrorHandler.retry(3)) does for a write, or "
+    )
     first.commit(first.prepare(0))
     second.write(batch(2))
     handle = second.prepare(0)

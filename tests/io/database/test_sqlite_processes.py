@@ -213,12 +213,16 @@ def test_locks_hold_between_the_driver_and_pythons_own_library(
 
 
 @pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+@pytest.mark.parametrize("checkpoints", [False, True])
 def test_a_reader_with_rows_left_to_fetch(
-    sqlite: Database, monkeypatch: pytest.MonkeyPatch, mode: str
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str, checkpoints: bool
 ) -> None:
+    folders = (tmp_path / name for name in "abc")
+
     def write() -> int:
         sink = sqlite.sink(mode="upsert", key="id")
-        return Pipeline.builder().source(Source.from_frame(ROWS)).sink(sink).build().run_sync().rows_out
+        pipeline = Pipeline.builder().source(Source.from_frame(ROWS)).sink(sink).build()
+        return pipeline.run_sync(checkpoint=next(folders) if checkpoints else None).rows_out
 
     monkeypatch.setattr("arrowstream.io.database.systems.sqlite.BUSY_MS", 1)
     write()
@@ -232,6 +236,9 @@ def test_a_reader_with_rows_left_to_fetch(
             with pytest.raises(DatabaseBusy, match="the table t is locked") as raised:
                 write()
             assert "rows left to fetch" in str(raised.value.hint) and "WAL" in str(raised.value.hint)
+            # Handlers of errors try no commit again, nor the claim of a sink.
+            assert str(raised.value.hint).startswith("end the other transaction, and run again; ")
+            assert checkpoints or str(raised.value.hint).endswith("; no row of this run is in the table")
         assert len(reader.fetchall()) == ROWS.height - 1
         reader.close()
     assert write() == ROWS.height

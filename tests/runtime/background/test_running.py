@@ -305,6 +305,40 @@ def test_in_a_cell_an_interrupted_run_stops_gently(cell: None, monkeypatch: pyte
     assert fed.pipeline.run_sync().stopped == "SIGINT"
 
 
+def test_in_a_cell_an_interrupt_before_the_run_is_waited_for_ends_it(
+    cell: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Background] = []
+
+    def interrupted(running: Background, timeout: float | None = None) -> None:
+        begun.append(running)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Background, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Fed().pipeline.run_sync()
+    assert [running.state for running in begun] == ["cancelled"]
+
+
+def test_in_a_cell_that_awaits_a_run_the_loop_sees_an_interrupt(cell: None) -> None:
+    """IPython's handler cancels the cell in a call that does not wake the loop."""
+    fed = Fed()
+    running = fed.pipeline.start()
+
+    async def awaits() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        # Once the loop sleeps: nothing but the run would wake it.
+        threading.Timer(0.05, lambda: loop.call_soon(task.cancel)).start()
+        await running
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(awaits())
+    assert running.state == "running"
+    running.cancel()
+    assert running.join(LONG)
+
+
 def test_in_a_cell_a_run_without_interrupts_is_as_ever(cell: None) -> None:
     pipeline = Pipeline.builder().source(TestSource.from_list([1, 2])).sink(TestSink()).build()
     assert pipeline.run_sync(limit=1).rows_out == 1

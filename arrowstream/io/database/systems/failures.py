@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,9 @@ _BUSY = re.compile(
     r"database (?:table |schema )?is locked|Conflicting lock|write-write conflict|Conflict on tuple"
 )
 
+
+_TWICE = re.compile(r"UNIQUE constraint failed|PRIMARY KEY or UNIQUE constraint|duplicate key", re.IGNORECASE)
+_AGAIN = 'mode="upsert" with the columns of this constraint as key= replaces a row by one that comes later'
 
 HINTS = (
     (r"is full|No space left|could not extend file", "make room on the disk of the database, and run again"),
@@ -111,6 +116,7 @@ def sink_failure(error: BaseException, table: str, secret: str | None = None) ->
             f"the table {table} refuses rows for a constraint",
             expected=f"rows that keep the constraint {failure.constraint}" if failure.constraint else None,
             found=message,
+            hint=_AGAIN if _TWICE.search(message) else None,
         )
     return SinkError(f"the database cannot write to the table {table}", found=message, hint=_hint(message))
 
@@ -130,7 +136,27 @@ def _hint(message: str) -> str | None:
 
 def busy(what: str, message: str) -> DatabaseBusy:
     """Return the error for what another transaction or process has locked."""
-    hint = "try again, as .on_error(ErrorHandler.retry(3)) does for a write, or end the other transaction"
+    hint = "end the other transaction, and run again"
     if "is locked" in message:  # the words of SQLite
         hint = f"{hint}; {_READERS}"
     return DatabaseBusy(what, expected="other transactions that end in time", found=message, hint=hint)
+
+
+@contextmanager
+def writing_rows() -> Iterator[None]:
+    """Say that a lock that a write meets may be tried again: handlers of errors do so for writes alone."""
+    try:
+        yield
+    except DatabaseBusy as error:
+        error.hint = f"try again, as .on_error(ErrorHandler.retry(3)) does for a write, or {error.hint}"
+        raise
+
+
+@contextmanager
+def committing(then: str) -> Iterator[None]:
+    """Say what becomes of the rows of a commit that meets a lock."""
+    try:
+        yield
+    except DatabaseBusy as error:
+        error.hint = f"{error.hint}; {then}"
+        raise

@@ -18,6 +18,7 @@ from arrowstream.core.checkpoints.missing_output import missing_output
 from arrowstream.core.checkpoints.other_run import OtherRun
 from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import ArrowstreamError, DatabaseBusy, SinkError
+from arrowstream.io.database.systems.failures import committing, writing_rows
 from arrowstream.io.database.writing.output_log import OutputLog, checked, logged
 from arrowstream.io.database.writing.session import Session
 from arrowstream.io.writer import BlockingWriter, Handle
@@ -75,8 +76,11 @@ class DatabaseWriter(BlockingWriter):
 
     def write(self, batch: Batch) -> None:
         self._check()
-        if not batch.num_rows:
-            return
+        if batch.num_rows:
+            with writing_rows():
+                self._write(batch)
+
+    def _write(self, batch: Batch) -> None:
         rows = self._session.target.encode(batch.polars())
         if not rows.num_rows:
             return
@@ -112,7 +116,8 @@ class DatabaseWriter(BlockingWriter):
             self._insert(self._joined(earlier))
         except ArrowstreamError as error:
             # Handlers of errors would search the last batch for rows that fail.
-            error.hint = error.hint or "without with_batch_size, handlers of errors find the rows that fail"
+            advice = "without with_batch_size, handlers of errors find the rows that fail"
+            error.hint = advice if error.hint is None else f"{error.hint}; {advice}"
             self._broken = error
             raise
         self._careful_rows = last.num_rows
@@ -221,15 +226,23 @@ class DatabaseWriter(BlockingWriter):
         return self._prepared
 
     def commit(self, handle: Handle) -> None:
-        database = self._session.database
         if self._checkpoint is None:
-            if database.in_transaction:
-                with database.writing(self._session.target.name):
-                    database.commit()
+            with committing("no row of this run is in the table"):
+                self._commit_run()
             return
         if handle["log"] is None:
             return
-        path = self._checkpoint.folder / str(handle["log"])
+        with committing("the next run with this checkpoint writes the rows"):
+            self._commit_epoch(handle, self._checkpoint)
+
+    def _commit_run(self) -> None:
+        database = self._session.database
+        if database.in_transaction:
+            with database.writing(self._session.target.name):
+                database.commit()
+
+    def _commit_epoch(self, handle: Handle, checkpoint: CheckpointContext) -> None:
+        path = checkpoint.folder / str(handle["log"])
         if handle != self._prepared or not self._commit_open(handle):
             self._commit_log(handle, path)
         reach(Failpoint.DATABASE_COMMITTED)
