@@ -6,9 +6,8 @@ import numpy as np
 import polars as pl
 
 from arrowstream.state.arrays import Array
-from arrowstream.state.first_rows import first_rows
 from arrowstream.state.frame_log import FrameLog, rows_equal
-from arrowstream.state.hash_table import KeyTable, Same
+from arrowstream.state.hash_table import KeyTable, Same, first_rows
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_ring import SlotRing
 

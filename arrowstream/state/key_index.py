@@ -12,9 +12,8 @@ import polars as pl
 from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
 from arrowstream.state.direct_table import DirectTable
-from arrowstream.state.frame_log import FrameLog
+from arrowstream.state.frame_log import FrameLog, KeyStatistics
 from arrowstream.state.hashed_keys import HashedKeys
-from arrowstream.state.key_statistics import KeyStatistics
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_ring import SlotRing
 

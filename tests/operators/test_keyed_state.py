@@ -19,9 +19,8 @@ from arrowstream.operators.arguments import key_schema, parse_keys
 from arrowstream.state import direct_table, hashed_keys
 from arrowstream.state import key_index as keyed_state
 from arrowstream.state.direct_table import DirectTable
-from arrowstream.state.first_rows import first_rows
 from arrowstream.state.frame_log import FrameLog
-from arrowstream.state.hash_table import KeyTable
+from arrowstream.state.hash_table import KeyTable, first_rows
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import StateMemory
 
