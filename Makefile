@@ -16,14 +16,14 @@ UV := $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX=$(PIP_INDEX_URL)) $(if $(PIP_EXTRA_
 install = $(UV) --python $(1) $(2) || $(BIN)/python -m pip --python $(1) $(INSTALL) $(2)
 SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 KAFKA := $(if $(shell which mvn 2>/dev/null),$(if $(shell which java 2>/dev/null),.data/kafka/.ready))
-# Processes that run tests. Those of `make test` run at the same time, seven on two cores: tests wait for a part of
-# their time, those of servers for most of it.
-WORKERS ?= 3
+# Processes that run tests. Those of `make test` run at the same time, six on two cores: tests wait for a part of
+# their time, those of servers for most of it. Each costs what importing and collecting the tests takes.
+WORKERS ?= 2
 SPREAD = -n $(WORKERS) --dist worksteal -p no:cacheprovider
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: test-gpu bench-gpu demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
+.PHONY: test-gpu bench-gpu demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest thorough fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
 .DEFAULT_GOAL := test
 
 # Older versions of pip take twice as long for what follows.
@@ -90,18 +90,16 @@ types: $(VENV)/.ready
 
 # Tests with chosen examples cover every line and branch, which the code itself notes: a tracer would double their time.
 # Those of random examples, and those that repeat what others cover, do not count.
-traced: WORKERS = 2
 traced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m tools.probes $(BIN)/python -m pytest $(SPREAD) -p tools.probes.plugin \
-		-m 'not (hypothesis or untraced)' --durations=10
+		-m 'not (hypothesis or untraced or thorough)' --durations=10
 
 untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
-	$(BIN)/python -m pytest $(SPREAD) -m 'hypothesis or untraced' --durations=10
+	$(BIN)/python -m pytest $(SPREAD) -m '(hypothesis or untraced) and not thorough' --durations=10
 
-# A fifth of the random examples: `untraced` tries all of them, and `fuzz` fifty times as many on both versions.
-oldest: WORKERS = 2
+# Two fifths of the random examples: `untraced` tries all of them, and `fuzz` a hundred times as many on both versions.
 oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
-	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not once'
+	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not (once or thorough)'
 
 # All tests on each supported Python that the machine has, on the newest Polars, each in a .venv of its own.
 versions: .data/flights.csv
@@ -113,10 +111,20 @@ versions: .data/flights.csv
 		HYPOTHESIS_PROFILE=quick $$venv/bin/python -m pytest $(SPREAD) || exit 1; \
 	done
 
-# The tests of random examples, with fifty times as many of them, and other ones each time.
+# All tests on both versions, and products whole: what `make test` leaves out of the oldest, or of both, too.
+thorough: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv $(KAFKA)
+	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD)
+	THOROUGH=1 $(OLDEST)/bin/python -m pytest $(SPREAD)
+
+# The tests of random examples with a hundred times as many of them, and other ones each time. All of them take many
+# hours: they run in the random order of SEED until MINUTES are over, half of these on each version, and it is said
+# which did not run.
+fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 fuzz: $(VENV)/.ready $(OLDEST)/.ready
-	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
-	HYPOTHESIS_PROFILE=thorough $(OLDEST)/bin/python -m pytest $(SPREAD) -m hypothesis -o timeout=0
+	@failed=0; for python in $(BIN)/python $(OLDEST)/bin/python; do \
+		HYPOTHESIS_PROFILE=thorough $$python -m pytest $(SPREAD) -m hypothesis -o timeout=0 -p tools.fuzz \
+			--hypothesis-seed=$(SEED) --minutes=$$(echo "$(or $(MINUTES),60)" | awk '{print $$1 / 2}') || failed=1; \
+	done; exit $$failed
 
 # Thousands of damaged CSV, NDJSON, JSON and Parquet files, each read beside a strict reader.
 broken-files: $(VENV)/.ready $(OLDEST)/.ready

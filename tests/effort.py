@@ -1,6 +1,11 @@
-"""How many examples a test tries that needs more or fewer than others."""
+"""How many examples a test tries that needs more or fewer than others, and how much of a product of choices."""
+
+import os
 
 from hypothesis import settings
+
+THOROUGH = bool(os.environ.get("THOROUGH"))
+"""True in `make thorough`, which tries products whole of which `make test` tries each choice."""
 
 _OTHERS = 50
 """Examples of other tests, to which the number of a test is related."""

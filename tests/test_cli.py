@@ -517,7 +517,7 @@ def process(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.thorough), signal.SIGTERM])
 @pytest.mark.parametrize("process", [ENDLESS], indirect=True)
 def test_a_real_signal_stops_gently(process: subprocess.Popen[str], number: signal.Signals) -> None:
     assert process.stderr is not None

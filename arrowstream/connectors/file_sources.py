@@ -85,7 +85,8 @@ class FileSources:
             columns whatever file comes first, add ``missing_columns="insert"`` and ``.select(...)`` after the source.
         widen
             Whether a column may have several types, as far as one holds all values exactly. In text, integers and
-            floats become Float64, others text. Of more than 1,000 files, the types of the first must hold all values.
+            floats become Float64, others text. Of text, the first 10,000 rows of each file count: give the type in
+            `schema` where others come later. Of more than 1,000 files, the types of the first must hold all values.
         include_file_paths
             Name of a last column with the path of each row's file. A filter on it decides which files are read.
         skip_empty

@@ -105,6 +105,14 @@ class FromClause:
                 raise self.query.error(
                     node, f"{clause.upper()} of a table is not part of the SQL of pipelines"
                 )
+        if not isinstance(node, exp.Table | exp.Subquery):
+            raise self.query.error(
+                node,
+                f"{node.key.upper()} is not part of the SQL of pipelines",
+                expected="FROM t, or FROM (SELECT ...) AS t",
+                found=self.query.source(node),
+                hint=_INSTEAD.get(node.key),
+            )
         alias = node.args.get("alias")
         if alias is not None and alias.args.get("columns"):
             raise self.query.error(
@@ -116,13 +124,6 @@ class FromClause:
         if isinstance(node, exp.Subquery):
             found = self.subquery(node.this)
             return found.called(node.alias) if node.alias else found
-        if not isinstance(node, exp.Table):
-            raise self.query.error(
-                node,
-                "FROM takes tables and subqueries",
-                expected="FROM t, or FROM (SELECT ...) AS t",
-                found=self.query.source(node),
-            )
         if is_window(node.this):
             return self._windows(node)
         if not isinstance(node.this, exp.Identifier):
@@ -131,6 +132,9 @@ class FromClause:
                 "FROM takes tables and subqueries",
                 expected="FROM t, or FROM TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)",
                 found=self.query.source(node.this),
+                hint="TUMBLE, HOP and SESSION are the functions of windows"
+                if same(node.this.name, "CUMULATE")
+                else None,
             )
         if node.args.get("db"):
             raise self.query.error(
@@ -222,3 +226,10 @@ def _asks(node: exp.Expr, name: str) -> bool:
         isinstance(part, exp.Star) or isinstance(part.this, exp.Star) or same(part.name, name)
         for part in columns
     )
+
+
+_INSTEAD = {
+    "unnest": "explode a list before, by .explode(...)",
+    "lateral": "join it, as in JOIN (SELECT ... GROUP BY x) AS t ON ...",
+    "values": "give the rows as a table of the query, such as a frame",
+}

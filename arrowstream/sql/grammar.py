@@ -7,6 +7,7 @@ other, and ``PARTITION BY a, b`` in such a call becomes ``PARTITION_BY(a, b)``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -53,15 +54,15 @@ def parse(text: str) -> tuple[QueryText, exp.Expr]:
     dialect = _Dialect()
     try:
         found = dialect.tokenize(text)
-    except TokenError as error:
-        raise QueryError(f"the query is not SQL: {_first_line(error)}", line=1, column=1) from None
+    except TokenError:
+        raise _unfinished(text) from None
     query = QueryText(text, found)
     try:
         statements = [each for each in dialect.parser().parse(_plain(found), text) if each is not None]
     except ParseError as error:
         (first, *_) = error.errors
         raise QueryError(
-            f"the query is not SQL: {first['description'].rstrip('.')}",
+            f"the query is not SQL: {_described(first['description'])}",
             line=first["line"],
             # sqlglot counts up to the end of the word that it did not expect.
             column=max(first["col"] - len(first["highlight"]) + 1, 1),
@@ -78,8 +79,35 @@ def parse(text: str) -> tuple[QueryText, exp.Expr]:
     return query, statements[0]
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _described(description: str) -> str:
+    """Return what sqlglot says of an error, without names of its classes."""
+    if description.startswith("Required keyword") or "Token" in description:
+        return "something is missing here"
+    return description.rstrip(".")
+
+
+def _unfinished(text: str) -> QueryError:
+    """Return the error for a text whose words cannot be told apart, as a quote or a comment has no end."""
+    first = next((part for part in _PARTS.finditer(text) if part["begin"]), None)
+    at, begin = (0, "") if first is None else (first.start(), first["begin"])
+    return QueryError(
+        f"the query is not SQL: {_OPENED.get(begin, 'its words cannot be told apart')}",
+        line=text.count("\n", 0, at) + 1,
+        column=at - text.rfind("\n", 0, at),
+        found=text[at:].partition("\n")[0],
+        hint="write 'it''s' for a quote inside a text" if begin == "'" else None,
+    )
+
+
+_OPENED = {
+    "'": "a text in single quotes has no end",
+    '"': "a name in double quotes has no end",
+    "/*": "a comment has no end",
+}
+_PARTS = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | (?P<begin>'|"|/\*)""", re.DOTALL | re.VERBOSE
+)
+"""Quotes and comments; those that have no end are ``begin`` alone."""
 
 
 def _begins(found: Sequence[Token]) -> bool:
@@ -107,7 +135,11 @@ def _plain(found: Sequence[Token]) -> list[Token]:
 
 
 def _is_window(found: Sequence[Token], at: int) -> bool:
-    return found[at].text.upper() in WINDOWS and at + 1 < len(found) and found[at + 1].token_type == _CALL
+    return (
+        found[at].text.upper() in (*WINDOWS, "CUMULATE")
+        and at + 1 < len(found)
+        and found[at + 1].token_type == _CALL
+    )
 
 
 def _partition(found: Sequence[Token], at: int, end: int) -> dict[int, list[Token]]:

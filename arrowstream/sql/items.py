@@ -39,6 +39,8 @@ def items_of(query: QueryText, node: exp.Expr, relation: Relation) -> list[Item]
             continue
         inner = each.unalias()
         items.append(Item(each.alias or _name(query, inner, relation), inner))
+    if not items:
+        raise query.error(node, "SELECT names no column", expected="SELECT k FROM t, or SELECT *")
     names: set[str] = set()
     for item in items:
         if item.name.lower() in names:

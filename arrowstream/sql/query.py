@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
@@ -26,6 +26,7 @@ from arrowstream.sql.order import first
 from arrowstream.sql.places import QueryText
 from arrowstream.sql.relation import Name, Relation, same
 from arrowstream.sql.select import select
+from arrowstream.sql.whole import check_whole
 
 
 def build(text: str, tables: Mapping[str, Any], name: str = "sql") -> Builder:
@@ -45,6 +46,7 @@ def build(text: str, tables: Mapping[str, Any], name: str = "sql") -> Builder:
             "sql() takes a query as text", expected='"SELECT ... FROM bids"', found=type(text).__name__
         )
     query, node = parse(text)
+    check_whole(query, node)
     builders = {table: _builder(table, given) for table, given in tables.items()}
     relation = checked(query, _Queries(query, node, builders).read(node))
     return Builder(replace(relation.builder.graph, name=name, query=text))
@@ -98,11 +100,25 @@ class _Queries:
                 raise self._query.error(
                     with_, "WITH RECURSIVE reads its own rows", hint="write the query without it"
                 )
-            self._common = {**outer, **{each.alias.lower(): each for each in with_.expressions}}
+            self._common = {**outer, **self._named(with_.expressions)}
         try:
             return self._limited(node, self._rows(node))
         finally:
             self._common = outer
+
+    def _named(self, tables: Sequence[exp.Expr]) -> dict[str, exp.Expr]:
+        """Return the tables of a WITH by their names in lower case."""
+        named: dict[str, exp.Expr] = {}
+        for each in tables:
+            if each.alias.lower() in named:
+                raise self._query.error(
+                    each.args["alias"],
+                    f"WITH has two tables called {each.alias}",
+                    expected="a name for each",
+                    found=each.alias,
+                )
+            named[each.alias.lower()] = each
+        return named
 
     def _rows(self, node: exp.Expr) -> Relation:
         match node:
@@ -195,7 +211,7 @@ class _Queries:
             before = dict(takewhile(lambda item: item[1] is not cte, outer.items()))
             self._common = before
             try:
-                return self.read(cte.this)
+                return self._renamed(cte, self.read(cte.this))
             finally:
                 self._common = outer
         tables = [table for table in self._tables if table == name]
@@ -210,6 +226,24 @@ class _Queries:
                 hint=did_you_mean(name, known),
             )
         return self._relation(node, tables[0])
+
+    def _renamed(self, cte: exp.Expr, relation: Relation) -> Relation:
+        """Return the rows of a table of WITH under the names that ``WITH t(a, b)`` gives its columns."""
+        columns = cte.args["alias"].args.get("columns")
+        if not columns:
+            return relation
+        relation = checked(self._query, relation)
+        new = [each.name for each in columns]
+        if len(new) != len(relation.names) or len({name.lower() for name in new}) != len(new):
+            raise self._query.error(
+                columns[0],
+                f"the names in brackets after {cte.alias} are not those of its columns",
+                expected=f"{len(relation.names)} different names, for "
+                f"{', '.join(name.column for name in relation.names)}",
+                found=", ".join(new),
+            )
+        names = tuple(replace(name, column=other) for name, other in zip(relation.names, new, strict=True))
+        return replace(relation, names=names)
 
     def _relation(self, node: exp.Expr, table: str) -> Relation:
         builder = self._tables[table]

@@ -84,7 +84,7 @@ def test_every_sink_that_shows_each_row_once_is_killed() -> None:
     } <= SINKS.keys()
 
 
-KILLS = int(os.environ.get("KILLS", "60"))
+KILLS = int(os.environ.get("KILLS", "24"))
 SEED = os.environ.get("SEED") or f"{random.randrange(1 << 32)}"
 
 

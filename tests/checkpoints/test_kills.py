@@ -79,7 +79,7 @@ def test_modules_that_are_preloaded_start_no_threads_of_polars() -> None:
     assert "polars-0" not in done.stdout, done.stdout
 
 
-KILLS = int(os.environ.get("KILLS", "20"))
+KILLS = int(os.environ.get("KILLS", "10"))
 SEED = os.environ.get("SEED") or f"{random.randrange(1 << 32)}"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from effort import examples
+from effort import THOROUGH, examples
 from expression_cases import numbers, strings, temporal
 from expression_cases.compared import assert_same, on_polars, segment_of
 from expression_cases.numbers import Case
@@ -226,7 +226,8 @@ def assert_as_polars(
 
 @pytest.mark.parametrize("function", GROUPS)
 def test_special_values_are_as_in_polars(backend: TriedBackend, function: str) -> None:
-    cases = GROUPS[function]
+    # Polars is compared with itself: `make thorough` tries all cases, and what is usual shows with one.
+    cases = GROUPS[function] if THOROUGH or backend.name != "polars" else GROUPS[function][:1]
     refused = []
     for case in cases:
         segment = segment_of(case.expression, schema_of(case))

@@ -13,6 +13,8 @@ from arrowstream.gpu.custom.compile import compile_kernels, output_schema
 from arrowstream.gpu.custom.compiled import HOPPER, Compiled, Target
 from arrowstream.gpu.custom.declaration import kernels
 
+pytestmark = pytest.mark.once
+
 NVRTC = nvrtc()
 
 TARGET = Target(HOPPER, 256)

@@ -11,6 +11,8 @@ from kernel_compilers import numba_cuda
 from arrowstream.errors import PlanError, SchemaError, WrongCall
 from arrowstream.gpu import GpuProcessor
 
+pytestmark = pytest.mark.once
+
 SOURCE = 'extern "C" __global__ void scale(const double* x, double* z, long long n) {}'
 OF_X: Any = {"inputs": ["x"], "outputs": {"z": pl.Float64}}
 

@@ -12,6 +12,8 @@ from arrowstream.gpu import GpuProcessor
 from arrowstream.gpu.custom.compile import compile_kernels
 from arrowstream.gpu.custom.compiled import HOPPER, Compiled
 
+pytestmark = pytest.mark.once
+
 cuda = numba_cuda()
 
 SCHEMA = pl.Schema({"x": pl.Float64, "flag": pl.Boolean})

@@ -133,6 +133,7 @@ def on_polars() -> Iterator[OnCpu]:
 BACKENDS = [
     pytest.param(on_arrow, id="arrow"),
     pytest.param(on_polars, id="polars"),
-    pytest.param(fake_gpu, id="fake-gpu"),
+    # It computes the programs that the Arrow backend computes on the oldest Polars, too, and nothing of Polars.
+    pytest.param(fake_gpu, id="fake-gpu", marks=pytest.mark.once),
     pytest.param(real_gpu, id="gpu", marks=pytest.mark.gpu),
 ]

@@ -330,3 +330,13 @@ def test_a_job_may_leave_out_no_lines(tmp_path: Path) -> None:
     fewer = Assignment.written("source.skip_lines=-1")
     with pytest.raises(JobError, match="at least 0, found the integer -1"):
         Job.load(tmp_path / "job.toml", assignments=[fewer])
+
+
+def test_two_columns_of_one_name_are_read_as_the_hint_says(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("a,b,a\n1,2,3\n")
+    with pytest.raises(SchemaError, match=r"two columns of .* have the name 'a'") as caught:
+        Source.from_file(file).schema()
+    assert caught.value.hint is not None and "has_header=False and skip_lines=1" in caught.value.hint
+    source = Source.from_file(file, has_header=False, skip_lines=1, schema={"a": int, "b": int, "a_2": int})
+    assert Pipeline.builder().source(source).collect_sync().rows(named=True) == [{"a": 1, "b": 2, "a_2": 3}]

@@ -286,3 +286,31 @@ def test_blocks_that_are_kept_do_not_change_when_their_memory_is_used_again(
     assert b"".join(block.data for block in found) == text
     assert all(block.data.endswith(b"\n") for block in found[:-1])
     assert len(found) > 100
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("lead", [0, 40])
+def test_a_line_that_is_too_long_is_called_so(
+    quote: str, lead: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.file.BLOCK_BYTES", 100)
+    monkeypatch.setattr("arrowstream.io.files.text.csv_format.Csv.longest", 1000)
+    file = tmp_path / "x.csv"
+    file.write_text("a,b\n" + "x,1\n" * lead + f"{quote}{'y' * 5000}{quote},1\nz,3\n")
+    error = failure(file)
+    assert error.what == f"row {lead + 1} (line {lead + 2}) of {file} is too long"
+    assert error.found is not None and len(error.found) < 120
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_line_that_is_too_long_is_put_aside_as_that(
+    quote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arrowstream.io.files.text.csv_format.Csv.longest", 1000)
+    file, bad = tmp_path / "x.csv", tmp_path / "bad.ndjson"
+    file.write_text(f'a,b\n{quote}{"y" * 1500}{quote},1\nz,3\n"never,4\n')
+    steps = Pipeline.builder().source(Source.from_file(file, bad_rows=Sink.to_file(bad)))
+    steps.sink(Sink.to_file(tmp_path / "out.csv")).build().run_sync()
+    assert (tmp_path / "out.csv").read_text() == "a,b\nz,3\n"
+    found = pl.read_ndjson(bad)["error"].to_list()
+    assert found == ["a record that is too long", "a quote that is opened and never closed"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from effort import examples
 from epoch_sinks import Job
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,7 +88,7 @@ RUNS = st.tuples(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(60))
 @given(st.sampled_from(list(TARGETS)), st.lists(RUNS, min_size=1, max_size=3))
 def test_after_any_kills_the_rows_of_complete_epochs_are_shown_once(tmp_path_factory, name, runs):
     place = tmp_path_factory.mktemp("epochs")

@@ -281,7 +281,14 @@ def run_limited(path, limit, options=""):
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.json", "parts/"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "out.csv",
+        "out.parquet",
+        *(pytest.param(name, marks=pytest.mark.once) for name in ("out.json", "parts/")),
+    ],
+)
 def test_a_limit_on_the_size_of_files(name, tmp_path):
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
     printed = run_limited(f"{tmp_path}/{name}", limit, "compression='none'")

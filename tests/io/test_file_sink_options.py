@@ -3,6 +3,7 @@
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from arrowstream.io.files.sink import FileSink
     cut=st.integers(1, 9),
     path=st.sampled_from(["o.parquet", "o.csv", "o.ndjson.gz", "o.arrow", "o/"]),
 )
-@settings(max_examples=30)
+@settings(max_examples=examples(150))
 def test_rows_of_each_file_are_sorted(rows, cut, path, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sorted")
     frame = pl.DataFrame(rows, schema={"k": pl.Int64, "s": pl.String}, orient="row").with_row_index("n")

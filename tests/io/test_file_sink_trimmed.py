@@ -5,7 +5,8 @@ import pytest
 
 from arrowstream import Pipeline, Sink, Source
 from arrowstream.io.files.output.frame_queue import FrameQueue
-from arrowstream.io.files.output.trimmed import trimmed
+from arrowstream.io.files.output.row_buffer import frame_bytes
+from arrowstream.io.files.output.trimmed import is_trimmed, trimmed
 
 LONG = pl.Series("long", [f"a text of more than 12 bytes: {number}" for number in range(40_000)])
 NULLS = pl.Series("nulls", [None, "another text of more than 12 bytes"] * 20_000)
@@ -19,7 +20,7 @@ def content(texts: pl.Series) -> set[tuple[int, int]]:
     return {(part.address, part.size) for array in arrays for part in array.buffers()[2:] if part.size}
 
 
-@pytest.mark.parametrize("chosen", [slice(0, 10_000), slice(None, None, 2), slice(1, None, 3)])
+@pytest.mark.parametrize("chosen", [slice(0, 10_000), slice(None, None, 4), slice(1, None, 3)])
 def test_chosen_rows_keep_only_the_memory_of_their_texts(chosen: slice) -> None:
     few = ROWS[chosen]
     kept = trimmed(few)
@@ -31,10 +32,26 @@ def test_chosen_rows_keep_only_the_memory_of_their_texts(chosen: slice) -> None:
 
 
 def test_rows_that_need_most_of_their_memory_are_not_copied() -> None:
-    for rows in (ROWS, ROWS[:38_000], ROWS.clear(), ROWS.select("x")):
+    wide = ROWS.with_columns(pl.col("x").alias(f"y{number}") for number in range(16))
+    for rows in (ROWS, ROWS[:38_000], ROWS.clear(), ROWS.select("x"), ROWS[1::2], wide[1::3]):
         kept = trimmed(rows)
         assert kept.equals(rows)
-        assert all(content(kept[name]) == content(rows[name]) for name in rows.columns if name != "x")
+        texts = rows.select(pl.col(pl.String)).columns
+        assert all(content(kept[name]) == content(rows[name]) for name in texts)
+
+
+def test_rows_keep_at_most_half_as_much_again_as_they_take() -> None:
+    for columns in ([LONG], [LONG, NULLS, SHORT], [LONG, NULLS, *(SHORT.alias(f"y{n}") for n in range(4))]):
+        rows = pl.DataFrame(columns)
+        for step in range(1, 9):
+            few = rows[::step]
+            kept = trimmed(few)
+            assert kept.equals(few)
+            unused = sum(size for name in kept.columns for _, size in content(kept[name])) - sum(
+                int(kept[name].str.len_bytes().sum()) for name in ("long", "nulls") if name in kept.columns
+            )
+            assert unused <= frame_bytes(few) // 2
+            assert is_trimmed(few) == all(content(few[name]) == content(kept[name]) for name in few.columns)
 
 
 def test_short_texts_cut_out_of_long_ones_keep_none_of_them() -> None:
@@ -92,9 +109,9 @@ def test_slices_of_what_a_filter_in_the_read_has_left_keep_only_their_texts(tmp_
 
 def test_rows_wait_for_a_file_without_the_texts_that_were_left_out(tmp_path, waiting) -> None:
     target = tmp_path / "out.parquet"
-    rows = Pipeline.builder().source(Source.from_frame(ROWS)).filter(pl.col("x") % 2 == 0)
+    rows = Pipeline.builder().source(Source.from_frame(ROWS)).filter(pl.col("x") % 4 == 0)
     rows.sink(Sink.to_file(target)).build().run_sync()
-    chosen = ROWS[::2]
+    chosen = ROWS[::4]
     assert pl.read_parquet(target).equals(chosen)
     assert pl.concat(waiting).equals(chosen)
     needed = int(chosen["long"].str.len_bytes().sum())

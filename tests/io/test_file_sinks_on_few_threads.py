@@ -53,7 +53,7 @@ for writer in writers:
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.once)])
 def test_sinks_that_wait_for_rows_do_not_keep_polars_from_computing_them(
     tmp_path: Path, threads: int
 ) -> None:

@@ -140,6 +140,7 @@ def test_an_archive_of_none_or_several_files_is_an_error_that_names_them(
     with pytest.raises(SourceError, match="cannot be read to its end") as caught:
         Source.from_file(file).schema()
     assert caught.value.found == f"an archive of {len(names)} files ({', '.join(names)}), not of one"
+    assert caught.value.hint is not None and caught.value.hint.startswith("unpack the archive")
 
 
 def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
@@ -162,3 +163,34 @@ def test_no_archive_is_written(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="cannot be compressed with 'zip'") as caught:
         steps.sink(Sink.to_file(tmp_path / "x.csv.zip")).build()
     assert caught.value.hint == "choose another name"
+
+
+def test_the_files_that_macos_adds_to_an_archive_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.csv", "a\n1\n")
+        archive.writestr("__MACOSX/._x.csv", b"\x00\x05\x16\x07")
+    assert Pipeline.builder().source(Source.from_file(file)).collect_sync().rows() == [(1,)]
+
+
+def test_an_array_of_objects_that_is_read_by_line_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "x.ndjson"
+    file.write_text('[\n{"a": 1},\n{"a": 2}\n]\n')
+    with pytest.raises(SourceError) as caught:
+        Source.from_file(file).schema()
+    assert caught.value.hint is not None and "format='json'" in caught.value.hint
+    assert Pipeline.builder().source(Source.from_file(file, format="json")).collect_sync().height == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("x.csv", "y" * 5000), ("x.ndjson", '"' + "y" * 5000 + '"')])
+def test_a_long_value_is_not_repeated_in_full(name: str, value: str, tmp_path: Path) -> None:
+    file, bad = tmp_path / name, tmp_path / "bad.parquet"
+    file.write_text(f"a\n{value}\n" if name == "x.csv" else f'{{"a": {value}}}\n')
+    with pytest.raises(SourceError) as caught:
+        Pipeline.builder().source(Source.from_file(file, schema={"a": int})).collect_sync()
+    assert "does not fit" in caught.value.what and len(str(caught.value)) < 1200
+    assert caught.value.found is not None and caught.value.found.endswith("… (5,002 characters)")
+    steps = Pipeline.builder().source(Source.from_file(file, schema={"a": int}, bad_rows=Sink.to_file(bad)))
+    assert steps.sink(Sink.to_file(tmp_path / "out.parquet")).build().run_sync().rows_out == 0
+    (row,) = pl.read_parquet(bad).rows(named=True)
+    assert len(row["error"]) < 300 and value in row["text"]

@@ -90,6 +90,7 @@ def test_types_that_only_the_reader_of_files_lacks(tmp_path: Path) -> None:
         file, pl.exceptions.PanicException("not yet implemented"), "IPC", lambda _: schema
     )
     assert isinstance(panic, SchemaError) and panic.found == "x: int64, y: string"
+    assert panic.what == f"Polars has no type for one of the columns of {path}"
     error = unreadable_schema(file, pl.exceptions.ComputeError("broken"), "IPC", lambda _: schema)
     assert isinstance(error, SourceError) and error.found == "broken"
 

@@ -14,6 +14,7 @@ import duckdb
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,7 +106,7 @@ def test_appended_rows_come_after_the_others_in_any_number_of_runs(target):
     cuts=st.lists(st.lists(st.tuples(st.text(max_size=3), st.integers(-9, 9)), max_size=3), max_size=4),
     end=st.booleans(),
 )
-@settings(max_examples=20)
+@settings(max_examples=examples(100))
 def test_a_csv_file_that_was_appended_to_has_the_rows_of_all_runs(cuts, end, tmp_path_factory):
     path = tmp_path_factory.mktemp("csv") / "out.csv"
     head = [("q", 0)]

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from contexts import context
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ def one_by_one(times: list[int | None], latest: int | None, jump: int) -> tuple[
     latest=st.integers(-40, 40) | st.sampled_from([-(2**63), LAST]),
     jump=st.integers(1, 30) | st.just(LAST),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(300))
 def test_event_time_after_rows_is_that_of_a_loop_over_them(
     piece: int, times: list[int], latest: int, jump: int
 ) -> None:
@@ -75,7 +76,7 @@ def process(jump_us: int, **others: Any) -> Process:
     cuts=st.lists(st.integers(0, 30), max_size=4),
     lateness=st.integers(0, 50),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(300))
 def test_the_watermark_and_the_count_do_not_depend_on_the_cut(
     times: list[int | None], cuts: list[int], lateness: int
 ) -> None:

@@ -175,10 +175,21 @@ def test_versions_that_leave_are_missed_by_no_row(
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("rows", [pytest.param(1, marks=pytest.mark.untraced), 3, 24])
 @pytest.mark.parametrize(
-    "strategy",
-    ["backward", *(pytest.param(other, marks=pytest.mark.untraced) for other in ("forward", "nearest"))],
+    ("strategy", "rows"),
+    [
+        ("backward", 3),
+        ("backward", 24),
+        *(pytest.param(other, 24, marks=pytest.mark.untraced) for other in ("forward", "nearest")),
+        *(
+            pytest.param(*case, marks=[pytest.mark.untraced, pytest.mark.once])
+            for case in (("backward", 1), ("forward", 3), ("nearest", 1))
+        ),
+        *(
+            pytest.param(*case, marks=[pytest.mark.untraced, pytest.mark.thorough])
+            for case in (("forward", 1), ("nearest", 3))
+        ),
+    ],
 )
 def test_parts_of_some_rows_with_a_restart_after_each(strategy: Any, rows: int) -> None:
     number = np.arange(24 if rows == 1 else 36)

@@ -43,6 +43,9 @@ KINDS = pytest.mark.parametrize(
     ["binaries", *(pytest.param(kind, marks=pytest.mark.untraced) for kind in KEYS if kind != "binaries")],
 )
 
+# What is kept over a restart is Arrow's, whatever computes with it.
+RESTART = pytest.mark.parametrize("restart", [False, pytest.param(True, marks=pytest.mark.once)])
+
 
 def same(one: Any, other: Any, nulls_equal: bool) -> bool:
     if one is None or other is None:
@@ -77,7 +80,7 @@ def run(step: MultiInputOperator, frames: tuple[pl.DataFrame, pl.DataFrame], res
     return rows_of(out)
 
 
-@pytest.mark.parametrize("restart", [False, True])
+@RESTART
 @pytest.mark.parametrize("nulls_equal", [False, True])
 @pytest.mark.parametrize("found", ["joined", "indexed"])
 @KINDS
@@ -101,7 +104,7 @@ def test_partners_have_equal_keys(
     assert pairs == expected | {(a, None) for a in mine} | {(None, b) for b in theirs}
 
 
-@pytest.mark.parametrize("restart", [False, True])
+@RESTART
 @pytest.mark.parametrize("how", ["left", "right", "full", "anti"])
 @KINDS
 def test_a_row_that_came_out_alone_is_deleted_as_it_was(kind: str, how: Any, restart: bool) -> None:

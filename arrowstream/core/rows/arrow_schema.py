@@ -41,7 +41,8 @@ def _arrow_schema(items: tuple[tuple[str, pl.DataType], ...]) -> pa.Schema:
             "a column's type has no Arrow form",
             expected="types that Apache Arrow defines",
             found=", ".join(f"{name}: {dtype}" for name, dtype in unfit),
-            hint="cast the column (Int128 to Int64 or Decimal, Object to String) before it enters the pipeline",
+            hint="cast or read the column as another type before it enters the pipeline: Int128 as Int64 or Decimal, "
+            "Object as String",
         ) from error
 
 

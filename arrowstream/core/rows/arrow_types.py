@@ -63,12 +63,12 @@ def unfit_columns(schema: pa.Schema, error: BaseException, where: str = "") -> S
             found=", ".join(schema.names),
             hint="rename or drop all but one of them before the rows enter the pipeline",
         )
-    unfit = [field for field in schema if not _is_fit(field)] or list(schema)
-    names = ", ".join(repr(field.name) for field in unfit)
+    unfit = [field for field in schema if not _is_fit(field)]
+    columns = f"column{'s' if len(unfit) > 1 else ''} {', '.join(repr(field.name) for field in unfit)}"
     return SchemaError(
-        f"Polars has no type for column{'s' if len(unfit) > 1 else ''} {names}{where}",
+        f"Polars has no type for {columns if unfit else 'one of the columns'}{where}",
         expected="types that Polars has",
-        found=", ".join(f"{field.name}: {field.type}" for field in unfit),
+        found=", ".join(f"{field.name}: {field.type}" for field in unfit or schema),
         hint=f"cast or drop the column before the rows enter the pipeline ({str(error).splitlines()[0]})",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -68,5 +69,9 @@ def opened(stage: str, kind: type[StageError], open_it: Callable[[], T]) -> T:
 
 
 def first_line(error: BaseException) -> str:
-    """Return an error's class and the first line of its message."""
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), 'no message')}"
+    """Return an error's class and the first line of its message, without a column that Polars made for itself."""
+    line = _OWN_COLUMN.sub("", next(iter(str(error).splitlines()), "no message"))
+    return f"{type(error).__name__}: {line}"
+
+
+_OWN_COLUMN = re.compile(" in column '__POLARS_[^']*'")

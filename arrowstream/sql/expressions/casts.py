@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 from sqlglot import exp
 
@@ -55,8 +57,27 @@ def cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, *,
     Raises
     ------
     QueryError
-        SQL has no such cast, or writes the text of such values in another way than Polars.
+        SQL has no such cast, writes the text of such values in another way than Polars, or the value is written in
+        the query and does not fit.
     """
+    if not value.constant or value.is_null or value.dtype == target:
+        return _cast(query, node, value, target, strict)
+    # A column of one row: casts of literals are folded by Polars, and some of them to other values.
+    column = replace(value, expr=pl.col("value"))
+    row = pl.DataFrame({"value": [value.value]}, {"value": value.dtype}, strict=False)
+    try:
+        result = row.select(_cast(query, node, column, target, strict).expr).item()
+    except pl.exceptions.InvalidOperationError:
+        raise query.error(
+            node,
+            f"the value is not of the type {name_of(target)}, or too large for it",
+            found=query.source(node),
+            hint="TRY_CAST gives NULL for what does not fit",
+        ) from None
+    return Typed(pl.lit(result, target), target)
+
+
+def _cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, strict: bool) -> Typed:
     if value.is_null or value.dtype == target:
         return value.cast(target)
     if (
@@ -68,9 +89,19 @@ def cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, *,
     if target == pl.String:
         return as_text(query, node, value)
     source = value.dtype
-    if source in TEXT and (target.is_numeric()):
+    if source in TEXT and target.is_numeric():
         # SQL reads ' 12 ', too.
-        return Typed(value.expr.cast(pl.String).str.strip_chars(" ").cast(target, strict=strict), target)
+        text = value.expr.cast(pl.String).str.strip_chars(" ")
+        return Typed(
+            _whole(text, target, strict) if target.is_integer() else text.cast(target, strict=strict), target
+        )
+    if isinstance(source, pl.Datetime) and source.time_zone is not None:
+        # The clock of its time zone, as HOUR(ts) and STRFTIME(ts, ...) read it.
+        value = Typed(value.expr.dt.replace_time_zone(None), pl.Datetime(source.time_unit))
+        source = value.dtype
+    if source.is_decimal() and target.is_integer():
+        nearest = value.expr.round(0, mode="half_away_from_zero")
+        return Typed(nearest.cast(target, strict=strict), target)
     if value.is_float and target.is_integer():
         return Typed(value.expr.round(mode="half_to_even").cast(target, strict=strict), target)
     allowed = (
@@ -87,6 +118,19 @@ def cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, *,
     if target == pl.Boolean:
         return Typed(value.expr != 0, target)
     return Typed(value.expr.cast(target, strict=strict), target)
+
+
+def _whole(text: pl.Expr, target: pl.DataType, strict: bool) -> pl.Expr:
+    """Return the whole numbers that texts stand for, of which SQL rounds ``1.5`` and reads ``1e3``, too."""
+    plain = text.cast(target, strict=False)
+    number = pl.when(plain.is_null()).then(text).cast(pl.Float64, strict=strict)
+    # Beyond, a DOUBLE does not hold each whole number: it would be another one.
+    exact = pl.when(number.abs() < _EXACT).then(number).when(number.is_not_null()).then(float("nan"))
+    nearest = exact.round(mode="half_away_from_zero").cast(target, strict=strict)
+    return pl.coalesce(plain, nearest)
+
+
+_EXACT = float(1 << 53)
 
 
 def _instead(value: Typed, target: pl.DataType) -> str | None:

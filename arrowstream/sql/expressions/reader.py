@@ -17,6 +17,7 @@ from arrowstream.sql.expressions.comparisons import compared, operands
 from arrowstream.sql.expressions.functions.call import Call
 from arrowstream.sql.expressions.functions.table import FUNCTIONS, unknown_function
 from arrowstream.sql.expressions.patterns import like
+from arrowstream.sql.expressions.refused import refused
 from arrowstream.sql.expressions.typed import Typed, common, name_of
 from arrowstream.sql.places import QueryText
 
@@ -54,7 +55,7 @@ class Expressions:
             return Typed(pl.col(name), self.schema[name])
         reader = _READERS.get(type(node))
         if reader is None:
-            raise self._refused(node)
+            raise refused(self.query, node)
         return reader(self, node)
 
     def condition(self, node: exp.Expr) -> Typed:
@@ -85,35 +86,6 @@ class Expressions:
                 )
             dtype = both
         return [each.cast(dtype) for each in found]
-
-    def _refused(self, node: exp.Expr) -> QueryError:
-        kind, hint = _REFUSED.get(
-            type(node), (f"{type(node).__name__} is not part of the SQL of pipelines", None)
-        )
-        return self.query.error(node, kind, found=self.query.source(node), hint=hint)
-
-
-_REFUSED: dict[type[exp.Expr], tuple[str, str | None]] = {
-    exp.Window: (
-        "OVER looks at other rows",
-        "ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...) <= k finds the first k; others need .scan(...)",
-    ),
-    exp.Subquery: ("a subquery stands in FROM", "join it, as in JOIN (SELECT ...) AS t ON ..."),
-    exp.Select: ("a subquery stands in FROM", "join it, as in JOIN (SELECT ...) AS t ON ..."),
-    exp.Exists: (
-        "EXISTS is not part of the SQL of pipelines",
-        "write SEMI JOIN ... ON, or ANTI JOIN for NOT EXISTS",
-    ),
-    exp.CurrentTimestamp: (
-        "the time of the clock differs from run to run",
-        "compare with a column, or with TIMESTAMP '2026-01-31 12:00:00'",
-    ),
-    exp.Interval: (
-        "an INTERVAL is added to a time or subtracted from it",
-        "such as ts + INTERVAL '10' SECOND",
-    ),
-    exp.Star: ("* stands in SELECT or in COUNT(*)", None),
-}
 
 
 def _column(self: Expressions, node: exp.Expr) -> Typed:
@@ -183,6 +155,10 @@ def _in(self: Expressions, node: exp.Expr) -> Typed:
             expected="such as x IN (1, 2, 3)",
             found="a subquery",
             hint="write SEMI JOIN (SELECT ...) AS t ON x = t.y, or ANTI JOIN for NOT IN",
+        )
+    if not node.expressions:
+        raise self.query.error(
+            node, "IN takes values", expected="such as x IN (1, 2, 3)", found=self.query.source(node)
         )
     value = self.read(node.this)
     pairs = [operands(self.query, node, value, self.read(each)) for each in node.expressions]

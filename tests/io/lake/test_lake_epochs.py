@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from delta_tables import numbers
+from effort import examples
 from epoch_files import PacedSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +42,7 @@ def test_an_epoch_without_rows_makes_the_table_but_no_commit(
 
 
 @both
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     kills=st.lists(st.integers(1, 9), max_size=5),
     by=st.sampled_from([(), ("k",)]),

@@ -66,9 +66,9 @@ class StreamingSink:
             True if they keep no memory that nobody else needs.
         """
         self._start()
-        if not is_trimmed:
-            frame = trimmed(frame)
         nbytes = frame_bytes(frame)
+        if not is_trimmed:
+            frame = trimmed(frame, nbytes)
         self._queue.put(frame, nbytes, self._takes_nothing)
         self._taken += nbytes
         self.rows += frame.height

@@ -22,6 +22,8 @@ from arrowstream.io.files.text.options.text_options import LOSSY, UTF8
 from arrowstream.io.files.text.pipes import PipeBytes, is_pipe
 from arrowstream.io.files.text.signatures import BOM, HEAD_BYTES, foreign
 
+_DAMAGED = "the file is damaged, was not copied completely, or is not packed as its name says"
+
 _WAIT_S = 0.1
 """Longest time, in seconds, that the first bytes of a block wait for further ones from a pipe."""
 
@@ -107,7 +109,9 @@ class FileBytes:
         try:
             return unpacked(self._file, self._compression)
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:
-            raise self._damaged(str(error).splitlines()[0]) from error
+            found = str(error).splitlines()[0]
+            several = "unpack the archive and read its files, or put each file into an archive of its own"
+            raise self._damaged(found, several if isinstance(error, NotOneFile) else _DAMAGED) from error
 
     def _text_begins(self) -> bytes:
         """Return the first bytes, without a byte order mark; raise SourceError unless they may be text."""
@@ -216,13 +220,13 @@ class FileBytes:
             )
         return end, False
 
-    def _damaged(self, found: str) -> SourceError:
+    def _damaged(self, found: str, hint: str = _DAMAGED) -> SourceError:
         return UnreadableData(
             f"{self._path} cannot be read to its end",
             position=str(self._path),
             expected=f"a complete {self._compression} file" if self._compression else "a readable file",
             found=found,
-            hint="the file is damaged, was not copied completely, or is not packed as its name says",
+            hint=hint,
         )
 
     def close(self) -> None:
@@ -242,6 +246,10 @@ def _opened(path: Path | RemotePath, keep: bool) -> tuple[io.RawIOBase, int]:
         raise unreadable(path, error) from error
 
 
+class NotOneFile(zipfile.BadZipFile):
+    """A zip archive that holds no file, or several."""
+
+
 def unpacked(file: io.RawIOBase | io.BytesIO, compression: Compression | None) -> ByteStream:
     """Return the decompressed bytes of a file as a stream."""
     if compression == "gzip":
@@ -255,11 +263,16 @@ def unpacked(file: io.RawIOBase | io.BytesIO, compression: Compression | None) -
 
 
 def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipExtFile:
-    """Return the only file of a zip archive as a stream; raise BadZipFile if it holds none or several."""
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    """Return the only file of a zip archive as a stream; raise NotOneFile if it holds none or several."""
+    # macOS adds a file of its own, under this folder, for each file that it packs.
+    members = [
+        member
+        for member in archive.infolist()
+        if not (member.is_dir() or member.filename.startswith("__MACOSX/"))
+    ]
     if len(members) != 1:
         names = ", ".join(member.filename for member in members[:3])
-        raise zipfile.BadZipFile(f"an archive of {len(members)} files ({names}), not of one")
+        raise NotOneFile(f"an archive of {len(members)} files ({names}), not of one")
     member = archive.open(members[0])
     assert isinstance(member, zipfile.ZipExtFile)
     return member

@@ -132,7 +132,8 @@ class Csv(TextFormat):
                 f"two columns of {path} have the name {twice!r}",
                 expected="a different name for every column",
                 found=f"the header {', '.join(names)}",
-                hint="rename one of them in the file's first line",
+                hint="rename one of them in the file's first line, or leave that out with has_header=False and "
+                "skip_lines=1, and name every column in schema=",
             )
         return Csv(self.options, names)
 

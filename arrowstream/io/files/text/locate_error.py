@@ -93,6 +93,9 @@ class Fault:
         before, record = block[: ends[bad]], block[ends[bad] : ends[bad + 1]]
         out = self._taken_out(bad)
         found = BadRecord(self.path, self._where(before, first_row, out), record, self.can_skip)
+        longest = self.format.longest
+        if isinstance(error, FlawedRecord | RaggedRecord) and len(record.partition(b"\n")[0]) > longest:
+            return found.too_long(longest)
         if isinstance(error, FlawedRecord):
             return found.flawed(error, (self.line or 1) + out + block.count(b"\n", 0, error.at))
         if isinstance(error, RaggedRecord):
@@ -154,6 +157,8 @@ class Fault:
         # A line of NDJSON is a record, whatever is in it; lines are not kept for a JSON array.
         if self.format.quotes or self.line is None:
             return repair
+        if self.block.startswith(b"["):
+            return f"{repair}; an array of objects is read by format='json'"
         return f"{repair}, NDJSON with each object on one line"
 
     def _reads(self, part: bytes) -> bool:

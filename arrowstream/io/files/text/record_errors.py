@@ -19,10 +19,22 @@ from arrowstream.io.files.text.unknown_key import unknown_key
 _SHOWN = 60
 """Most characters of a record in a message."""
 
+_VALUE_SHOWN = 200
+"""Most characters of a value in a message."""
+
 _DOUBLED = 'a quote inside a field is written twice, and the field in quotes: "5"" pipe"'
 _OFFSET = re.compile(r"[T ].*(?:Z|[+-][0-9]{2}:?[0-9]{2})\W*$")
 _ASIDE = "; or pass bad_rows= a sink, or 'skip', to put such rows aside"
 _SPLIT = "quote fields that hold the delimiter; if all rows are like this, pass delimiter="
+
+
+def shown(value: str) -> str:
+    """Return the text of a value as a message holds it: its beginning, if it is long."""
+    return (
+        value
+        if len(value) <= _VALUE_SHOWN
+        else value[:_VALUE_SHOWN] + f"… ({counted(len(value), 'characters')})"
+    )
 
 
 class RaggedRecord(Exception):
@@ -129,6 +141,15 @@ class BadRecord:
             hint=_DOUBLED + escaped,
         )
 
+    def too_long(self, longest: int) -> SourceError:
+        """Make the error for a record of more than `longest` bytes, which may not be in memory to its end."""
+        return self._error(
+            "is too long",
+            expected=f"records of at most {longest >> 20} MiB",
+            found=f"a longer one, which begins with {self._text}",
+            hint="check that the file has the format it is read as, and keep such values in files of their own",
+        )
+
     def ragged(self, uneven: Uneven, names: Sequence[str]) -> SourceError:
         """Make the error for a record with too few or too many fields; `names` are those of the columns."""
         split = _DOUBLED if b"\n" in self.record.rstrip(b"\r\n") else _SPLIT
@@ -159,6 +180,7 @@ class BadRecord:
 
     def misfit(self, column: str, dtype: pl.DataType, value: str | None, *, widens: bool) -> SourceError:
         """Make the error for a value that does not fit its column's type, which `widens` over files if asked for."""
+        value = None if value is None else shown(value)
         if is_time(dtype):
             return self._error(
                 f"does not fit its column {column!r}",

@@ -54,6 +54,7 @@ _INSTEAD = {
     ),
     **dict.fromkeys(("QUANTILE", "QUANTILE_CONT", "PERCENTILE_CONT"), "MEDIAN(x) is the only quantile"),
     **dict.fromkeys(("NVL", "ISNULL"), "write COALESCE(a, b), or a IS NULL"),
+    **dict.fromkeys(("UNNEST", "EXPLODE"), "explode a list before, by .explode(...)"),
     "LOG": "it means another base in each database: write LN or LOG10",
     **dict.fromkeys(
         ("TUMBLE", "HOP", "SESSION"),

@@ -10,6 +10,7 @@ from arrowstream.core.plural import counted
 from arrowstream.io.files.text.csv_format import Csv
 from arrowstream.io.files.text.csv_rows import can_change, may_have_changed, uneven_records
 from arrowstream.io.files.text.quotes import stray_returns
+from arrowstream.io.files.text.record_errors import shown
 from arrowstream.io.files.text.records import Positions, byte_view, positions
 
 _FEW = 128
@@ -68,7 +69,7 @@ def sifted_csv(format: Csv, block: bytes, schema: pl.Schema) -> tuple[pl.DataFra
         if can_change(dtype) and may_have_changed(values):
             refused |= format.changed(text, values)
         for row in np.flatnonzero(refused.to_numpy() & ~wrong):
-            errors[int(numbers[row])] = f"column {name!r}: {text[int(row)]!r} is no {dtype}"
+            errors[int(numbers[row])] = f"column {name!r}: {shown(repr(text[int(row)]))} is no {dtype}"
             wrong[row] = True
     return typed.filter(pl.Series(~wrong)), errors
 

@@ -18,7 +18,7 @@ from arrowstream.core.failures import FAILURES
 from arrowstream.io.files.text.formats import FlawedRecord
 from arrowstream.io.files.text.json.written import written
 from arrowstream.io.files.text.ndjson_format import Ndjson, is_blank
-from arrowstream.io.files.text.record_errors import UnknownKey
+from arrowstream.io.files.text.record_errors import UnknownKey, shown
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -208,7 +208,7 @@ def _first_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _misfit(name: str, line: bytes, dtype: PolarsDataType) -> str:
-    return f"column {name!r}: {written(line, name)} is no {dtype}"
+    return f"column {name!r}: {shown(written(line, name) or '')} is no {dtype}"
 
 
 def _halved(lines: Sequence[bytes], numbers: Sequence[int], read: Read) -> dict[int, str]:

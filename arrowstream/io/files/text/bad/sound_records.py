@@ -2,7 +2,8 @@
 
 A record is flawed if text follows the closing quote of a field, or if a field's quote is never closed. Nobody can
 say which of its lines were meant as one record, so only its first line is taken out, and reading goes on with the
-next line. This rule does not depend on where the stream is cut.
+next line. A line that is too long for a record is taken out for that. These rules do not depend on where the stream
+is cut.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from arrowstream.io.files.text.records import Block, Gap, Positions, positions
 
 TEXT_AFTER_QUOTE: Final = "text after a closing quote"
 UNCLOSED_QUOTE: Final = "a quote that is opened and never closed"
+TOO_LONG: Final = "a record that is too long"
 
 _NEWLINE: Final = ord("\n")
 
@@ -46,7 +48,8 @@ def sound_records(
     last
         Whether the stream ends with the buffer, so that all of it is taken.
     longest
-        Largest length of a record in bytes; a quote that makes it longer counts as never closed.
+        Largest length of a record in bytes; a quote that makes it longer counts as never closed,
+        unless its first line alone is longer.
     comment
         Beginning of comments, or None.
     keeps_flaws
@@ -91,6 +94,8 @@ def sound_records(
         end = buffer.find(b"\n", at) + 1 or (len(buffer) if last else 0)
         if not end:
             break
+        if error == UNCLOSED_QUOTE and end - at > longest:
+            error = TOO_LONG
         gaps.append(Gap(length, buffer[at:end], error))
         at = end
         comment_at = _next_comment(buffer, comment, at, at)
