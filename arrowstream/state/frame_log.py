@@ -45,6 +45,29 @@ class LogStatistics:
     copied: int
 
 
+@dataclass(frozen=True, slots=True)
+class KeyStatistics:
+    """The sizes of a `KeyIndex`.
+
+    Parameters
+    ----------
+    keys
+        The number of keys.
+    hash_places
+        The number of places of the hash table; the minimum while keys are looked up directly.
+    direct_places, direct_bytes
+        The number of places of the array by key, and the bytes of one; None and 0 while keys are hashed.
+    log
+        The sizes of the log that holds the keys.
+    """
+
+    keys: int
+    hash_places: int
+    direct_places: int | None
+    direct_bytes: int
+    log: LogStatistics
+
+
 class FrameLog:
     """Rows, numbered from 0 in the order of appending; old ones can be dropped from the front.
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import FrameLog, rows_equal
-from arrowstream.state.hash_table import KeyTable, Same
+from arrowstream.state.hash_table import KeyTable, Same, first_rows
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_ring import SlotRing
 
@@ -55,17 +55,46 @@ class HashedKeys:
         return self._table.find(marks, self._same(keys))
 
     def claim(self, keys: pl.DataFrame, marks: Array, places: Array) -> tuple[Array, Array]:
-        """Claim places for rows without slot; return the first row of each row's key, and its place."""
-        # Many rows may have few keys; counting keys takes longer than checking that there is room for all rows.
-        if not self._table.has_room(len(keys)) and not self._table.has_room(count := keys.n_unique()):
-            self._rebuild(count)
-            _, places = self._table.find(marks, self._same(keys))
-        columns = keys.get_columns()
-        # Claims are marked by numbers that are not slots, so that rows of one key find each other.
-        unused = min(self._ring.stop, self._ring.size or self._ring.stop)
-        return self._table.claim(
-            marks, places, unused, lambda rows, others: rows_equal(columns, others, keys[rows])
-        )
+        """Claim places for rows without slot; return the first row of each row's key, and the place of that row."""
+        found = self.first_rows(keys, marks)
+        if found is None:
+            # Rows of all keys claim places, and are compared wherever they meet.
+            columns, places = keys.get_columns(), self._with_room(keys, marks, places)
+            return self._table.claim(
+                marks, places, self._unused, lambda rows, others: rows_equal(columns, others, keys[rows])
+            )
+        first, firsts = found
+        some = keys if len(firsts) == len(first) else keys[firsts]
+        homes = self._with_room(some, marks[firsts], places[firsts])
+        places[firsts] = self._table.claim(marks[firsts], homes, self._unused, _never)[1]
+        return first, places
+
+    def first_rows(self, keys: pl.DataFrame, marks: Array) -> tuple[Array, Array] | None:
+        """Find the rows of one key by their hashes, which are compared once.
+
+        Returns
+        -------
+        tuple of numpy.ndarray, or None
+            The first row of each row's key (rows,), and the rows that are first (keys,), in order, int64; None if
+            keys that differ have one hash.
+        """
+        first = first_rows(marks)
+        firsts = np.flatnonzero(first == np.arange(len(first)))
+        if len(firsts) < len(first) and not rows_equal(keys.get_columns(), first, keys).all():
+            return None
+        return first, firsts
+
+    def _with_room(self, keys: pl.DataFrame, marks: Array, places: Array) -> Array:
+        """Make room for the keys of rows; return the places from which to claim."""
+        if self._table.has_room(len(keys)):
+            return places
+        self._rebuild(len(keys))
+        return self._table.find(marks, self._same(keys))[1]
+
+    @property
+    def _unused(self) -> int:
+        """The first number that is no slot: it marks claims, so that rows of one key find each other."""
+        return min(self._ring.stop, self._ring.size or self._ring.stop)
 
     def settle(self, marks: Array, places: Array, numbers: Array) -> None:
         """Write the slots of key numbers (int64) into claimed places."""

@@ -12,7 +12,7 @@ import polars as pl
 from arrowstream.errors import StageError
 from arrowstream.state.arrays import Array
 from arrowstream.state.direct_table import DirectTable
-from arrowstream.state.frame_log import FrameLog, LogStatistics
+from arrowstream.state.frame_log import FrameLog, KeyStatistics
 from arrowstream.state.hashed_keys import HashedKeys
 from arrowstream.state.memory import PIECE, StateMemory
 from arrowstream.state.slot_ring import SlotRing
@@ -43,29 +43,6 @@ class Assigned:
     start: int
     slots: Array
     fresh: Array
-
-
-@dataclass(frozen=True, slots=True)
-class KeyStatistics:
-    """The sizes of a `KeyIndex`.
-
-    Parameters
-    ----------
-    keys
-        The number of keys.
-    hash_places
-        The number of places of the hash table; the minimum while keys are looked up directly.
-    direct_places, direct_bytes
-        The number of places of the array by key, and the bytes of one; None and 0 while keys are hashed.
-    log
-        The sizes of the log that holds the keys.
-    """
-
-    keys: int
-    hash_places: int
-    direct_places: int | None
-    direct_bytes: int
-    log: LogStatistics
 
 
 class KeyIndex:
@@ -112,6 +89,7 @@ class KeyIndex:
         "_memory",
         "_on_full",
         "_piece",
+        "_renewed",
         "_ring",
         "_schema",
         "_store",
@@ -130,6 +108,9 @@ class KeyIndex:
         self._ring = SlotRing(max_keys)
         self._store = FrameLog(schema, self._memory)
         self._piece = _MOST
+        self._renewed = False
+        """Whether most rows of the last batch had keys that were new, and came more than once. Looking up each such
+        row in the table costs more than finding the first rows of keys in the batch."""
         self._direct: DirectTable | None = None
         self._hashed = HashedKeys(self._store, self._ring, self._memory)
         """Empty and unused while there is a direct table."""
@@ -168,6 +149,9 @@ class KeyIndex:
             There are more keys than `max_keys`, and `on_full` is ``"error"``; no key of `keys` was added.
         """
         marks = self._lookup_codes(keys)
+        if self._ring.size is None and keys.height:
+            yield self._assign_all(keys, marks)
+            return
         start = 0
         while start < keys.height:
             rows = min(self._piece, keys.height - start)
@@ -286,6 +270,24 @@ class KeyIndex:
         ranks[firsts] = fresh
         slots[unknown] = ranks[first]
         return Assigned(start, slots, fresh)
+
+    def _assign_all(self, keys: pl.DataFrame, marks: Array) -> Assigned:
+        """Assign slots to all rows, where no key is refused or evicted."""
+        before = self._ring.stop
+        groups = self._hashed.first_rows(keys, marks) if self._renewed and self._direct is None else None
+        if groups is None:
+            part = self._assign_piece(0, keys, marks)
+        else:
+            first, firsts = groups
+            part = self._assign_piece(0, keys[firsts], marks[firsts])
+            assert isinstance(part, Assigned)
+            slots = np.empty(len(first), np.int64)
+            slots[firsts] = part.slots
+            part = Assigned(0, slots.take(first), part.fresh)
+        assert isinstance(part, Assigned)
+        new = int(np.count_nonzero(part.slots >= before))
+        self._renewed = 2 * new > len(marks) and 2 * len(part.fresh) < new
+        return part
 
     def _find(self, keys: pl.DataFrame, marks: Array) -> tuple[Array, Array]:
         """Return the slot of each row (rows,), int64, -1 for none, and its place in the table (rows,)."""

@@ -20,7 +20,7 @@ from arrowstream.state import direct_table, hashed_keys
 from arrowstream.state import key_index as keyed_state
 from arrowstream.state.direct_table import DirectTable
 from arrowstream.state.frame_log import FrameLog
-from arrowstream.state.hash_table import KeyTable
+from arrowstream.state.hash_table import KeyTable, first_rows
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.memory import StateMemory
 
@@ -150,6 +150,33 @@ def test_equal_hashes_do_not_merge_keys(monkeypatch: pytest.MonkeyPatch) -> None
     expected = [first.setdefault(value, len(first)) for value in values.tolist()]
     found = slots_of(index, [pl.DataFrame({"k": part}) for part in np.split(values, [3, 5, 100, 101])])
     assert found == expected
+
+
+@pytest.mark.parametrize("collide", [False, True])
+@pytest.mark.parametrize("most", [None, 500])
+def test_new_keys_that_come_often_have_the_slots_of_first_rows(
+    collide: bool, most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys move on: most rows of a batch have keys that are new, as are those of the next; then none is."""
+    if collide:
+        monkeypatch.setattr(hashed_keys, "_hash", few_hashes)
+    values = np.arange(1_200) // 8 + np.random.default_rng(0).integers(0, 6, 1_200)
+    whole = pl.DataFrame({"k": values, "d": np.where(values % 9 == 0, None, "day")})
+    index = KeyIndex(whole.schema, most)
+    first: dict[tuple[object, ...], int] = {}
+    expected = [first.setdefault(row, len(first)) for row in whole.rows()]
+    batches = [whole[start : start + 240] for start in range(0, 1_200, 240)]
+    assert slots_of(index, [*batches, whole]) == expected + expected
+    assert index.keys().rows() == list(first)
+
+
+def test_first_rows_of_hashes_that_share_places() -> None:
+    """Multiples of a power of two, and neighbours, as Polars never gives them."""
+    for step in (1, 1 << 40, 1 << 60):
+        hashes = np.random.default_rng(0).integers(0, 16, 3_000).astype(np.uint64) * np.uint64(step)
+        known: dict[int, int] = {}
+        expected = [known.setdefault(each, row) for row, each in enumerate(hashes.tolist())]
+        assert first_rows(hashes).tolist() == expected
 
 
 @pytest.mark.untraced
