@@ -69,7 +69,8 @@ class Sink(NetworkSinks, DatabaseSinks, LakeSinks, metaclass=ExplainsNames):
             ``gs://`` and ``az://`` URLs name one object, or a folder of them if they end in ``/``.
         format
             ``"parquet"``, ``"csv"``, ``"ndjson"``, ``"json"``, ``"ipc"`` or ``"avro"``; by default the name decides,
-            and a folder gets Parquet. JSON has no NaN and no infinity: NDJSON and JSON hold nulls for them.
+            and a folder gets Parquet. NDJSON and JSON hold nulls for NaN and infinity, and the report counts
+            them.
         partition_by
             Column, or columns, whose values become folders ``key=value``.
         compression

@@ -101,6 +101,11 @@ class Encoder(ABC):
         """``"one"`` if every row is a message of its own, ``"many"`` if a message holds all rows of a call."""
         return "one"
 
+    @property
+    def is_json(self) -> bool:
+        """True if null stands for NaN and infinity in the messages, which the report of a run then notes."""
+        return False
+
     def for_topic(self, topic: str) -> Encoder:
         """Return the encoder for messages of one topic, which may name what it registers."""
         return self

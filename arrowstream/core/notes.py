@@ -1,4 +1,4 @@
-"""Notes of sources and steps about rows that they changed, left out or did not take at their word."""
+"""Notes of sources, steps and sinks about rows that they changed, left out or did not take at their word."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from arrowstream.core.plural import counted
 
 @dataclass(frozen=True, slots=True)
 class ReaderNote:
-    """An event that is not an error, such as values left out while rows were read.
+    """An event that is not an error, such as values left out while rows were read, or written as null.
 
     Parameters
     ----------

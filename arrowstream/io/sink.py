@@ -7,7 +7,7 @@ A spec is an immutable description; it opens and creates nothing before `open`, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +21,9 @@ from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.writer import BlockingWriter, Writer
 from arrowstream.policies.handlers import ErrorHandler, check_handlers
 from arrowstream.shown import Shown
+
+JsonPart = Callable[[pl.DataFrame], pl.DataFrame]
+"""Returns the part of rows that a sink writes as JSON, which has neither NaN nor infinity: null stands for them."""
 
 
 class SinkSpec(Shown, ABC):
@@ -97,6 +100,13 @@ class SinkSpec(Shown, ABC):
     def unique_by(self) -> tuple[str, ...]:
         """Columns by which a second row is refused; none for a sink that adds or replaces rows."""
         return ()
+
+    def json_part(self, schema: pl.Schema) -> JsonPart | None:
+        """Return what gives the part of rows of `schema` that is written as JSON; None if nothing is.
+
+        The values there that become null are counted, and the report notes them.
+        """
+        return None
 
     @property
     def takes_arrow(self) -> bool:

@@ -65,7 +65,7 @@ class RunReport(Shown):
         as ``"SIGTERM"``; None if the stream ended by itself.
     notes
         Notes of the sources about rows that they had to change or leave out, and of steps about rows that they did
-        not take at their word.
+        not take at their word; and of sinks, about what earlier runs have written and values that became null.
     checkpoints
         The checkpoints of the run; None without them.
     inner

@@ -26,7 +26,7 @@ from arrowstream.io.files.destination.encoding import (
 )
 from arrowstream.io.files.destination.opening import open_files
 from arrowstream.io.files.destination.part_limits import PartLimits, part_limits
-from arrowstream.io.files.destination.resolved import ResolvedSink
+from arrowstream.io.files.destination.resolved import ResolvedSink, json_part
 from arrowstream.io.files.destination.write_mode import (
     Kind,
     Mode,
@@ -43,7 +43,7 @@ from arrowstream.io.files.paths import local, path_text, printable
 from arrowstream.io.files.reading.written_paths import in_full
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.text.options.csv_layout import PLAIN, CsvLayout
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import JsonPart, SinkSpec
 from arrowstream.io.writer import BlockingWriter
 
 
@@ -98,7 +98,7 @@ class FileSink(SinkSpec):
 
     Notes
     -----
-    JSON has neither NaN nor infinity: they become null. Decimals and times become strings there, and CSV
+    JSON has neither NaN nor infinity: they become null, counted. Decimals and times become strings there, and CSV
     keeps no types. Parquet and IPC give back exactly the rows that were written.
 
     A replaced file keeps its mode and owner. A replaced folder is exchanged for the new one in one step, if the file
@@ -192,8 +192,7 @@ class FileSink(SinkSpec):
     def label(self) -> str:
         place = self._place_kind
         kind = self._kind(place)
-        compression = self._compression(kind, place)
-        return self._described(", ".join([kind.format, *([compression] if compression else [])]))
+        return self._described(", ".join(filter(None, (kind.format, self._compression(kind, place)))))
 
     @property
     def identity(self) -> str:
@@ -268,6 +267,9 @@ class FileSink(SinkSpec):
         check_types(kind.format, partitions.file_schema(schema))
         check_order(self.sort_by, partitions.file_schema(schema))
 
+    def json_part(self, schema: pl.Schema) -> JsonPart | None:
+        return json_part(self._kind(self._place_kind), self.partition_by, schema)
+
     def open(self, schema: pl.Schema, context: StepContext) -> BlockingWriter:
         """Start writing.
 
@@ -310,15 +312,13 @@ class FileSink(SinkSpec):
     @property
     def _target(self) -> Path:
         """File or folder that is written or replaced, with symbolic links followed."""
-        path = self._local
-        with sink_errors("cannot write to", path):
+        with sink_errors("cannot write to", path := self._local):
             return path.resolve() if path.is_symlink() else path
 
     @property
     def _place_kind(self) -> Kind:
         """What the path names now; a stream is a device, pipe or descriptor, written to and never replaced."""
-        path = self._local
-        with sink_errors("cannot write to", path):
+        with sink_errors("cannot write to", path := self._local):
             if self.path.endswith("/") or self.partition_by:
                 return "folder"
             if is_stream(path):

@@ -55,6 +55,12 @@ class MessageColumns:
         """Return names and types of the value's columns."""
         return pl.Schema({name: schema[name] for name in self.value_names(schema)})
 
+    def values_of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the value's columns of those rows that have a value."""
+        if self.tombstone is not None:
+            rows = rows.filter(pl.col(self.tombstone).not_().fill_null(True))
+        return rows.select(self.value_names(rows.schema))
+
     def check(self, schema: pl.Schema) -> None:
         """Raise SchemaError if a column is missing, has another type, or none is left for the value."""
         for argument, (fits, expected, hint) in _TYPES.items():

@@ -13,7 +13,7 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.io.kafka.extra import demand_extra, missing_extra
 from arrowstream.io.kafka.message_columns import MessageColumns
 from arrowstream.io.kafka.producing import Producing
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import JsonPart, SinkSpec
 from arrowstream.io.writer import Writer
 
 
@@ -77,6 +77,9 @@ class KafkaSink(SinkSpec):
         self.columns.check(schema)
         encoder = self.encoder if self.topic is None else self.encoder.for_topic(self.topic)
         encoder.check(self.columns.value_schema(schema))
+
+    def json_part(self, schema: pl.Schema) -> JsonPart | None:
+        return self.columns.values_of if self.encoder.is_json else None
 
     def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         try:

@@ -28,6 +28,10 @@ class JsonEncoder(Encoder):
     def label(self) -> str:
         return "json"
 
+    @property
+    def is_json(self) -> bool:
+        return True
+
     def check(self, schema: pl.Schema) -> None:
         check_types("ndjson", schema)
 

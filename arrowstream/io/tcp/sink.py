@@ -16,7 +16,7 @@ from arrowstream.core.messages import Encoder
 from arrowstream.core.mistakes.explain import explain_names
 from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import JsonPart, SinkSpec
 from arrowstream.io.tcp.address import Address
 from arrowstream.io.tcp.formats import TcpFormat
 from arrowstream.io.tcp.options import MAX_MESSAGE_BYTES, Tls, check_options, positive, read_token
@@ -106,6 +106,9 @@ class TcpSink(SinkSpec):
 
     def check(self, schema: pl.Schema) -> None:
         self.messages.check(schema)
+
+    def json_part(self, schema: pl.Schema) -> JsonPart | None:
+        return (lambda rows: rows) if self.messages.is_json else None
 
     def open(self, schema: pl.Schema, context: StepContext) -> Writer:
         token = read_token("to_tcp", self.token)

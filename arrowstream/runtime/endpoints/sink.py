@@ -14,6 +14,7 @@ from arrowstream.errors import SinkError, UndeliveredRows
 from arrowstream.io.writer import BlockingWriter, Handle, Writer
 from arrowstream.metrics.counters import StageCounters
 from arrowstream.runtime.endpoints.allowance import Share
+from arrowstream.runtime.endpoints.missing_floats import MissingFloats
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.failure.timeout import Attempt
 from arrowstream.runtime.flow.ports import OutputPort
@@ -42,6 +43,8 @@ class RunningSink:
         Called on the loop after each batch that is written; None if nothing depends on it.
     best_effort
         True if the sink is lost at its first failure, which is logged, and the run goes on without it.
+    missing_floats
+        Counts the values that the sink writes as null; None if it writes them all as they are.
     """
 
     __slots__ = (
@@ -57,6 +60,7 @@ class RunningSink:
         "_share",
         "_threads",
         "_turn",
+        "_write",
         "_writer",
         "best_effort",
         "blocking",
@@ -77,6 +81,7 @@ class RunningSink:
         share: Share | None,
         on_write: Callable[[], None] | None,
         best_effort: bool = False,
+        missing_floats: MissingFloats | None = None,
     ) -> None:
         self.counters = StageCounters(name)
         self.label = label
@@ -96,15 +101,18 @@ class RunningSink:
         self._handle: Handle | None = None
         self._ended = False
         self.blocking = isinstance(writer, BlockingWriter)
+        self._write: Callable[[Batch], Any] = writer.write
+        if missing_floats is not None:
+            self._write = missing_floats.after(writer, self.counters)
         self._begin_write: Callable[[Batch], Awaitable[None] | None]
         self.period_s = writer.period_s if isinstance(writer, BlockingWriter) else None
         self._turn = asyncio.Lock()
         if self.period_s is not None:
             self._begin_write = self._write_in_turn
         elif isinstance(writer, BlockingWriter):
-            self._begin_write = partial(self._threads.call, writer.write)
+            self._begin_write = partial(self._threads.call, self._write)
         else:
-            self._begin_write = writer.begin_write
+            self._begin_write = writer.begin_write if missing_floats is None else self._write
 
     async def end(self) -> None:
         """Take the end of its rows; `RunningSinks` commits it."""
@@ -174,7 +182,7 @@ class RunningSink:
 
     async def _write_in_turn(self, batch: Batch) -> None:
         """Write a batch after the call of the writer that is running."""
-        await self._in_turn(self._writer.write, batch)
+        await self._in_turn(self._write, batch)
 
     async def _in_turn(self, method: Callable[..., Any], *arguments: object) -> Any:
         """Call a method of the writer, on a thread if it blocks, after the call that is running."""

@@ -15,6 +15,7 @@ from arrowstream.plan.physical import SinkBinding
 from arrowstream.runtime.checkpoints.side_output import SideOutput
 from arrowstream.runtime.endpoints.allowance import Share
 from arrowstream.runtime.endpoints.epoch_sink import EpochSink
+from arrowstream.runtime.endpoints.missing_floats import MissingFloats
 from arrowstream.runtime.endpoints.sink import RunningSink
 from arrowstream.runtime.failure.cleanup import despite, first_failure, in_turn, uninterrupted
 from arrowstream.runtime.failure.stage_error import opened
@@ -78,6 +79,7 @@ class RunningSinks:
             share=share,
             on_write=on_write,
             best_effort=binding.best_effort_capacity is not None,
+            missing_floats=MissingFloats.of(spec.json_part(binding.schema), binding.schema, spec.label),
         )
         self._sinks.append(sink)
         return sink

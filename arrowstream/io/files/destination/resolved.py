@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from arrowstream.io.files.hive_folders import Partitions
 from arrowstream.io.files.output.encoder import Encoder
 from arrowstream.io.files.output.encoders import RowGroups, encoder_for, unit_rows
 from arrowstream.io.files.output.sorting_encoder import SortingEncoder
+from arrowstream.io.sink import JsonPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +98,9 @@ class ResolvedSink:
         if not self.sort_by:
             return encoder
         return SortingEncoder(encoder, self.sort_by, context.memory, context.id, self.unit_rows)
+
+
+def json_part(kind: FileKind, partitions: Sequence[str], schema: pl.Schema) -> JsonPart | None:
+    """Return what gives the columns in files of a kind, if these are JSON; see `SinkSpec.json_part`."""
+    names = Partitions(tuple(partitions)).file_schema(schema).names()
+    return (lambda rows: rows.select(names)) if kind.format in ("ndjson", "json") else None

@@ -17,6 +17,7 @@ from arrowstream.core.mistakes.other_names import SINK
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.io.files.destination.encoding import folder_kind
+from arrowstream.io.files.destination.resolved import json_part
 from arrowstream.io.files.destination.write_mode import Mode
 from arrowstream.io.files.epochs.opening import check_keeps
 from arrowstream.io.files.epochs.writer import EpochWriter
@@ -28,7 +29,7 @@ from arrowstream.io.files.remote.options import StorageOptions
 from arrowstream.io.files.remote.urls import RemotePath, remote_path
 from arrowstream.io.files.remote.writer import ObjectWriter
 from arrowstream.io.files.sink import FileSink
-from arrowstream.io.sink import SinkSpec
+from arrowstream.io.sink import JsonPart, SinkSpec
 from arrowstream.io.writer import BlockingWriter
 
 _SUFFIX_LENGTH: Final = 20
@@ -173,6 +174,9 @@ class ObjectSink(SinkSpec):
 
     def check(self, schema: pl.Schema) -> None:
         self.files.check(schema)
+
+    def json_part(self, schema: pl.Schema) -> JsonPart | None:
+        return json_part(self._kind, self.files.partition_by, schema)
 
     def open(self, schema: pl.Schema, context: StepContext) -> BlockingWriter:
         """Start writing.
