@@ -11,7 +11,7 @@ import polars as pl
 from arrowstream.core.rows.empty_frames import nulls
 from arrowstream.expressions.rebuild import NotRebuilt, column_types, rebuild
 from arrowstream.expressions.row_wise import ONE_VALUE
-from arrowstream.expressions.tree import containers, function_name, kind_of, parts_of, tree_of
+from arrowstream.expressions.tree import containers, function_name, is_literal, kind_of, parts_of, tree_of
 
 _ADD = {"Entropy", "FillNullWithStrategy", "Kurtosis", "Product", "Skew"}
 """Functions that add or multiply the values of a list."""
@@ -46,6 +46,10 @@ def exact(node: Any, schema: pl.Schema) -> Any:
             return {"Agg": {kind_of(node["Agg"]): [_copied(values), ddof]}}
         case {"Function": {"input": [values, *rest], "function": function}} if _adds(function):
             return _function(function, _copied(values), *rest) if _are_chosen(values) else node
+        case {"Function": {"input": [*sides], "function": {"ListExpr": {"SetOperation": _}}}}:
+            # With a list that is written, no rows would give one. The result is null where the other list is.
+            columns = [side for side in sides if not is_literal(side)]
+            return _where_not_null(columns[0], node) if len(columns) == 1 else node
         case {"Function": {"input": [inner, *rest], "function": {"ListExpr": _} as function}}:
             if has_two_types(node, schema):
                 return _where_not_null(inner, _function(function, _filled(inner), *rest))
