@@ -283,7 +283,13 @@ def test_set_in_every_command() -> None:
     assert invoke("schema", "job.toml", *rename)[1].endswith('# step 2 select (job.toml:8)\na = "Int64"\n')
     assert "out: a Int64\n" in invoke("check", "job.toml", *rename)[1]
     assert "schema" in answer("run", "job.toml", "--preview", "1", *rename)[1]
+    count = JOB.count("[[steps]]")
+    added = ["--set", f'steps.{count}={{ select = ["a"] }}']
+    assert invoke("schema", "job.toml", *added)[1].endswith('a = "Int64"\n')
+    wrong = ["--set", f'steps.{count}={{ select = ["zz"] }}']
     for command in ("run", "check", "explain", "schema"):
+        code, _, err = invoke(command, "job.toml", *wrong)
+        assert code == 2 and "zz" in err and f"--set steps.{count}" in err
         code, out, err = invoke(command, "job.toml", "--set", "snk.path=x")
         assert (code, out) == (2, "")
         assert err == "--set snk.path: unknown key 'snk' in the job (did you mean 'sink'?)\n"

@@ -250,6 +250,16 @@ def test_assignments_that_lead_nowhere(written: str, message: str) -> None:
     assert str(raised.value).startswith(message)
 
 
+def test_the_number_after_the_last_one_adds_a_whole_element() -> None:
+    found = assigned("steps.2={ drop = ['b'] }", "steps.3={ batch = 5 }", "steps.3.batch=7").found
+    assert found["steps"][2:] == [{"drop": ["b"]}, {"batch": 7}] and len(found["steps"]) == 4
+    value = root("[source]")
+    assign(value, [Assignment.written("steps.0={ batch = 5 }")])
+    assert value.found["steps"] == [{"batch": 5}]
+    with pytest.raises(JobError, match=r"has no element '2' .*; a whole one may be added as 1"):
+        assign(value, [Assignment.written("steps.2={ batch = 5 }")])
+
+
 def test_an_empty_array_has_no_element() -> None:
     value = root("steps = []")
     with pytest.raises(JobError, match=r"has no element '0' \(it is empty\)"):

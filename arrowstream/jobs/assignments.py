@@ -63,7 +63,7 @@ class Assignment:
 
 
 def assign(root: Value, assignments: Iterable[Assignment]) -> None:
-    """Put the values into the job, in order; tables that it lacks are added.
+    """Put the values into the job, in order; tables that it lacks are added, and whole elements after the last one.
 
     Raises
     ------
@@ -75,6 +75,8 @@ def assign(root: Value, assignments: Iterable[Assignment]) -> None:
         around = root
         for key in outer:
             around = _inside(one, around, key)
+        if isinstance(around.found, list) and last == str(len(around.found)):
+            around.found.append(None)
         found = _checked(one, around, last)
         around.found[found] = one.value
         at = (*around.at, found)
@@ -99,11 +101,11 @@ def _keys(one: Assignment) -> list[str]:
 
 
 def _inside(one: Assignment, around: Value, key: str) -> Value:
-    """Return the value of a key, which is an empty table if `around` is a table that lacks it."""
+    """Return the value of a key; an empty table, or an array of steps, if `around` is a table that lacks it."""
     checked = _checked(one, around, key)
     at: At = (*around.at, checked)
     if isinstance(around.found, dict) and checked not in around.found:
-        around.found[checked] = {}
+        around.found[checked] = [] if key == "steps" else {}
         around.file.origins[at] = one.origin
     return Value(around.file, at, around.found[checked])
 
@@ -117,5 +119,8 @@ def _checked(one: Assignment, around: Value, key: str) -> str | int:
     size = len(around.found)
     if not key.isdecimal() or int(key) >= size:
         known = f"one of {', '.join(map(str, range(size)))}" if size else "it is empty"
-        raise JobError(f"{one.origin}: {around.place} is an array, which has no element {key!r} ({known})")
+        raise JobError(
+            f"{one.origin}: {around.place} is an array, which has no element {key!r} ({known}); a whole one may be "
+            f"added as {size}"
+        )
     return int(key)
