@@ -19,6 +19,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from arrowstream.errors import QueryError
 from arrowstream.sql.places import QueryText
+from arrowstream.sql.strict import check_commas, check_order
 
 WINDOWS = ("TUMBLE", "HOP", "SESSION")
 """The functions of windows."""
@@ -76,6 +77,8 @@ def parse(text: str) -> tuple[QueryText, exp.Expr]:
             column=1,
             found=f"{len(statements)} statements" if text.strip() else "no text",
         )
+    check_commas(query, found)
+    check_order(query, found)
     return query, statements[0]
 
 

@@ -13,6 +13,7 @@ from sqlglot import exp
 from arrowstream.sql.expressions.refused import refused
 from arrowstream.sql.grammar import WINDOWS
 from arrowstream.sql.places import QueryText
+from arrowstream.sql.strict import check_comparisons
 
 _CLAUSES = ("with_", "where", "order", "limit", "offset")
 _WITH_ERRORS = ("laterals", "joins", "pivots", "sample")
@@ -91,6 +92,7 @@ def check_whole(query: QueryText, node: exp.Expr) -> None:
     for each in node.walk():
         if isinstance(each, exp.Exists) or (isinstance(each, exp.Subquery) and _is_value(each)):
             raise refused(query, each)
+        check_comparisons(query, each)
         read = _READ.get(type(each))
         if read is None:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -44,6 +45,18 @@ CASES: list[tuple[str, tuple[int, int], str]] = [
     ("SELECT k FROM TUMBLE(TABLE t", (1, 28), "the query is not SQL"),
     ("SELECT k FROM t; SELECT k FROM t", (1, 1), "2 statements"),
     ("INSERT INTO t SELECT k FROM t", (1, 13), "INSERT is not a query"),
+    ("SELECT k,, s FROM t", (1, 10), "something is missing before this comma"),
+    ("SELECT\n , s FROM t", (2, 2), "something is missing before this comma"),
+    ("SELECT k FROM t WHERE k IN (,1)", (1, 29), "something is missing before this comma"),
+    ("SELECT k FROM t LIMIT 3 WHERE k > 1", (1, 25), "WHERE stands after LIMIT"),
+    ("SELECT k FROM (SELECT k FROM t ORDER BY k\nGROUP BY k) AS v", (2, 1), "GROUP BY stands after ORDER BY"),
+    ("SELECT t.k FROM t WHERE b JOIN u ON t.k = u.k", (1, 27), "JOIN stands after WHERE"),
+    ("SELECT k FROM t OFFSET 1 ORDER BY k", (1, 26), "ORDER BY stands after OFFSET"),
+    ("SELECT k FROM t GROUP BY", (1, 17), "something is missing here"),
+    ("SELECT k FROM (SELECT k FROM t GROUP BY) AS v", (1, 32), "something is missing here"),
+    ("SELECT k FROM t WHERE b = b = b", (1, 23), "a comparison of a comparison needs brackets"),
+    ("SELECT 1 < k < 3 AS x FROM t", (1, 8), "a comparison of a comparison needs brackets"),
+    ("SELECT b = k < 3 AS x FROM t", (1, 8), "a comparison of a comparison needs brackets"),
     ("SELECT 1", (1, 8), "a SELECT reads from something"),
     # Names.
     ("SELECT k,\n  pirce FROM t", (2, 3), "no column is called pirce"),
@@ -403,3 +416,23 @@ def test_rows_that_come_once_are_read_by_one_part_of_a_query() -> None:
         assert raised.value.found == source.label
     again = Source.from_kafka("127.0.0.1:9", "t", schema=schema)
     assert Pipeline.sql("SELECT a FROM t UNION ALL SELECT a FROM t", t=again).schema() == schema
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT k, s, FROM t",
+        "SELECT coalesce(k, 1,) AS x FROM t WHERE k IN (1,)",
+        "SELECT (k < 3) = b AS x FROM t WHERE b = (k < 3)",
+        "SELECT k FROM (SELECT k FROM t ORDER BY k LIMIT 3) AS v WHERE k > 0",
+        "SELECT k FROM t WHERE b UNION ALL SELECT k FROM t WHERE b",
+        "SELECT k FROM t WHERE k IS DISTINCT FROM 3",
+        "SELECT k FROM t ORDER BY k LIMIT 2 OFFSET 0",
+        "SELECT k FROM t QUALIFY row_number() OVER (PARTITION BY s ORDER BY k) <= 1",
+    ],
+)
+def test_what_duckdb_reads_is_read(query: str) -> None:
+    found = Pipeline.sql(query, t=T)
+    connection = duckdb.connect()
+    connection.register("t", T.drop("dec").to_arrow())
+    assert found.collect_sync().rows() == connection.sql(query).fetchall()
