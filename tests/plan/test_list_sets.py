@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from arrowstream import Builder, Pipeline, Source
+from arrowstream.errors import SchemaError
 
 OPERATIONS = ("set_union", "set_intersection", "set_difference", "set_symmetric_difference")
 SCHEMA = {"x": pl.Int64, "l": pl.List(pl.Int64), "ll": pl.List(pl.List(pl.Int64)), "s": pl.List(pl.String)}
@@ -57,6 +58,15 @@ def test_rows_get_what_polars_gives(form: str, name: str) -> None:
 def test_filters(name: str) -> None:
     kept = getattr(pl.col("l").list, name)([9]).list.len() > 0
     assert_frame_equal(source(ROWS).filter(kept).collect_sync(), ROWS.filter(kept))
+
+
+def test_of_results_they_are_computed_after_the_step() -> None:
+    last = pl.col("l").last()
+    with pytest.raises(SchemaError) as raised:
+        source(ROWS).reduce(by="x", r=last.list.set_union([9])).build()
+    assert raised.value.hint == "compute with the results in with_columns(...) after this step"
+    found = source(ROWS).reduce(by="x", r=last).with_columns(pl.col("r").list.set_union([9]))
+    assert_frame_equal(found.collect_sync(), ROWS.select("x", r=pl.col("l").list.set_union([9])))
 
 
 @given(

@@ -44,6 +44,10 @@ def check_depth(step: str, exprs: Sequence[pl.Expr]) -> None:
             )
 
 
+_OF_RESULTS = "compute with the results in with_columns(...) after this step"
+"""Of functions that give a value for no rows, as ``list.set_union([9])`` does."""
+
+
 def output_schema(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: Sequence[str]) -> pl.Schema:
     """Return names and types of the results of `exprs` over groups by `keys` of rows of `schema`.
 
@@ -65,7 +69,7 @@ def output_schema(step: str, exprs: Sequence[pl.Expr], schema: pl.Schema, keys: 
             f"{step} does not fit the columns that come in",
             expected=f"aggregations over {', '.join(f'{name}: {dtype}' for name, dtype in schema.items())}",
             found=f"{message}, in {', '.join(map(expression_text, exprs))}",
-            hint=None if missing is None else did_you_mean(missing, schema),
+            hint=_OF_RESULTS if "output length" in message else missing and did_you_mean(missing, schema),
         ) from None
     names = list(whole)[len(by) :]
     check_results(step, names)
