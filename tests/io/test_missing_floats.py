@@ -130,6 +130,8 @@ def test_values_of_kafka_records(embedded_kafka: EmbeddedKafka) -> None:
     assert run(rows, sink).losses == noted(1, "x", sink.label).replace("values", "value")
     [first, gone, _, last] = (record.value for record in consumed(embedded_kafka.address, topic, 4))
     assert first == b'{"n":0,"x":1.0}' and gone is None and last == b'{"n":3,"x":null}'
+    whole = plain_sink(embedded_kafka.address, new_topic(embedded_kafka.address, 1))
+    assert run(ROWS.select("n", "x"), whole).losses == noted(2, "x", whole.label)
     raw = plain_sink(embedded_kafka.address, new_topic(embedded_kafka.address, 1), format="csv")
     assert run(ROWS.select("n", "x"), raw).losses is None
 
