@@ -30,7 +30,10 @@ def left_out(request: pytest.FixtureRequest, expression: str) -> set[Path]:
 
 @pytest.mark.parametrize(
     ("expression", "names"),
-    [("not once", {"once"}), ("not (hypothesis or untraced or thorough)", {"hypothesis", "untraced", "thorough"})],
+    [
+        ("not once", {"once"}),
+        ("not (hypothesis or untraced or thorough)", {"hypothesis", "untraced", "thorough"}),
+    ],
 )
 def test_a_module_is_left_out_only_for_its_mark(
     expression: str, names: set[str], request: pytest.FixtureRequest
@@ -41,7 +44,8 @@ def test_a_module_is_left_out_only_for_its_mark(
 
 
 @pytest.mark.parametrize(
-    "expression", ["", "once", "not gpu", "not once or hypothesis", "(hypothesis or untraced) and not thorough"]
+    "expression",
+    ["", "once", "not gpu", "not once or hypothesis", "(hypothesis or untraced) and not thorough"],
 )
 def test_other_expressions_leave_no_module_out(expression: str, request: pytest.FixtureRequest) -> None:
     assert left_out(request, expression) == set()

@@ -160,8 +160,8 @@ def _slice(scan: Callable[[], pl.LazyFrame], start: int, rows: int) -> pl.LazyFr
 def slice_piece(table: Table, start: int, rows: int, nbytes: int) -> Piece:
     """Return rows `start` to `start + rows` of a Parquet file as a piece, read with the query inside the read.
 
-    It is a slice even if it is the whole file: Polars 1 then filters after the read, which costs time, but its filters
-    inside of it panic where a bound is the least or the largest value of a type, as in `count <= 0` of unsigned integers.
+    It is a slice even if it is the whole file. Polars 1 then filters after the read, which takes longer; its filters
+    inside of the read panic where a bound is an end of its type, as in `count <= 0` of unsigned integers.
     """
     part = partial(_slice, partial(scan_parquet, table.file), start, rows)
     return _piece(table, part, rows, nbytes, table.file.check)
