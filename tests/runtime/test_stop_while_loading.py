@@ -169,8 +169,11 @@ def test_a_stop_ends_a_load_that_is_made_again() -> None:
         rows = Pipeline.builder().source(Source.from_channel(rx, schema=FLIGHTS.schema))
         pipeline = rows.join(table.source(), on="carrier", how="left", refresh="1ms").sink(sink).build()
         running = asyncio.create_task(pipeline.run())
-        await until(table.begun)
         await tx.send(FLIGHTS)
+        async with asyncio.timeout(60):
+            # Rows have come out, so the first load has ended: the one that waits is another.
+            while pipeline.metrics().rows_out < FLIGHTS.height:
+                await asyncio.sleep(0.01)
         table.goes_on.clear()
         await until(table.waits)
         pipeline.stop()
