@@ -460,7 +460,7 @@ def test_secrets_are_never_shown(store, bucket, tmp_path):
     with pytest.raises(PlanError, match="a storage option of s3:// is not known") as error:
         StorageOptions.of("s3", {"aws_secret_acces_key": "hunter2"})
     assert "hunter2" not in str(error.value) and error.value.hint == "did you mean 'aws_secret_access_key'?"
-    with pytest.raises(PlanError, match="no text") as error:
+    with pytest.raises(PlanError, match="not text") as error:
         StorageOptions.of("s3", {"aws_region": ["hunter2"]})
     assert "hunter2" not in str(error.value) and "did you mean" not in error.value.hint
     with pytest.raises(PlanError, match="is not known") as error:
