@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -370,15 +371,16 @@ def test_a_partition_on_another_file_system_is_refused_before_the_checkpoint(tmp
     other = Path("/dev/shm")
     if not other.exists() or other.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("one file system only")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/k=1%2F").symlink_to(other)
-    written = job(tmp_path, partition_by="k")
-    writer = written.start()
-    written.write(3)
-    with pytest.raises(SinkError, match="is on another file system"):
-        writer.prepare(1)
-    writer.abort()
-    assert hidden(tmp_path) == [] and shown(tmp_path) == []
+    with TemporaryDirectory(dir=other) as empty:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/k=1%2F").symlink_to(empty)
+        written = job(tmp_path, partition_by="k")
+        writer = written.start()
+        written.write(3)
+        with pytest.raises(SinkError, match="is on another file system"):
+            writer.prepare(1)
+        writer.abort()
+        assert hidden(tmp_path) == [] and shown(tmp_path) == []
 
 
 def test_a_prepared_file_that_was_removed_is_missed(tmp_path):

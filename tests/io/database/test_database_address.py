@@ -234,7 +234,7 @@ def test_a_file_that_another_process_has_locked_may_be_tried_again(
     monkeypatch.setattr(duckdb, "connect", refuse)
     with pytest.raises(DatabaseBusy, match="cannot be opened") as raised:
         Sink.to_database(f"duckdb:///{tmp_path}/x.db", "t").open(ROWS.schema, context("sink"))
-    assert "PID 7" in str(raised.value.found) and "ErrorHandler.retry(3)" in str(raised.value.hint)
+    assert "PID 7" in str(raised.value.found) and "run again" in str(raised.value.hint)
     assert "WAL" not in str(raised.value.hint)
 
 

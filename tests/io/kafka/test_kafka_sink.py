@@ -273,8 +273,8 @@ def test_arguments_that_do_not_fit() -> None:
     for arguments, match in (
         ({}, "one topic, or a column"),
         ({"topic": "t", "topic_column": "c"}, "one topic, or a column"),
-        ({"topic": "a b"}, "no name of a topic"),
-        ({"topic": pl.col("x")}, "no name of a topic"),
+        ({"topic": "a b"}, "not a name of a topic"),
+        ({"topic": pl.col("x")}, "not a name of a topic"),
         ({"topic": "t", "key": pl.col("x")}, "key takes the name of a column"),
         ({"topic": "t", "value": []}, "value takes names"),
         ({"topic": "t", "value": 3}, "value takes names"),
