@@ -14,7 +14,8 @@ _OTHERS = 50
 def examples(number: int) -> int:
     """Return the number of examples in this profile, if other tests tried `_OTHERS`.
 
-    It is half of the others' at least, unless the number is smaller.
+    It is half of the others' at least, unless the number is smaller, and 2: the first one is the simplest, such as no
+    rows at all.
     """
     usual = settings.default.max_examples
-    return max(min(number, usual // 2), number * usual // _OTHERS)
+    return max(min(number, max(2, usual // 2)), number * usual // _OTHERS)

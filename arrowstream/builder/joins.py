@@ -140,9 +140,11 @@ class JoinSteps(GraphBuilder):
         index of up to 24 bytes a key; twice that while the table is loaded again. A run with checkpoints saves
         nothing of it: the table is loaded when the run starts again.
 
-        No source is read before the table is loaded. A gentle stop meanwhile gives the load up, and the report notes
-        it: no row has been read, so none is lost. It waits only for a read that is under way and blocks, such as a
-        query of a database that has given no row yet.
+        No source is read before the table is loaded; one of Kafka connects then, so ``start="latest"`` means records
+        that are written after that. A gentle stop meanwhile gives the load up, and the report notes it: no row has
+        been read, so none is lost. It waits only for a read that is under way and blocks, such as a query of a
+        database that has given no row yet, and for the whole table where columns are not declared: they are learnt
+        from rows that have been read.
 
         A join of streams costs 0.1 to 0.3 us a row, the less the larger batches are, and 0.05 us a pair. It holds the
         rows of both streams that may have another partner, with 50 bytes for each, and up to as many that have left.

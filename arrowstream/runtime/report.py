@@ -117,7 +117,7 @@ class RunReport(Shown):
 
     @property
     def losses(self) -> str | None:
-        """The losses and other notes on one line; None without any.
+        """The losses, also of pipelines that stages have run, and other notes on one line; None without any.
 
         Examples
         --------
@@ -132,6 +132,8 @@ class RunReport(Shown):
             known = min(noted_rows, stage.failed_rows - stage.dead_letter_rows)
             noted_rows -= known
             lost += replace(stage, failed_rows=stage.failed_rows - known).losses
+        # A row that a table lacks has no place among those of this pipeline, but rows are joined without it.
+        lost += [loss for stage in self.all_stages if stage not in self.stages for loss in stage.losses]
         lost += [str(note) for note in self.notes if note.lost]
         noted = [str(note) for note in self.notes if not note.lost]
         parts = [f"{word}: {'; '.join(found)}" for word, found in (("lost", lost), ("noted", noted)) if found]

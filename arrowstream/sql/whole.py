@@ -36,7 +36,7 @@ _READ: Mapping[type[exp.Expr], frozenset[str]] = {
         exp.Join: ("this", "on", "side", "kind", "using", "method", "hint"),
         exp.Star: ("except_", "replace", "rename"),
         exp.Ordered: ("this", "desc", "nulls_first"),
-        exp.Order: ("expressions",),
+        exp.Order: ("expressions", "this"),  # of SUM(x ORDER BY y), which says more
         exp.Limit: ("expression", "limit_options"),
         exp.Offset: ("expression",),
         exp.Group: ("expressions", "grouping_sets", "cube", "rollup", "totals", "all"),

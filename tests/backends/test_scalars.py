@@ -80,6 +80,7 @@ def test_not_a_number_stays_one(dtype: pa.DataType) -> None:
         ([1, None, -3], pa.int8()),
         (["a", "", None], pa.large_string()),
         ([0.5], pa.float32()),
+        ([*range(10_000), None], pa.int32()),
     ],
 )
 def test_an_array_is_that_of_pyarrow(values: list[object], dtype: pa.DataType) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from shown_html import HOSTILE, text_of
 
@@ -195,6 +196,24 @@ def test_steps_that_are_not_finished_say_what_comes_next() -> None:
     )
     assert ".agg(...) comes next" in repr(builder.window(rows=2))
     assert ".merge() comes next" in repr(builder.split("k").branch("a"))
+
+
+def test_rows_that_a_table_lacks_are_among_the_losses() -> None:
+    def refuses_one(rows: pa.RecordBatch) -> pa.RecordBatch:
+        if 1 in rows["x"].to_pylist():
+            raise ValueError("not this one")
+        return rows
+
+    numbers = FRAME.select("x")
+    names = Pipeline.builder("names").source(Source.from_frame(numbers))
+    table = names.map(refuses_one, schema=numbers.schema).on_error(ErrorHandler.skip())
+    joined = Pipeline.builder("rows").source(Source.from_frame(FRAME)).join(table, on="x", how="left")
+    report = joined.sink(TestSink()).build().run_sync()
+    assert report.losses is not None
+    assert report.losses == "lost: 1 row failed in join > map and was skipped"
+    assert report.lost_rows == 0 < report.inner["join"].stages["map"].lost_rows
+    assert str(report).endswith(report.losses)
+    assert report.losses in said(report) and 'class="as-lost"' in report._repr_html_()
 
 
 def test_the_stages_of_a_table_are_in_every_report() -> None:

@@ -335,6 +335,16 @@ def test_a_read_with_a_filter_takes_more_row_groups_at_a_time(
         assert_frame_equal(pl.concat(found), expected)
 
 
+@pytest.mark.parametrize(("dtype", "low", "high"), [(pl.UInt32, 0, 2**32 - 1), (pl.Int8, -128, 127)])
+def test_a_filter_may_compare_with_the_ends_of_a_type(dtype, low, high, tmp_path):
+    frame = pl.DataFrame({"x": pl.Series([low, None, 1, high], dtype=dtype), "text": ["a", "b", "c", "d"]})
+    frame.write_parquet(tmp_path / "x.parquet")
+    x, least, most = pl.col("x"), pl.lit(low, dtype), pl.lit(high, dtype)
+    for kept in (x <= least, ~(x > least), x >= most, least.is_between(least, x), x.is_between(most, least)):
+        rows = Pipeline.builder().source(Source.from_file(tmp_path / "x.parquet")).filter(kept).collect_sync()
+        assert_frame_equal(rows, frame.filter(kept))
+
+
 @pytest.mark.untraced
 @pytest.mark.parametrize("piece_bytes", [1, 500, 1 << 20])
 def test_batches_are_read_together_one_by_one_or_in_slices(piece_bytes, tmp_path, monkeypatch):

@@ -50,17 +50,10 @@ REFUSED: dict[str, Callable[[], Builder]] = {
     "a cast": lambda: totals("updates").cast({"k": pl.Int32}).sink(new("k")),
     "largest, updates": lambda: largest("updates").sink(new("id")),
     "largest, changes": lambda: largest("changes").sink(new("id")),
+    "the largest so far of a group": lambda: rows().top_k(1, by="x", per="k", emit="updates").sink(new("k")),
     "left join": lambda: paired("left").sink(new("id")),
     "anti join": lambda: paired("anti").sink(new("id")),
     "one of several sinks": lambda: totals("updates").sink(Sink.fanout([Sink.to_fn(print), new("k")])),
-    "a branch": lambda: (
-        totals("updates")
-        .split(pl.col("x") > 3)
-        .branch("large", lambda branch: branch.sink(new("k")))
-        .otherwise()
-        .merge()
-        .sink(Sink.to_fn(print))
-    ),
 }
 
 ALLOWED: dict[str, Callable[[], Builder]] = {
@@ -75,6 +68,15 @@ ALLOWED: dict[str, Callable[[], Builder]] = {
     "largest": lambda: largest("final").sink(new("id")),
     "inner join": lambda: paired("inner").sink(new("id")),
     "join, final": lambda: paired("left", "final").sink(new("id")),
+    "only some changes, by a branch": lambda: (
+        totals("changes")
+        .split(pl.col("_change") == "insert")
+        .branch("true", lambda branch: branch.drop("_change").sink(new("k")))
+        .otherwise()
+        .merge()
+        .sink(Sink.to_fn(print))
+    ),
+    "the largest so far": lambda: rows().top_k(1, by="x", per="k", emit="updates").sink(new("k", "x")),
     "another step": lambda: totals("updates").unique("k").sink(new("k")),
     "no such step": lambda: rows().sink(new("k")),
 }

@@ -161,16 +161,21 @@ def test_rows_that_were_read_to_learn_their_columns_wait_for_the_table() -> None
 
 
 def test_a_stop_ends_a_load_that_is_made_again() -> None:
-    table, sink = Slow(), TestSink()
+    table, came = Slow(), threading.Event()
     table.goes_on.set()
 
     async def run() -> RunReport:
         tx, rx = channel()
         rows = Pipeline.builder().source(Source.from_channel(rx, schema=FLIGHTS.schema))
-        pipeline = rows.join(table.source(), on="carrier", how="left", refresh="1ms").sink(sink).build()
+        pipeline = (
+            rows.join(table.source(), on="carrier", how="left", refresh="1ms")
+            .sink(Sink.to_fn(lambda _: came.set()))
+            .build()
+        )
         running = asyncio.create_task(pipeline.run())
-        await until(table.begun)
         await tx.send(FLIGHTS)
+        # The first load has ended: the one that waits is another.
+        await until(came)
         table.goes_on.clear()
         await until(table.waits)
         pipeline.stop()

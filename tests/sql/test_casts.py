@@ -9,7 +9,7 @@ import pytest
 from sql_oracle import check
 
 from arrowstream import Pipeline
-from arrowstream.errors import QueryError, StageError
+from arrowstream.errors import QueryError, SchemaError, StageError
 
 TEXTS = [
     "1.5",
@@ -73,6 +73,15 @@ def test_a_written_value_that_does_not_fit(expression: str) -> None:
         Pipeline.sql(f"SELECT s,\n{expression} AS value FROM t", t=ROWS)
     assert (caught.value.line, caught.value.column) == (2, 1)
     assert "TRY_CAST" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["ABS(-300)", "-ABS(-300)", "ROUND(300.4)", "FLOOR(300.4)", "CEIL(PI() * 100)"]
+)
+def test_what_is_computed_of_written_numbers_does_not_wrap_around(value: str) -> None:
+    with pytest.raises(SchemaError, match="conversion from"):
+        Pipeline.sql(f"SELECT CAST({value} AS TINYINT) AS value FROM t", t=ROWS).collect_sync()
+    check(f"SELECT TRY_CAST({value} AS TINYINT) AS value FROM t", {"t": ROWS}, {"t": ROWS})
 
 
 @pytest.mark.parametrize("text", ["x", "9007199254740993.0"])

@@ -41,6 +41,7 @@ def test_names_of_columns_in_with(query: str) -> None:
         ("SELECT i FROM t WHERE i IN UNNEST(tags)", 28, "IN UNNEST(...)"),
         ("SELECT i FROM t WHERE i IN ()", 23, "IN takes values"),
         ("SELECT i FROM t ORDER BY i WITH FILL LIMIT 3", 26, "WITH FILL is not part"),
+        ("SELECT sum(i ORDER BY i) AS s FROM t", 12, "functions of many rows take no ORDER BY"),
         ("SELECT AS STRUCT i FROM t", 18, "SELECT AS is not part"),
         ("SELECT i FROM t CLUSTER BY i", 28, "an order of partitions is not part"),
         ("SELECT i FROM t WITH ORDINALITY", 15, "WITH ORDINALITY is not part"),

@@ -184,9 +184,8 @@ class CompleteGroups(Process):
         def noted() -> Iterator[pl.DataFrame]:
             for batch in saved:
                 groups = batch.polars()
-                if not groups[
-                    PANE
-                ].is_sorted():  # of several runs, each of which began with the earliest pane
+                # Of several runs, each of which began with the earliest pane.
+                if not groups[PANE].is_sorted():
                     groups = groups.sort(PANE, maintain_order=True)
                 if self._index is not None:
                     first.append(groups.select(PANE, *self._grouped.keys).unique(PANE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arrowstream.core.rows.changes import CHANGE
 from arrowstream.errors import PlanError
@@ -26,10 +26,14 @@ from arrowstream.plan.physical import (
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """The last step before a sink that is more than expressions, and the expressions after it."""
+    """The last step before a sink that is more than expressions, and the expressions after it.
+
+    `chosen` is True if a split sends only some of the rows there.
+    """
 
     stage: OperatorStage | InputsStage | None = None
     segments: tuple[SegmentStage, ...] = ()
+    chosen: bool = False
 
 
 def check_rows_that_leave(plan: Plan) -> None:
@@ -70,11 +74,11 @@ def check_rows_that_come_again(plan: Plan) -> None:
     """
     for sink, before in _sinks(plan.stages, plan.sink, _Before()):
         key, stage = sink.sink.unique_by, before.stage
-        if not key or stage is None:
+        # A condition may leave one row of each key.
+        if not key or stage is None or before.chosen:
             continue
         again = _that_come_again(stage)
         for step in (step for segment in before.segments for step in segment.segment.steps):
-            # A condition may leave one row of each key.
             filters = isinstance(step, Filter | FilterMapExpressions)
             again = None if filters else names_after(step, again)
         if again is not None and again.issuperset(key):
@@ -92,6 +96,9 @@ def _that_come_again(stage: OperatorStage | InputsStage) -> frozenset[str] | Non
     match stage.operator:
         case Reduce(emit="updates", by=by):
             return frozenset(by)
+        case TopK(emit="updates", k=1, per=per):
+            # Each row is larger than those of its group before.
+            return frozenset(per)
         case Reduce(emit="changes") | TopK(emit="updates" | "changes"):
             return frozenset(stage.output) - {CHANGE}
         case StreamJoin(emit="changes", how="left" | "right" | "full" | "anti"):
@@ -106,12 +113,19 @@ def _sinks(
     """Yield the sinks at ends, each with what is before it; streams that meet hide that."""
     for stage in stages:
         for line in stage.lines:
-            yield from _sinks(line.stages, line.sink, before if isinstance(stage, SplitStage) else _Before())
+            yield from _sinks(line.stages, line.sink, _into(stage, before))
         if isinstance(stage, SegmentStage):
-            before = _Before(before.stage, (*before.segments, stage))
+            before = replace(before, segments=(*before.segments, stage))
         elif isinstance(stage, OperatorStage | InputsStage):
             before = _Before(stage)
         else:
             before = _Before()
     if sink is not None:
         yield sink, before
+
+
+def _into(stage: Stage, before: _Before) -> _Before:
+    """Return what is before the lines inside a stage."""
+    if not isinstance(stage, SplitStage):
+        return _Before()
+    return before if stage.route is None else replace(before, chosen=True)

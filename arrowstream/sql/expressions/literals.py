@@ -51,7 +51,7 @@ def read(query: QueryText, node: exp.Expr) -> Typed:
                 node, "a whole number is too large", expected=f"at most {_MOST}", found=node.this
             )
         return whole(int(node.this))
-    return Typed(pl.lit(float(node.this)), pl.Float64(), float(node.this), True)
+    return Typed(pl.lit(float(node.this), pl.Float64), pl.Float64(), float(node.this), True)
 
 
 def time(query: QueryText, node: exp.Expr, written: str, dtype: pl.DataType) -> Typed:

@@ -77,7 +77,7 @@ def negative(query: QueryText, node: exp.Expr, value: Typed) -> Typed:
     """Return the negative of a number."""
     if value.constant and value.is_number and value.value is not None:
         negated = -value.value
-        return Typed(pl.lit(negated), value.dtype, negated, True)
+        return Typed(pl.lit(negated, value.dtype), value.dtype, negated, True)
     if not value.is_number and not value.is_null:
         raise query.error(node, "- is for numbers", expected="a number", found=name_of(value.dtype))
     dtype = pl.Float64() if value.is_float else pl.Int64()

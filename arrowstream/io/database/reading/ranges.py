@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import date, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import polars as pl
 
@@ -38,7 +38,7 @@ class _Range:
         self._row = 0
 
     def read(self) -> Batch | None:
-        """Return the next batch; None at the end."""
+        """Return the next batch; None at the end, when the connection is closed."""
         if self._open is None:
             self._open = OpenQuery(self._query)
             with self._open.reading():
@@ -46,6 +46,7 @@ class _Range:
             self._frames = self._open.frames(self._condition, self._bounds)
         frame = next(self._frames, None)
         if frame is None:
+            self.close()
             return None
         start, self._row = self._row, self._row + frame.height
         origin = f"range {self._number} of {self._query.label}"
@@ -56,10 +57,11 @@ class _Range:
         if self._open is not None:
             self._frames = iter(())
             self._open.close()
+            self._open = None
 
 
 class RangesReader(BlockingReader):
-    """Reads ranges at the same time; their batches come in any order.
+    """Reads ranges at the same time, as many as the database says; their batches come in any order.
 
     Parameters
     ----------
@@ -89,20 +91,23 @@ class RangesReader(BlockingReader):
         except BaseException:
             self._open.close()
             raise
-        self._executor = ThreadPoolExecutor(len(self._ranges), "arrowstream-database")
-        self._ahead: dict[Future[Batch | None], _Range] | None = None
+        self._waiting = iter(self._ranges)
+        self._most = min(len(self._ranges), self._open.database.readers or len(self._ranges))
+        self._executor = ThreadPoolExecutor(self._most, "arrowstream-database")
+        self._ahead: dict[Future[Batch | None], _Range] = {}
 
     def read(self) -> Batch | None:
-        if self._ahead is None:
-            self._ahead = {self._executor.submit(each.read): each for each in self._ranges}
-        while self._ahead:
+        while True:
+            for part in islice(self._waiting, self._most - len(self._ahead)):
+                self._ahead[self._executor.submit(part.read)] = part
+            if not self._ahead:
+                return None
             future = next(iter(wait(self._ahead, return_when=FIRST_COMPLETED).done))
             part = self._ahead.pop(future)
             batch = future.result()
             if batch is not None:
                 self._ahead[self._executor.submit(part.read)] = part
                 return batch
-        return None
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -40,6 +40,8 @@ class Database(ABC):
     """Exceptions of the driver."""
     savepoints: ClassVar[bool] = True
     """True if a statement that fails leaves the transaction usable, after a rollback to a savepoint."""
+    readers: ClassVar[int | None] = None
+    """How many connections read ranges at the same time; None for one for each range."""
 
     exclusive: ClassVar[bool] = False
     """True if nothing else may write to the database while a connection reads it."""

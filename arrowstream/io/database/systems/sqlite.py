@@ -41,6 +41,7 @@ class SqliteDatabase(AdbcDatabase):
     # Takes the lock for writing at once: a transaction that has read cannot wait for it.
     begins = "BEGIN IMMEDIATE"
     stage = f"temp.{quoted(STAGE)}"
+    readers = 4  # each has a process of its own
 
     def __init__(self, address: DatabaseAddress, connection: SqliteConnection) -> None:
         super().__init__(address)

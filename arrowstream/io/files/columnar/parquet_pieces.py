@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from arrowstream.core.batch import to_frame
 from arrowstream.io.files.columnar.damage import DAMAGE, damaged_rows, failed_steps
 from arrowstream.io.files.columnar.parquet_footer import RowGroup, row_groups
-from arrowstream.io.files.columnar.scan import PIECE_BYTES, Table, slice_piece, whole_piece
+from arrowstream.io.files.columnar.scan import PIECE_BYTES, Table, slice_piece
 from arrowstream.io.files.read_ahead import Piece
 
 HUGE_BYTES = 24 << 20
@@ -52,7 +52,7 @@ def parquet_pieces(table: Table) -> Iterator[Piece]:
             yield from _slices(table, group, start)
         start += group.rows
     if rows:
-        yield slice_piece(table, start, rows, stored) if start else whole_piece(table, rows, stored)
+        yield slice_piece(table, start, rows, stored)
 
 
 def _slices(table: Table, group: RowGroup, start: int) -> Iterator[Piece]:

@@ -158,17 +158,13 @@ def _slice(scan: Callable[[], pl.LazyFrame], start: int, rows: int) -> pl.LazyFr
 
 
 def slice_piece(table: Table, start: int, rows: int, nbytes: int) -> Piece:
-    """Return rows `start` to `start + rows` of a Parquet file as a piece, read with the query inside the read."""
+    """Return rows `start` to `start + rows` of a Parquet file as a piece, read with the query inside the read.
+
+    It is a slice even if it is the whole file. Polars 1 then filters after the read, which takes longer; its filters
+    inside of the read panic where a bound is an end of its type, as in `count <= 0` of unsigned integers.
+    """
     part = partial(_slice, partial(scan_parquet, table.file), start, rows)
     return _piece(table, part, rows, nbytes, table.file.check)
-
-
-def whole_piece(table: Table, rows: int, nbytes: int) -> Piece:
-    """Return all rows of a Parquet file as a piece.
-
-    Polars 1 does not filter inside the read of a slice; here it decodes the other columns only where rows stay.
-    """
-    return _piece(table, partial(scan_parquet, table.file), rows, nbytes, table.file.check)
 
 
 def _piece(

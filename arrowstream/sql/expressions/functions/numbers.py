@@ -59,7 +59,7 @@ def _kind(question: str, call: Call) -> Typed:
 
 def _pi(call: Call) -> Typed:
     call.takes(0)
-    return Typed(pl.lit(math.pi), pl.Float64(), math.pi, True)
+    return Typed(pl.lit(math.pi, pl.Float64), pl.Float64(), math.pi, True)
 
 
 def _double(change: str, call: Call, *arguments: float) -> Typed:
