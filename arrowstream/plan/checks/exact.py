@@ -46,10 +46,11 @@ def exact(node: Any, schema: pl.Schema) -> Any:
             return {"Agg": {kind_of(node["Agg"]): [_copied(values), ddof]}}
         case {"Function": {"input": [values, *rest], "function": function}} if _adds(function):
             return _function(function, _copied(values), *rest) if _are_chosen(values) else node
-        case {"Function": {"input": [*sides], "function": {"ListExpr": {"SetOperation": _}}}}:
+        case {"Function": {"input": [first, second], "function": {"ListExpr": {"SetOperation": _}}}} if (
+            is_literal(first) != is_literal(second)
+        ):
             # With a list that is written, no rows would give one. The result is null where the other list is.
-            columns = [side for side in sides if not is_literal(side)]
-            return _where_not_null(columns[0], node) if len(columns) == 1 else node
+            return _where_not_null(second if is_literal(first) else first, node)
         case {"Function": {"input": [inner, *rest], "function": {"ListExpr": _} as function}}:
             if has_two_types(node, schema):
                 return _where_not_null(inner, _function(function, _filled(inner), *rest))
