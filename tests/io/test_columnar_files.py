@@ -312,29 +312,6 @@ def test_a_piece_that_fails_because_the_file_was_cut_says_so(tmp_path):
     assert "changed while it was read" in str(piece.explain(ValueError("broken"), 0))
 
 
-@pytest.mark.parametrize(
-    ("piece_bytes", "whole", "filtered"), [(8_000, [1_000] * 8, [2_000] * 2), (16_000, [2_000] * 4, [4_000])]
-)
-def test_a_read_with_a_filter_takes_more_row_groups_at_a_time(
-    piece_bytes, whole, filtered, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(parquet_pieces, "PIECE_BYTES", piece_bytes)
-    frame = pl.DataFrame({"i": range(8_000)}).with_columns(other=pl.col("i") * 2)
-    frame.write_parquet(tmp_path / "x.parquet", row_group_size=1_000)
-    builder = Pipeline.builder().source(Source.from_file(tmp_path / "x.parquet")).select("i")
-    half = pl.col("i") % 2 == 1
-    for steps, expected, batches in (
-        (builder, frame.select("i"), whole),
-        (builder.filter(half), frame.filter(half).select("i"), filtered),
-    ):
-        found = []
-        steps.sink(
-            Sink.to_fn(lambda batch, found=found: found.append(pl.from_arrow(batch)))
-        ).build().run_sync()
-        assert [rows.height for rows in found] == batches
-        assert_frame_equal(pl.concat(found), expected)
-
-
 @pytest.mark.parametrize(("dtype", "low", "high"), [(pl.UInt32, 0, 2**32 - 1), (pl.Int8, -128, 127)])
 def test_a_filter_may_compare_with_the_ends_of_a_type(dtype, low, high, tmp_path):
     frame = pl.DataFrame({"x": pl.Series([low, None, 1, high], dtype=dtype), "text": ["a", "b", "c", "d"]})

@@ -165,8 +165,6 @@ class Adapt:
         Columns before the query, with the types from the user.
     choice
         Names of the columns after the query, if it only chooses among those of the file; else None.
-    filters
-        Whether the query begins with a filter, so that fewer rows come out of it than go in.
     """
 
     path: Path | RemotePath
@@ -174,7 +172,6 @@ class Adapt:
     stored: Mapping[str, PolarsDataType]
     given: Mapping[str, PolarsDataType]
     choice: tuple[str, ...] | None = None
-    filters: bool = False
 
     def __call__(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return self.query(rows)

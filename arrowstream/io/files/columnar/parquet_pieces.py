@@ -31,16 +31,11 @@ more memory than that engine does.
 
 
 def parquet_pieces(table: Table) -> Iterator[Piece]:
-    """Yield small row groups several at a time, larger ones in slices, huge ones page by page.
-
-    Each piece is a query of its own, which costs about 1 ms. Where rows are filtered, memory holds mostly what comes
-    out, and as many bytes are read together as of one row group.
-    """
-    most = PIECE_BYTES * (WHOLE if table.adapt.filters else 1)
+    """Yield small row groups several at a time, larger ones in slices, huge ones page by page."""
     start = rows = decoded = stored = 0
     for number, group in enumerate(row_groups(table.file, table.columns)):
         large = group.decoded > WHOLE * PIECE_BYTES
-        if rows and (large or decoded + group.decoded > most):
+        if rows and (large or decoded + group.decoded > PIECE_BYTES):
             yield slice_piece(table, start, rows, stored)
             start, rows, decoded, stored = start + rows, 0, 0, 0
         if not large:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -149,32 +148,26 @@ def _copied(table: Table, ipc: IpcFile, batches: list[BatchCopy]) -> Iterator[Pi
     for number in range(slices):
         start, stop = total * number // slices, total * (number + 1) // slices
         share = nbytes * (number + 1) // slices - nbytes * number // slices
-        part = partial(_slice, rows, start, stop - start)
-        yield _piece(table, part, stop - start, share, lambda: None)
-
-
-def _slice(scan: Callable[[], pl.LazyFrame], start: int, rows: int) -> pl.LazyFrame:
-    return scan().slice(start, rows)
+        yield _piece(table, rows, start, stop - start, share, lambda: None)
 
 
 def slice_piece(table: Table, start: int, rows: int, nbytes: int) -> Piece:
-    """Return rows `start` to `start + rows` of a Parquet file as a piece, read with the query inside the read.
-
-    It is a slice even if it is the whole file. Polars 1 then filters after the read, which takes longer; its filters
-    inside of the read panic where a bound is an end of its type, as in `count <= 0` of unsigned integers.
-    """
-    part = partial(_slice, partial(scan_parquet, table.file), start, rows)
-    return _piece(table, part, rows, nbytes, table.file.check)
+    """Return rows `start` to `start + rows` of a Parquet file as a piece, read with the query inside the read."""
+    return _piece(table, lambda: scan_parquet(table.file), start, rows, nbytes, table.file.check)
 
 
 def _piece(
     table: Table,
-    part: Callable[[], pl.LazyFrame],
+    scan: Callable[[], pl.LazyFrame],
+    start: int,
     rows: int,
     nbytes: int,
     check: Callable[[], None],
 ) -> Piece:
     file = table.file
+
+    def part() -> pl.LazyFrame:
+        return scan().slice(start, rows)
 
     def read() -> pl.DataFrame:
         check()

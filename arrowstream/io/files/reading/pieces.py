@@ -246,9 +246,7 @@ class FilePieces:
         changed = [pl.lit(value, self._table.schema[name]).alias(name) for name, value in keys.items()]
         path, query = self._files[number].path, partial(self._query_on, found=found, typed=keys)
         choice = None if keys else self._choice(found)
-        filters = self._pushed.predicate is not None
-        adapted = lambda rows: query(rows.with_columns(changed))  # noqa: E731
-        return Adapt(path, adapted, found, self._table.schema, choice, filters)
+        return Adapt(path, lambda rows: query(rows.with_columns(changed)), found, self._table.schema, choice)
 
     def _choice(self, found: pl.Schema) -> tuple[str, ...] | None:
         """Return the columns after the query if they are all among `found`, with their final types; else None."""
