@@ -16,7 +16,7 @@ UV := $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX=$(PIP_INDEX_URL)) $(if $(PIP_EXTRA_
 install = $(UV) --python $(1) $(2) || $(BIN)/python -m pip --python $(1) $(INSTALL) $(2)
 SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 KAFKA := $(if $(shell which mvn 2>/dev/null),$(if $(shell which java 2>/dev/null),.data/kafka/.ready))
-# Processes that run tests. Those of `make test` run at the same time, seven on two cores: tests wait for a part of
+# Processes that run tests. Those of `make test` run at the same time, six on two cores: tests wait for a part of
 # their time, those of servers for most of it. Each costs what importing and collecting the tests takes.
 WORKERS ?= 2
 SPREAD = -n $(WORKERS) --dist worksteal -p no:cacheprovider
@@ -94,7 +94,6 @@ traced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m tools.probes $(BIN)/python -m pytest $(SPREAD) -p tools.probes.plugin \
 		-m 'not (hypothesis or untraced or thorough)' --durations=10
 
-untraced: WORKERS = 3
 untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m pytest $(SPREAD) -m '(hypothesis or untraced) and not thorough' --durations=10
 
