@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 import pytest
 from contexts import context
+from delta_tables import numbers
 
 from arrowstream import Pipeline, Sink, Source
-from arrowstream.core.batch import Batch
 from arrowstream.core.checkpoints.context import CheckpointContext
 from arrowstream.io.iceberg.sink import IcebergSink
 from arrowstream.io.iceberg.source import IcebergSource
@@ -112,11 +112,6 @@ def orphans(lake: Path, name: str = TABLE) -> list[str]:
     return sorted(found - {task.file.file_path.removeprefix("file://") for task in there})
 
 
-def write(sink: Any, *frames: pl.DataFrame) -> None:
-    """Run a pipeline of these rows into a sink."""
-    Pipeline.builder().source(Source.from_frame(list(frames))).sink(sink).build().run_sync()
-
-
 def to(lake: Path, name: str = TABLE, **options: Any) -> IcebergSink:
     return Sink.to_iceberg(name, catalog=lake, **options)
 
@@ -137,9 +132,3 @@ def opened(lake: Path, state: Path, attempt: int = 1, job: str = "job", **option
     writer = to(lake, **options).open(numbers().polars().schema, at)
     assert isinstance(writer, IcebergWriter)
     return writer
-
-
-def numbers(*values: int) -> Batch:
-    """Rows with these numbers, in partitions by the remainder of 3."""
-    x = pl.Series("x", values, dtype=pl.Int64)
-    return Batch(pl.DataFrame({"x": x, "k": (x % 3).cast(pl.String)}))

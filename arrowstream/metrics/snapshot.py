@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import ClassVar
@@ -35,8 +35,13 @@ def with_inner(stages: Iterable[StageMetrics], inner: Mapping[str, Metrics]) -> 
     for stage in stages:
         found.append(stage)
         if (metrics := inner.get(stage.name)) is not None:
-            found += (replace(each, name=f"{stage.name} > {each.name}") for each in metrics.all_stages)
+            found += inner_stages(stage.name, metrics)
     return tuple(found)
+
+
+def inner_stages(name: str, metrics: Metrics) -> Iterator[StageMetrics]:
+    """Yield the stages of a pipeline that the stage `name` runs by itself, named ``join > source``."""
+    return (replace(each, name=f"{name} > {each.name}") for each in metrics.all_stages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
 from arrowstream.metrics.checkpoints import CheckpointMetrics
-from arrowstream.metrics.snapshot import Metrics, with_inner
+from arrowstream.metrics.snapshot import Metrics, inner_stages, with_inner
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.shown import Shown
 
@@ -133,7 +133,8 @@ class RunReport(Shown):
             noted_rows -= known
             lost += replace(stage, failed_rows=stage.failed_rows - known).losses
         # A row that a table lacks has no place among those of this pipeline, but rows are joined without it.
-        lost += [loss for stage in self.all_stages if stage not in self.stages for loss in stage.losses]
+        within = (stage for name, metrics in self.inner.items() for stage in inner_stages(name, metrics))
+        lost += [loss for stage in within for loss in stage.losses]
         lost += [str(note) for note in self.notes if note.lost]
         noted = [str(note) for note in self.notes if not note.lost]
         parts = [f"{word}: {'; '.join(found)}" for word, found in (("lost", lost), ("noted", noted)) if found]

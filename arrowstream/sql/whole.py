@@ -100,13 +100,11 @@ def check_whole(query: QueryText, node: exp.Expr) -> None:
             if not value or name in read:
                 continue
             part = value[0] if isinstance(value, list) else value
+            place = part if isinstance(part, exp.Expr) else each
             default = f"{name.strip('_').upper().replace('_', ' ')} of {each.key.upper()}"
             word, hint = _NAMED.get(name, (default, None))
             raise query.error(
-                part if isinstance(part, exp.Expr) else each,
-                f"{word} is not part of the SQL of pipelines",
-                found=query.source(part if isinstance(part, exp.Expr) else each),
-                hint=hint,
+                place, f"{word} is not part of the SQL of pipelines", found=query.source(place), hint=hint
             )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from delta_tables import numbers, write
 from iceberg_tables import (
     changing,
     epochs,
     exists,
-    numbers,
     opened,
     orphans,
     read,
@@ -23,7 +23,6 @@ from iceberg_tables import (
     source_of,
     table_of,
     to,
-    write,
 )
 from killed_iceberg_pipeline import ROWS, pipeline, work
 from kills import fork_server

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 from contexts import context
+from delta_tables import write
 from iceberg_tables import (
     TABLE,
     catalog_of,
@@ -22,7 +23,6 @@ from iceberg_tables import (
     source_of,
     table_of,
     to,
-    write,
 )
 from polars.testing import assert_frame_equal
 from pyiceberg.catalog.sql import SqlCatalog

@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from contexts import context
+from delta_tables import numbers, write
 from epoch_rows import EpochRows
 from iceberg_tables import (
     TABLE,
@@ -19,14 +20,12 @@ from iceberg_tables import (
     changing,
     edit,
     forget,
-    numbers,
     read,
     rows_of,
     snapshots,
     source_of,
     table_of,
     to,
-    write,
 )
 from polars.testing import assert_frame_equal
 from pyarrow import parquet
