@@ -12,8 +12,10 @@ import pytest
 from contexts import context
 from databases import ROWS, Database, batch
 
-from arrowstream import Pipeline, Source
+from arrowstream import Pipeline, Sink, Source
 from arrowstream.errors import DatabaseBusy, PlanError, SchemaError, SourceError
+from arrowstream.io.database.query import DatabaseQuery
+from arrowstream.io.database.reading import ranges
 from arrowstream.io.database.reading.query import OpenQuery
 from arrowstream.io.database.source import DatabaseSource
 from arrowstream.io.source import BlockingReader
@@ -82,6 +84,33 @@ def test_ranges_have_every_row_once(database: Database, count: int) -> None:
     for column in ("id", "day"):
         found = read(database.source(partition_on=column, partitions=count))
         assert found.sort("x").equals(frame)
+
+
+@pytest.mark.once
+def test_ranges_of_sqlite_have_four_connections_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Besides the first one. Each has a process of its own."""
+    is_open: set[OpenQuery] = set()
+    counts: list[int] = []
+
+    class Counted(OpenQuery):
+        def __init__(self, query: DatabaseQuery) -> None:
+            super().__init__(query)
+            is_open.add(self)
+            counts.append(len(is_open))
+
+        def close(self) -> None:
+            super().close()
+            is_open.discard(self)
+
+    monkeypatch.setattr(ranges, "OpenQuery", Counted)
+    frame = pl.DataFrame({"id": range(12)})
+    uri = f"sqlite:///{tmp_path}/x.db"
+    Pipeline.builder().source(Source.from_frame(frame)).sink(Sink.to_database(uri, "t")).build().run_sync()
+    found = read(Source.from_database(uri, "SELECT * FROM t", partition_on="id", partitions=12))
+    assert found.sort("id").equals(frame)
+    assert len(counts) == 13 and max(counts) <= 5 and not is_open
 
 
 @pytest.mark.once
