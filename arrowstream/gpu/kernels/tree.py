@@ -22,7 +22,7 @@ BOOL = pa.bool_()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Input:
+class InputColumn:
     """A column of the rows."""
 
     name: str
@@ -64,7 +64,7 @@ class Operation:
     run: Run | None = None
 
 
-Node = Input | Constant | Operation
+Node = InputColumn | Constant | Operation
 
 
 def apply(name: str, *operands: Node, dtype: pa.DataType | None = None) -> Operation:

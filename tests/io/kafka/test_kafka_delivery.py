@@ -20,12 +20,12 @@ from kafka_readers import in_loop
 from arrowstream.errors import SinkError
 from arrowstream.io.kafka.producing import Producing
 from arrowstream.io.kafka.records.compression import Codec
-from arrowstream.io.kafka.records.encode import RecordColumns
+from arrowstream.io.kafka.records.encode import EncodableRecords
 from arrowstream.io.kafka.writing import delivery as delivery_module
 from arrowstream.io.kafka.writing import producer as producer_module
 from arrowstream.io.kafka.writing.delivery import Delivery
-from arrowstream.io.kafka.writing.groups import Group, Piece, pieces, sorted_by
-from arrowstream.io.kafka.writing.producer import Link
+from arrowstream.io.kafka.writing.groups import PartitionGroup, ProducerBatch, pieces, sorted_by
+from arrowstream.io.kafka.writing.producer import ProducerLink
 
 pytestmark = pytest.mark.once
 
@@ -72,11 +72,11 @@ class Servers:
         return future
 
 
-def group(values: list[bytes], partition: int = 0, first_row: int = 0) -> Group:
+def group(values: list[bytes], partition: int = 0, first_row: int = 0) -> PartitionGroup:
     column = pa.array([b"<" + value + b">" for value in values], pa.large_binary())
     times = pa.array(np.zeros(len(values), np.int64))
-    return Group(
-        ("t", partition), RecordColumns(column, None, times), np.arange(first_row, first_row + len(values))
+    return PartitionGroup(
+        ("t", partition), EncodableRecords(column, None, times), np.arange(first_row, first_row + len(values))
     )
 
 
@@ -193,7 +193,7 @@ async def test_a_producer_ends_before_its_sequences_wrap(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(producer_module, "open_producer", open_one)
     monkeypatch.setattr(producer_module, "close_producer", close_one)
-    link = Link(Producing("s"))
+    link = ProducerLink(Producing("s"))
     first = await link.producer(2**31 - 2)
     assert await link.producer(1) is first and closed == []
     assert await link.producer(1) is not first and closed == [first]
@@ -218,7 +218,7 @@ async def test_a_topic_whose_partitions_are_unknown(
 
     monkeypatch.setattr(producer_module, "open_producer", open_one)
     with pytest.raises(SinkError, match="the topic 't' cannot be written") as caught:
-        await Link(Producing("s")).partitions("t")
+        await ProducerLink(Producing("s")).partitions("t")
     found = (
         "none of this name after 5 s"
         if isinstance(error, TimeoutError)
@@ -295,4 +295,7 @@ def test_record_batches_of_partitions_in_turn() -> None:
         (0, 4, 5),
     ]
     assert [piece.records for piece in pieces(groups, 200, {"t": 10})] == [1] * 7
-    assert Piece(groups[0], 0, 5).halves() == [Piece(groups[0], 0, 2), Piece(groups[0], 2, 5)]
+    assert ProducerBatch(groups[0], 0, 5).halves() == [
+        ProducerBatch(groups[0], 0, 2),
+        ProducerBatch(groups[0], 2, 5),
+    ]

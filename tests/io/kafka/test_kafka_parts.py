@@ -13,16 +13,16 @@ from contexts import context
 from kafka_readers import ZEROS_BYTES, chunk_of_zeros, in_loop
 
 from arrowstream.errors import SourceError
-from arrowstream.io.kafka.columns import Columns, columns_of
+from arrowstream.io.kafka.columns import SourceColumns, columns_of
 from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.reading import decode as decode_module
 from arrowstream.io.kafka.reading import parts as parts_module
-from arrowstream.io.kafka.reading.client import Client
+from arrowstream.io.kafka.reading.client import ConsumerClient
 from arrowstream.io.kafka.reading.consumer import close_consumer, failure
 from arrowstream.io.kafka.reading.decode import decode, ends_between_batches, guessed_bytes, in_order
 from arrowstream.io.kafka.reading.fetch import Chunk, FetchedBytes, offset_after, share_bytes, whole_batches
-from arrowstream.io.kafka.reading.parts import Part, take_batch
-from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.parts import PartitionRows, take_batch
+from arrowstream.io.kafka.reading.progress import PartitionOffsets
 from arrowstream.io.kafka.reading.server_offsets import check_ends, first_offsets
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.io.kafka.records.compression import Codec
@@ -35,11 +35,11 @@ pytestmark = pytest.mark.once
 A, B = ("t", 0), ("t", 1)
 
 
-def part(partition: Partition, *offsets: int, next_offset: int | None = None) -> Part:
+def part(partition: Partition, *offsets: int, next_offset: int | None = None) -> PartitionRows:
     values = pa.array([b"%d" % offset for offset in offsets], pa.large_binary())
     places = np.array(offsets, np.int64)
     after = (offsets[-1] + 1 if offsets else 0) if next_offset is None else next_offset
-    return Part(partition, Columns().batch(partition, values, {}), places, after)
+    return PartitionRows(partition, SourceColumns().batch(partition, values, {}), places, after)
 
 
 def test_parts_that_fit_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_rows_before_an_end() -> None:
 
 
 def test_progress() -> None:
-    progress = Progress()
+    progress = PartitionOffsets()
     progress.begin({A: 5, B: 0}, {A: 8, B: 0})
     assert progress.unfinished == {A} and progress.rebalances == 0
     assert not progress.advance(A, 7)
@@ -111,7 +111,7 @@ class Consumer:
 
 @in_loop
 async def test_the_watch_ends_a_consumer_that_is_stuck() -> None:
-    clock, consumer, progress = ManualClock(), Consumer(), Progress()
+    clock, consumer, progress = ManualClock(), Consumer(), PartitionOffsets()
     failures: list[SourceError] = []
     progress.begin({A: 4}, {})
     watch = Watch(clock, consumer, progress, 60, failures.append)
@@ -182,7 +182,7 @@ class Committing:
 
 @in_loop
 async def test_a_commit_that_fails() -> None:
-    client = Client(Subscription("a:1", Topics(("t",))), context(), Progress(), lambda: None)
+    client = ConsumerClient(Subscription("a:1", Topics(("t",))), context(), PartitionOffsets(), lambda: None)
     client.consumer = Committing(CommitFailedError())
     assert not await client.commit({A: 5})
     client.consumer = Committing(KafkaError("no"))

@@ -23,7 +23,7 @@ BATCH_BYTES: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartitionRows:
     """Adjacent rows of one partition.
 
     Parameters
@@ -50,14 +50,14 @@ class Part:
         exact = stop - first == len(self.offsets)
         return Position(partition_name(self.partition), first, stop, exact=exact, unit="offsets")
 
-    def before(self, end: int) -> Part:
+    def before(self, end: int) -> PartitionRows:
         """Return the rows with offsets less than `end`."""
         if self.next_offset <= end:
             return self
         count = int(np.searchsorted(self.offsets, end))
-        return Part(self.partition, self.rows.slice(0, count), self.offsets[:count], end)
+        return PartitionRows(self.partition, self.rows.slice(0, count), self.offsets[:count], end)
 
-    def pieces(self) -> Iterator[Part]:
+    def pieces(self) -> Iterator[PartitionRows]:
         """Yield the same rows in parts that fit into a batch."""
         count = len(self.offsets)
         size = self.rows.nbytes
@@ -66,10 +66,10 @@ class Part:
             offsets = self.offsets[start : start + most]
             is_last = start + most >= count
             stop = self.next_offset if is_last else int(offsets[-1]) + 1
-            yield Part(self.partition, self.rows.slice(start, most), offsets, stop)
+            yield PartitionRows(self.partition, self.rows.slice(start, most), offsets, stop)
 
 
-def take_batch(parts: deque[Part]) -> tuple[Batch | None, list[Part]]:
+def take_batch(parts: deque[PartitionRows]) -> tuple[Batch | None, list[PartitionRows]]:
     """Take the parts that fit into one batch from the front of a queue.
 
     Returns
@@ -79,7 +79,7 @@ def take_batch(parts: deque[Part]) -> tuple[Batch | None, list[Part]]:
     taken
         The parts.
     """
-    taken: list[Part] = []
+    taken: list[PartitionRows] = []
     rows = size = 0
     while parts:
         part = parts[0]

@@ -21,8 +21,8 @@ from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.producing import Producing
 from arrowstream.io.kafka.records.encode import EncodedBatch
 from arrowstream.io.kafka.records.prebuilt import PrebuiltBatch
-from arrowstream.io.kafka.writing.groups import Piece
-from arrowstream.io.kafka.writing.producer import Link
+from arrowstream.io.kafka.writing.groups import ProducerBatch
+from arrowstream.io.kafka.writing.producer import ProducerLink
 
 _WAITING_BYTES: Final = 32 * 1024 * 1024
 """Bytes that may be on their way. No request has more than the 100 MiB that servers accept."""
@@ -35,7 +35,7 @@ _FOR_A_RECORD: Final = (*_TOO_LARGE, InvalidTimestampError, UnknownError)
 """What a record batch is refused with because of one record. Reasons that aiokafka does not know, as that of a record
 without a key for a compacted topic, are its `UnknownError`."""
 
-Outcome = tuple[Piece, BaseException]
+Outcome = tuple[ProducerBatch, BaseException]
 """A piece that was not delivered, and why."""
 
 
@@ -60,13 +60,13 @@ class Delivery:
     transactional: ClassVar[bool] = False
     """True if what was delivered is lost with what was not, and is sent again with the rest of it."""
 
-    def __init__(self, link: Link, producing: Producing, call: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, link: ProducerLink, producing: Producing, call: Callable[..., Awaitable[Any]]) -> None:
         self._link = link
         self._producing = producing
         self._call = call
         self.limits: dict[str, int] = {}
 
-    async def deliver(self, pieces: Sequence[Piece], *, inline: bool) -> list[Outcome]:
+    async def deliver(self, pieces: Sequence[ProducerBatch], *, inline: bool) -> list[Outcome]:
         """Send record batches; return those that were not delivered.
 
         A record batch that is refused because of one of its records is divided until that is alone.
@@ -87,13 +87,13 @@ class Delivery:
         return final
 
     async def _settle(
-        self, sent: Sequence[Piece], failed: dict[Piece, BaseException], final: list[Outcome]
-    ) -> list[Piece]:
+        self, sent: Sequence[ProducerBatch], failed: dict[ProducerBatch, BaseException], final: list[Outcome]
+    ) -> list[ProducerBatch]:
         """Add to `final` what has failed for good; return what is to be sent again, in order."""
         if self._producing.idempotent:
             # The servers expect the sequence numbers of what they have refused.
             await self._link.drop()
-        again: list[Piece] = []
+        again: list[ProducerBatch] = []
         begun: set[Partition] = set()
         refused: dict[str, int] = {}
         for piece in sent:
@@ -118,16 +118,18 @@ class Delivery:
         return [part for piece in again for part in self._smaller(piece, refused)]
 
     @staticmethod
-    def _smaller(piece: Piece, refused: Mapping[str, int]) -> list[Piece]:
+    def _smaller(piece: ProducerBatch, refused: Mapping[str, int]) -> list[ProducerBatch]:
         """Return a piece, or its halves if one of this size was too large for its topic."""
         least = refused.get(piece.partition[0])
         return [piece] if least is None or piece.records == 1 or piece.size < least else piece.halves()
 
-    async def _round(self, pieces: Sequence[Piece], *, inline: bool) -> dict[Piece, BaseException]:
+    async def _round(
+        self, pieces: Sequence[ProducerBatch], *, inline: bool
+    ) -> dict[ProducerBatch, BaseException]:
         """Send each record batch once; return those that were not delivered."""
         producer = await self._link.producer(sum(piece.records for piece in pieces))
-        failed: dict[Piece, BaseException] = {}
-        waiting: dict[asyncio.Future[Any], tuple[Piece, int]] = {}
+        failed: dict[ProducerBatch, BaseException] = {}
+        waiting: dict[asyncio.Future[Any], tuple[ProducerBatch, int]] = {}
         try:
             for at in range(0, len(pieces), _TOGETHER):
                 some = pieces[at : at + _TOGETHER]
@@ -149,7 +151,7 @@ class Delivery:
                 future.cancel()
         return failed
 
-    async def _send(self, producer: Any, piece: Piece, batch: EncodedBatch) -> asyncio.Future[Any]:
+    async def _send(self, producer: Any, piece: ProducerBatch, batch: EncodedBatch) -> asyncio.Future[Any]:
         """Hand a record batch to the producer, after those of its partition that wait for the servers."""
         topic, number = piece.partition
         loop = asyncio.get_running_loop()
@@ -166,7 +168,9 @@ class Delivery:
                 return found
 
     async def _take(
-        self, waiting: dict[asyncio.Future[Any], tuple[Piece, int]], failed: dict[Piece, BaseException]
+        self,
+        waiting: dict[asyncio.Future[Any], tuple[ProducerBatch, int]],
+        failed: dict[ProducerBatch, BaseException],
     ) -> None:
         """Wait until some deliveries have ended; all fail if that takes too long."""
         done, _ = await asyncio.wait(
@@ -184,5 +188,5 @@ class Delivery:
         if not done:
             await self._link.drop(flush=False)
 
-    def _encoded(self, pieces: Sequence[Piece]) -> list[EncodedBatch]:
+    def _encoded(self, pieces: Sequence[ProducerBatch]) -> list[EncodedBatch]:
         return [piece.encode(self._producing.codec, self._producing.level) for piece in pieces]

@@ -19,9 +19,9 @@ from arrowstream.io.kafka.message_columns import MessageColumns
 from arrowstream.io.kafka.partition_name import partition_name
 from arrowstream.io.kafka.producing import Producing
 from arrowstream.io.kafka.writing.delivery import Delivery, Outcome
-from arrowstream.io.kafka.writing.groups import Piece, pieces
-from arrowstream.io.kafka.writing.layout import Layout, Topics
-from arrowstream.io.kafka.writing.producer import Link, reason
+from arrowstream.io.kafka.writing.groups import ProducerBatch, pieces
+from arrowstream.io.kafka.writing.layout import RecordMapping, RowTopics
+from arrowstream.io.kafka.writing.producer import ProducerLink, reason
 from arrowstream.io.writer import Writer
 
 T = TypeVar("T")
@@ -58,10 +58,10 @@ class KafkaWriter(Writer):
         schema: pl.Schema,
         context: StepContext,
     ) -> None:
-        self._layout = Layout(columns, topic, encoder, schema, producing.max_message_bytes, context)
+        self._layout = RecordMapping(columns, topic, encoder, schema, producing.max_message_bytes, context)
         self._producing = producing
         self._context = context
-        self._link = Link(producing)
+        self._link = ProducerLink(producing)
         self._delivery = Delivery(self._link, producing, context.threads.call)
         self._warm: set[str] = set()
         """Topics of which rows have been encoded."""
@@ -80,7 +80,9 @@ class KafkaWriter(Writer):
         if undelivered:
             raise _failure(undelivered, frame.height)
 
-    def _pieces(self, frame: pl.DataFrame, topics: Topics, partitions: dict[str, int]) -> list[Piece]:
+    def _pieces(
+        self, frame: pl.DataFrame, topics: RowTopics, partitions: dict[str, int]
+    ) -> list[ProducerBatch]:
         groups = self._layout.groups(frame, topics, partitions)
         return pieces(groups, self._producing.max_message_bytes, self._delivery.limits)
 

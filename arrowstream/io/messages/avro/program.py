@@ -26,7 +26,7 @@ class BadDatum(Exception):
 
 
 @dataclass(slots=True)
-class Program:
+class AvroProgram:
     """Program of a schema while it is made.
 
     Attributes
@@ -58,7 +58,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class ReadSlots:
     """The values that a program has read.
 
     Parameters

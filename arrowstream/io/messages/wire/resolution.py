@@ -23,7 +23,7 @@ _TEXT: Final = (pl.String, pl.Enum, pl.Categorical)
 _UNITS: Final = ("ms", "us", "ns")
 
 
-class Misfit(Exception):
+class Unresolvable(Exception):
     """A type of the writer that cannot become that of the reader; the text says which."""
 
 
@@ -77,7 +77,7 @@ def check_becomes(columns: pl.Schema, wanted: pl.Schema, what: str) -> None:
     """Raise SchemaError unless the columns of a schema, which `what` names, become the declared ones."""
     try:
         resolved(columns, wanted, {})
-    except Misfit as error:
+    except Unresolvable as error:
         raise SchemaError(
             f"{what} does not become the declared columns",
             expected="types that become those of the columns",
@@ -96,7 +96,7 @@ def converted(schema: pl.Schema, wanted: pl.Schema, defaults: Defaults) -> list[
     """
     try:
         return resolved(schema, wanted, defaults)
-    except Misfit as error:
+    except Unresolvable as error:
         raise SchemaError(
             "a column does not have the type of its field",
             expected="a type that becomes that of the field",
@@ -175,7 +175,7 @@ def _cast(values: pl.Expr, written: Any, wanted: Any, path: Path, defaults: Defa
         items = values.list.eval(_cast(pl.element(), written.inner, wanted.inner, path, defaults))
         return items.cast(wanted) if isinstance(wanted, pl.Array) else items
     if not _becomes(written, wanted):
-        raise Misfit(f"{'.'.join(path)}: {written} does not become {wanted}")
+        raise Unresolvable(f"{'.'.join(path)}: {written} does not become {wanted}")
     if written == pl.Enum and wanted != pl.String:
         values = values.cast(pl.String)
     return values.cast(wanted)
