@@ -16,13 +16,13 @@ from arrowstream.errors import SourceError
 from arrowstream.io.kafka.columns import SourceColumns, columns_of
 from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.reading import decode as decode_module
-from arrowstream.io.kafka.reading import parts as parts_module
+from arrowstream.io.kafka.reading import partition_rows
 from arrowstream.io.kafka.reading.client import ConsumerClient
 from arrowstream.io.kafka.reading.consumer import close_consumer, failure
 from arrowstream.io.kafka.reading.decode import decode, ends_between_batches, guessed_bytes, in_order
 from arrowstream.io.kafka.reading.fetch import Chunk, FetchedBytes, offset_after, share_bytes, whole_batches
-from arrowstream.io.kafka.reading.parts import PartitionRows, take_batch
-from arrowstream.io.kafka.reading.progress import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_rows import PartitionRows, take_batch
 from arrowstream.io.kafka.reading.server_offsets import check_ends, first_offsets
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.io.kafka.records.compression import Codec
@@ -51,14 +51,14 @@ def test_parts_that_fit_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     assert batch.position is not None
     assert [place.exact for _, place in batch.position.pieces(5)] == [True, False, True]
     assert take_batch(deque([part(A, next_offset=3)]))[0] is None
-    monkeypatch.setattr(parts_module, "BATCH_ROWS", 3)
+    monkeypatch.setattr(partition_rows, "BATCH_ROWS", 3)
     waiting = deque([part(A, 0, 1), part(B, 0, 1), part(B, 2)])
     assert [take_batch(waiting)[0].num_rows for _ in range(2)] == [2, 3]  # type: ignore[union-attr]
     pieces = list(part(A, 0, 1, 2, 4, 9, 10, 11, next_offset=20).pieces())
     assert [piece.offsets.tolist() for piece in pieces] == [[0, 1, 2], [4, 9, 10], [11]]
     assert [piece.next_offset for piece in pieces] == [3, 11, 20]
     assert [piece.next_offset for piece in part(A, next_offset=4).pieces()] == [4]
-    monkeypatch.setattr(parts_module, "BATCH_BYTES", 20)
+    monkeypatch.setattr(partition_rows, "BATCH_BYTES", 20)
     assert all(piece.rows.nbytes < 30 for piece in part(A, *range(100, 110)).pieces())
     assert [len(piece.offsets) for piece in part(A, 1).pieces()] == [1]
 

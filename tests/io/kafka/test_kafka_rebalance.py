@@ -29,8 +29,8 @@ from arrowstream.io.kafka.reading import reader as reader_module
 from arrowstream.io.kafka.reading import watch as watching
 from arrowstream.io.kafka.reading.client import ConsumerClient
 from arrowstream.io.kafka.reading.decode import warm_up
-from arrowstream.io.kafka.reading.parts import PartitionRows
-from arrowstream.io.kafka.reading.progress import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_rows import PartitionRows
 from arrowstream.io.kafka.reading.reader import KafkaReader
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.io.kafka.records.compression import Codec

@@ -14,7 +14,7 @@ from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.reading import consumer as consumer_module
 from arrowstream.io.kafka.reading.answers import OverdueAnswers
 from arrowstream.io.kafka.reading.consumer import close_consumer
-from arrowstream.io.kafka.reading.progress import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.testing import ManualClock
 

@@ -17,7 +17,7 @@ from arrowstream.io.kafka.reading.consumer import close_consumer, cluster_partit
 from arrowstream.io.kafka.reading.fetch import hand_out_bytes, is_supported, share_bytes
 from arrowstream.io.kafka.reading.interruptions import Interruptions
 from arrowstream.io.kafka.reading.ownership import Ownership
-from arrowstream.io.kafka.reading.progress import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.io.kafka.subscription import Subscription
 

@@ -14,7 +14,7 @@ from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.kafka.columns import SourceColumns
 from arrowstream.io.kafka.partition_name import Partition, partition_name
 from arrowstream.io.kafka.reading.fetch import Chunk, whole_batches
-from arrowstream.io.kafka.reading.parts import PartitionRows
+from arrowstream.io.kafka.reading.partition_rows import PartitionRows
 from arrowstream.io.kafka.records.decode import decode_records
 
 Fetched = Sequence[tuple[Partition, Any]]

@@ -26,8 +26,8 @@ from arrowstream.io.kafka.reading.decode import (
     in_order,
     warm_up,
 )
-from arrowstream.io.kafka.reading.parts import PartitionRows, take_batch
-from arrowstream.io.kafka.reading.progress import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_rows import PartitionRows, take_batch
 from arrowstream.io.kafka.reading.server_offsets import (
     check_ends,
     check_resumed,

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from arrowstream.errors import SourceError
 from arrowstream.io.kafka.partition_name import Partition, partition_name
-from arrowstream.io.kafka.reading.progress import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
 from arrowstream.io.kafka.start import Start
 
 _READ_COMMITTED: Final = 1

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from arrowstream.core.clock import Clock
 from arrowstream.errors import SourceError
 from arrowstream.io.kafka.partition_name import Partition, partition_name
-from arrowstream.io.kafka.reading.progress import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
 from arrowstream.io.kafka.reading.server_offsets import end_offsets
 
 TICK_SECONDS: Final = 1.0

@@ -20,8 +20,8 @@ from arrowstream.io.kafka.partition_name import partition_name
 from arrowstream.io.kafka.producing import Producing
 from arrowstream.io.kafka.writing.delivery import Delivery, Outcome
 from arrowstream.io.kafka.writing.groups import ProducerBatch, pieces
-from arrowstream.io.kafka.writing.layout import RecordMapping, RowTopics
 from arrowstream.io.kafka.writing.producer import ProducerLink, reason
+from arrowstream.io.kafka.writing.record_mapping import RecordMapping, RowTopics
 from arrowstream.io.writer import Writer
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from arrowstream.io.messages.avro import datums
 from arrowstream.io.messages.avro.program import AvroProgram, BadDatum, ReadSlots
 from arrowstream.io.messages.first_bad import first_bad
-from arrowstream.io.messages.wire.places import gathered, offsets_of
+from arrowstream.io.messages.wire.byte_ranges import gathered, offsets_of
 
 _INT: Final = (-(2**31), 2**31 - 1)
 _LONG: Final = (-(2**63), 2**63 - 1)

@@ -21,8 +21,8 @@ from arrowstream.io.messages.avro.program import BadDatum
 from arrowstream.io.messages.avro.reader import DatumReader
 from arrowstream.io.messages.first_bad import decoded
 from arrowstream.io.messages.registry.client import RegistryClient, UnknownSchema
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, places_of
 from arrowstream.io.messages.wire.header import without_header
-from arrowstream.io.messages.wire.places import ByteRanges, places_of
 from arrowstream.io.messages.wire.resolution import (
     Defaults,
     Unresolvable,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from arrowstream.io.messages.wire.places import Bytes, Int64s
+from arrowstream.io.messages.wire.byte_ranges import Bytes, Int64s
 
 Step = list[int]
 

@@ -12,7 +12,7 @@ from arrowstream.io.files.avro.types import AvroType
 from arrowstream.io.messages.avro import datums
 from arrowstream.io.messages.avro.columns import column_of
 from arrowstream.io.messages.avro.program import AvroProgram, BadDatum, ReadSlots
-from arrowstream.io.messages.wire.places import ByteRanges, Int64s, offsets_of
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, Int64s, offsets_of
 
 
 class DatumReader:

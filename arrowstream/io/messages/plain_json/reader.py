@@ -19,7 +19,14 @@ from arrowstream.io.messages.plain_json import scan
 from arrowstream.io.messages.plain_json import table as layout
 from arrowstream.io.messages.plain_json.columns import PlainColumn, plain_columns
 from arrowstream.io.messages.plain_json.lines import find_lines
-from arrowstream.io.messages.wire.places import ByteRanges, Int64s, binary, copy_ranges, gathered, places_of
+from arrowstream.io.messages.wire.byte_ranges import (
+    ByteRanges,
+    Int64s,
+    binary,
+    copy_ranges,
+    gathered,
+    places_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

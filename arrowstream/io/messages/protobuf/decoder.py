@@ -17,8 +17,8 @@ from arrowstream.io.messages.protobuf.fields import Field, fields_of
 from arrowstream.io.messages.protobuf.indexes import index_bytes, without_indexes
 from arrowstream.io.messages.protobuf.options import ProtobufOptions, given
 from arrowstream.io.messages.protobuf.reader import BadField, columns
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, places_of
 from arrowstream.io.messages.wire.header import without_header
-from arrowstream.io.messages.wire.places import ByteRanges, places_of
 from arrowstream.io.messages.wire.resolution import check_becomes, evolved, resolved
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from arrowstream.errors import BadMessage
 from arrowstream.io.files.avro.container import number_bytes
-from arrowstream.io.messages.wire.places import ByteRanges, Int64s
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, Int64s
 
 
 def index_bytes(message: Any) -> list[bytes]:

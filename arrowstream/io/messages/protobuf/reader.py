@@ -14,7 +14,7 @@ from arrowstream.io.messages.first_bad import first_bad
 from arrowstream.io.messages.protobuf import wire
 from arrowstream.io.messages.protobuf.fields import BOOL, MESSAGE, TEXT, ZIGZAG, Field, table_of
 from arrowstream.io.messages.protobuf.known import OutOfRange
-from arrowstream.io.messages.wire.places import ByteRanges, Int64s, gathered, offsets_of
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, Int64s, gathered, offsets_of
 
 Mask = npt.NDArray[np.bool_]
 

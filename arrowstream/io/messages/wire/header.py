@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrowstream.errors import BadMessage
-from arrowstream.io.messages.wire.places import ByteRanges, Int64s
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, Int64s
 
 HEADER_BYTES: Final = 5
 
