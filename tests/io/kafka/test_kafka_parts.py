@@ -54,13 +54,13 @@ def test_parts_that_fit_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partition_rows, "BATCH_ROWS", 3)
     waiting = deque([part(A, 0, 1), part(B, 0, 1), part(B, 2)])
     assert [take_batch(waiting)[0].num_rows for _ in range(2)] == [2, 3]  # type: ignore[union-attr]
-    pieces = list(part(A, 0, 1, 2, 4, 9, 10, 11, next_offset=20).pieces())
+    pieces = list(part(A, 0, 1, 2, 4, 9, 10, 11, next_offset=20).for_batches())
     assert [piece.offsets.tolist() for piece in pieces] == [[0, 1, 2], [4, 9, 10], [11]]
     assert [piece.next_offset for piece in pieces] == [3, 11, 20]
-    assert [piece.next_offset for piece in part(A, next_offset=4).pieces()] == [4]
+    assert [piece.next_offset for piece in part(A, next_offset=4).for_batches()] == [4]
     monkeypatch.setattr(partition_rows, "BATCH_BYTES", 20)
-    assert all(piece.rows.nbytes < 30 for piece in part(A, *range(100, 110)).pieces())
-    assert [len(piece.offsets) for piece in part(A, 1).pieces()] == [1]
+    assert all(piece.rows.nbytes < 30 for piece in part(A, *range(100, 110)).for_batches())
+    assert [len(piece.offsets) for piece in part(A, 1).for_batches()] == [1]
 
 
 def test_rows_before_an_end() -> None:

@@ -97,7 +97,7 @@ def decode(
             part = part.before(ends[partition])
         if rest is not None and part.next_offset == rest.fetch_offset:
             waiting.appendleft((partition, rest))
-        parts.extend(part.pieces())
+        parts.extend(part.for_batches())
     return parts, tuple(waiting)
 
 

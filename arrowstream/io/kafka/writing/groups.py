@@ -75,7 +75,9 @@ class ProducerBatch(NamedTuple):
         return self.group.columns.encode(self.first, self.last, codec, level)
 
 
-def pieces(groups: Sequence[PartitionGroup], most: int, limits: Mapping[str, int]) -> list[ProducerBatch]:
+def producer_batches(
+    groups: Sequence[PartitionGroup], most: int, limits: Mapping[str, int]
+) -> list[ProducerBatch]:
     """Divide groups into record batches, those of different partitions in turn: a request takes one of each.
 
     Parameters
@@ -95,7 +97,7 @@ def pieces(groups: Sequence[PartitionGroup], most: int, limits: Mapping[str, int
     divided = [
         list(_divided(group, most, min(limits.get(group.partition[0], most), most))) for group in groups
     ]
-    return [piece for turn in zip_longest(*divided) for piece in turn if piece is not None]
+    return [batch for turn in zip_longest(*divided) for batch in turn if batch is not None]
 
 
 def _divided(group: PartitionGroup, most: int, wanted: int) -> Iterator[ProducerBatch]:

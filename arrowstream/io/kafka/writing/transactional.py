@@ -55,10 +55,10 @@ class TransactionalDelivery(Delivery):
         self._undo_to: int | None = None
         """Size of the log before the rows that are on their way; None without any."""
 
-    async def deliver(self, pieces: Sequence[ProducerBatch], *, inline: bool) -> list[Outcome]:
+    async def deliver(self, batches: Sequence[ProducerBatch], *, inline: bool) -> list[Outcome]:
         await self.undo()
         self._undo_to = self._log.size
-        final = await super().deliver(pieces, inline=inline)
+        final = await super().deliver(batches, inline=inline)
         self._undo_to = None
         return final
 
@@ -79,11 +79,11 @@ class TransactionalDelivery(Delivery):
         self._log.truncate(self._undo_to)
         return await super()._settle(sent, failed, final)
 
-    def _encoded(self, pieces: Sequence[ProducerBatch]) -> list[EncodedBatch]:
-        batches = super()._encoded(pieces)
-        for piece, batch in zip(pieces, batches, strict=True):
-            self._log.append(piece.partition, batch)
-        return batches
+    def _encoded(self, batches: Sequence[ProducerBatch]) -> list[EncodedBatch]:
+        encoded = super()._encoded(batches)
+        for batch, encoded_batch in zip(batches, encoded, strict=True):
+            self._log.append(batch.partition, encoded_batch)
+        return encoded
 
 
 class TransactionalWriter(KafkaWriter):
