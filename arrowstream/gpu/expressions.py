@@ -11,7 +11,7 @@ from arrowstream.expressions.program import Call, Cast, Column, Expression, Lite
 from arrowstream.gpu.fused import FusedCall, FusedGroup, groups
 from arrowstream.gpu.kernels.conversion import convert
 from arrowstream.gpu.kernels.registry import KERNELS, REFUSED
-from arrowstream.gpu.kernels.tree import Constant, InputColumn, Node, Run
+from arrowstream.gpu.kernels.tree import Constant, InputColumn, Node, OperationFunction
 from arrowstream.gpu.operations import single
 from arrowstream.gpu.types import device_type
 from arrowstream.gpu.work import Compute, Work
@@ -96,7 +96,7 @@ class _Instruction:
     """One call: what it computes, from which values, and which of those are not needed any more after it."""
 
     result: Node
-    run: Run
+    run: OperationFunction
     operands: tuple[Node, ...]
     last_used: tuple[Node, ...]
 

@@ -21,7 +21,7 @@ from arrowstream.io.files.search.glob import is_pattern, matches
 from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.staging.unfinished import is_being_written, is_partition
 
-Partitions = tuple[tuple[str, str | None], ...]
+PathPartitions = tuple[tuple[str, str | None], ...]
 """Hive partitions: key and value, which is None for null."""
 
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -44,7 +44,7 @@ class ListedFile:
 
     path: Path | RemotePath
     kind: FileKind
-    partitions: Partitions = ()
+    partitions: PathPartitions = ()
 
 
 def find_files(
@@ -123,7 +123,7 @@ def first_file(
     return _under(above.get(paths[0], ()), _found(paths[0], format, options, 1))[0]
 
 
-def _partitions_above(paths: Sequence[str]) -> dict[str, Partitions]:
+def _partitions_above(paths: Sequence[str]) -> dict[str, PathPartitions]:
     """Return the partitions in the paths themselves, by path; none if the paths differ in their keys."""
     with _searching(", ".join(paths)):
         above = {path: _fixed_partitions(*_place(path)) for path in paths}
@@ -139,7 +139,7 @@ def _place(path: str) -> tuple[Path, bool]:
     return Path("/", place.key), not place.name or (is_partition(place.name) and kind_of(place.name) is None)
 
 
-def _fixed_partitions(path: Path, is_folder: bool) -> Partitions:
+def _fixed_partitions(path: Path, is_folder: bool) -> PathPartitions:
     """Return the partitions of the folders that all files of a path have: before a wildcard, or above a file."""
     parts = list(takewhile(lambda part: not is_pattern(part), path.parts))
     folder = Path(*parts)
@@ -148,7 +148,7 @@ def _fixed_partitions(path: Path, is_folder: bool) -> Partitions:
     return _partitions(folder, Path(folder.anchor))
 
 
-def _under(above: Partitions, files: list[ListedFile]) -> list[ListedFile]:
+def _under(above: PathPartitions, files: list[ListedFile]) -> list[ListedFile]:
     if not above:
         return files
     return [replace(file, partitions=(*above, *file.partitions)) for file in files]
@@ -265,7 +265,7 @@ def _no_data(folder: str, others: list[str]) -> SourceError:
     )
 
 
-def _partitions(folder: Path, base: Path) -> Partitions:
+def _partitions(folder: Path, base: Path) -> PathPartitions:
     pairs = (part.partition("=") for part in folder.relative_to(base).parts)
     # Compared before decoding: a text equal to Hive's name for null has one of its characters escaped.
     return tuple(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from arrowstream.io.messages.wire.byte_ranges import Bytes, Int64s
 
-Step = list[int]
+Instruction = list[int]
 
 
 class BadDatum(Exception):
@@ -39,7 +39,7 @@ class AvroProgram:
         Slots of the row or item that is being described: each gets a value for each of them.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Instruction] = field(default_factory=list)
     fills: list[int] = field(default_factory=list)
     slots: int = 0
     loops: int = 0

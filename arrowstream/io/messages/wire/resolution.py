@@ -15,8 +15,8 @@ import polars as pl
 from arrowstream.errors import BadMessage, SchemaError
 from arrowstream.io.messages.first_bad import first_bad
 
-Path = tuple[str, ...]
-Defaults = Mapping[Path, pl.Series]
+FieldPath = tuple[str, ...]
+Defaults = Mapping[FieldPath, pl.Series]
 """Values of missing fields, each a series of length 1, by the names of the records and of the field."""
 
 _TEXT: Final = (pl.String, pl.Enum, pl.Categorical)
@@ -105,7 +105,7 @@ def converted(schema: pl.Schema, wanted: pl.Schema, defaults: Defaults) -> list[
         ) from error
 
 
-def defaults_of(schema: Any, wanted: Any, path: Path = ()) -> dict[Path, pl.Series]:
+def defaults_of(schema: Any, wanted: Any, path: FieldPath = ()) -> dict[FieldPath, pl.Series]:
     """Return the defaults of a record and of the records in it.
 
     Parameters
@@ -122,7 +122,7 @@ def defaults_of(schema: Any, wanted: Any, path: Path = ()) -> dict[Path, pl.Seri
     SchemaError
         A default is not a value of its type.
     """
-    found: dict[Path, pl.Series] = {}
+    found: dict[FieldPath, pl.Series] = {}
     for field in schema["fields"]:
         name, dtype = field["name"], wanted[field["name"]]
         if field.get("default") is not None:
@@ -149,11 +149,11 @@ def _default(value: Any, dtype: Any, name: str) -> pl.Series:
         ) from error
 
 
-def _missing(path: Path, dtype: Any, defaults: Defaults) -> pl.Expr:
+def _missing(path: FieldPath, dtype: Any, defaults: Defaults) -> pl.Expr:
     return pl.lit(defaults[path]).first() if path in defaults else pl.lit(None, dtype)
 
 
-def _cast(values: pl.Expr, written: Any, wanted: Any, path: Path, defaults: Defaults) -> pl.Expr:
+def _cast(values: pl.Expr, written: Any, wanted: Any, path: FieldPath, defaults: Defaults) -> pl.Expr:
     if written == wanted and not any(each[:-1][: len(path)] == path for each in defaults):
         return values
     if isinstance(written, pl.Struct) and isinstance(wanted, pl.Struct):
