@@ -94,7 +94,7 @@ def test_a_process_that_ends_before_its_first_request(
             self._process.kill()
             self._process.wait()
 
-    monkeypatch.setattr(sqlite_connection, "Process", Short)
+    monkeypatch.setattr(sqlite_connection, "StartedProcess", Short)
     with pytest.raises(adbc.OperationalError, match=r"cannot be started: .* with the exit code -9"):
         SqliteConnection(f"file:{tmp_path}/a.db?mode=rwc")
 
@@ -288,7 +288,7 @@ def test_a_process_that_is_killed_fails_the_run_and_loses_nothing(
             super().__init__()
             started.append(self._process)
 
-    monkeypatch.setattr(sqlite_connection, "Process", Watched)
+    monkeypatch.setattr(sqlite_connection, "StartedProcess", Watched)
     writer = opened(sqlite.sink())
     writer.write(batch(1))
     for process in started:
