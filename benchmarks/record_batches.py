@@ -18,7 +18,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from arrowstream.io.kafka.records.compression import Codec
 from arrowstream.io.kafka.records.decode import decode_records
-from arrowstream.io.kafka.records.encode import RecordColumns
+from arrowstream.io.kafka.records.encode import EncodableRecords
 from benchmarks.harness import ROUNDS, Figure, Scale, Section, in_turn
 
 _MESSAGES: Final = {"full": 400_000, "quick": 100_000, "tiny": 200}
@@ -34,7 +34,7 @@ def run(scale: Scale) -> Section:
     """Messages a second of one core, decoded and encoded."""
     values = _values(_MESSAGES[scale])
     times = pa.array(np.arange(len(values)) + 1_700_000_000_000, pa.timestamp("ms", "UTC"))
-    columns = RecordColumns(values, None, times)
+    columns = EncodableRecords(values, None, times)
     measure = partial(_figure, messages=len(values), rounds=ROUNDS[scale])
     figures = []
     for what, batch_bytes in _BATCHES.items():
@@ -48,7 +48,9 @@ def run(scale: Scale) -> Section:
         what = f"decode, batches of 1 MiB, {codec.name.lower()}"
         figures.append(measure(what, {"arrowstream": partial(_decoded, fetches)}))
     builders: dict[str, Work] = {
-        "arrowstream": lambda: list(_encoded(RecordColumns(values, None, times), _FETCH_BYTES, Codec.NONE)),
+        "arrowstream": lambda: list(
+            _encoded(EncodableRecords(values, None, times), _FETCH_BYTES, Codec.NONE)
+        ),
         "aiokafka": partial(_built, values.to_pylist()),
     }
     figures.append(measure("encode, batches of 1 MiB", builders))
@@ -71,13 +73,13 @@ def _values(count: int) -> pa.LargeBinaryArray:
     )
 
 
-def _encoded(columns: RecordColumns, batch_bytes: int, codec: Codec) -> Iterator[bytes]:
+def _encoded(columns: EncodableRecords, batch_bytes: int, codec: Codec) -> Iterator[bytes]:
     level = 1 if codec else None
     for first, last in columns.split(batch_bytes).batches:
         yield columns.encode(first, last, codec, level).finish()
 
 
-def _fetches(columns: RecordColumns, batch_bytes: int, codec: Codec) -> list[bytes]:
+def _fetches(columns: EncodableRecords, batch_bytes: int, codec: Codec) -> list[bytes]:
     """The batches as a broker has them, with their offsets, in responses of about 1 MiB."""
     fetches, fetch, offset = [], bytearray(), 0
     batches = columns.split(batch_bytes).batches

@@ -17,7 +17,7 @@ from arrowstream.io.kafka.columns import columns_of
 from arrowstream.io.kafka.reading.fetch import Chunk
 from arrowstream.io.kafka.reading.reader import KafkaReader
 from arrowstream.io.kafka.records.compression import Codec
-from arrowstream.io.kafka.records.encode import RecordColumns
+from arrowstream.io.kafka.records.encode import EncodableRecords
 from arrowstream.io.kafka.source import KafkaSource
 from arrowstream.io.kafka.start import start_of
 from arrowstream.io.kafka.subscription import Subscription
@@ -125,6 +125,6 @@ def chunk_of_zeros(codec: Codec, batches: int) -> Chunk:
     """Record batches as one fetch returns them, with values that compress well."""
     values = pa.array([bytes(ZEROS_BYTES // ZEROS_ROWS)] * ZEROS_ROWS, pa.large_binary())
     times = pa.array([0] * ZEROS_ROWS, pa.timestamp("ms", "UTC"))
-    one = bytes(RecordColumns(values, None, times).encode(0, ZEROS_ROWS, codec, None).finish())
+    one = bytes(EncodableRecords(values, None, times).encode(0, ZEROS_ROWS, codec, None).finish())
     data = b"".join((ZEROS_ROWS * place).to_bytes(8, "big") + one[8:] for place in range(batches))
     return Chunk(data, 0, ZEROS_ROWS * batches, None)

@@ -8,12 +8,12 @@ import polars as pl
 
 from arrowstream.gpu import GpuProcessor
 from arrowstream.gpu.custom.compile import compile_kernels
-from arrowstream.gpu.custom.compiled import HOPPER, Compiled
+from arrowstream.gpu.custom.compiled import HOPPER, CompiledKernel
 
 Twin = Callable[..., None]
 
 
-def give(machine: Any, processor: GpuProcessor, schema: Any, *twins: Twin) -> tuple[Compiled, ...]:
+def give(machine: Any, processor: GpuProcessor, schema: Any, *twins: Twin) -> tuple[CompiledKernel, ...]:
     """Let twins compute the kernels of a processor, in their order."""
     compiled = compile_kernels(processor, pl.Schema(schema), HOPPER)
     for each, twin in zip(compiled, twins, strict=True):
@@ -21,7 +21,7 @@ def give(machine: Any, processor: GpuProcessor, schema: Any, *twins: Twin) -> tu
     return compiled
 
 
-def _decoding(compiled: Compiled, twin: Twin) -> Callable[..., None]:
+def _decoding(compiled: CompiledKernel, twin: Twin) -> Callable[..., None]:
     """Make the function that is called with what the kernel is given: its arguments, one by one."""
 
     def call(*raw: Any) -> None:
@@ -40,7 +40,7 @@ def _decoding(compiled: Compiled, twin: Twin) -> Callable[..., None]:
     return call
 
 
-def _views(compiled: Compiled, pointers: Iterable[np.ndarray], rows: int) -> Iterable[np.ndarray]:
+def _views(compiled: CompiledKernel, pointers: Iterable[np.ndarray], rows: int) -> Iterable[np.ndarray]:
     columns = [one for one in compiled.parameters if one.role != "count"]
     for one, found in zip(columns, pointers, strict=True):
         kind = np.dtype(one.element.in_numpy)

@@ -381,3 +381,26 @@ def test_a_decision_record_has_all_parts(path: Path) -> None:
 
 
 PARTS = ("Context", "Decision", "Figures", "Delete when")
+
+
+TWICE = {
+    **dict.fromkeys(("DataFile", "DataFileWriter", "Owner", "Target"), "the same for Delta Lake and Iceberg"),
+    "ExpressionCompiler": "the same for two backends",
+    "OutputLog": "the output of a sink by epochs, in a database and in Kafka",
+    **dict.fromkeys(("Booleans", "Texts"), "columns of one type in two message formats"),
+    "Runnable": "the interface that a module needs of a pipeline, declared where it is needed",
+    **dict.fromkeys(("Cast", "Filter"), "a step of the builder, and the same in a lowered program"),
+}
+"""Names of classes that are defined twice, and what they have in common."""
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    found: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(f"{dotted(path)}:{node.lineno}")
+    assert len(found) > 800
+    twice = {name: places for name, places in found.items() if len(places) > 1}
+    assert {name: places for name, places in twice.items() if name not in TWICE or len(places) > 2} == {}
+    assert twice.keys() == TWICE.keys()

@@ -10,7 +10,7 @@ import polars as pl
 
 from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch
-from arrowstream.expressions.every_row import Step
+from arrowstream.expressions.every_row import ExpressionStep
 from arrowstream.expressions.program import Program, Refusal
 
 
@@ -18,7 +18,7 @@ class Frames(Protocol):
     """A segment as a function of a frame: `apply_lazy` runs it whole, `steps` one by one, over rows of `schema`."""
 
     @property
-    def steps(self) -> Sequence[Step]: ...
+    def steps(self) -> Sequence[ExpressionStep]: ...
 
     @property
     def schema(self) -> pl.Schema: ...

@@ -10,7 +10,7 @@ from arrowstream.backends.base import Backend, Evaluator, Frames
 from arrowstream.core.batch import Batch
 from arrowstream.expressions.among_others import among_others, joined, spread
 from arrowstream.expressions.every_row import (
-    Step,
+    ExpressionStep,
     depend_on_neighbours,
     may_be_one_value,
     steps_for_every_row,
@@ -61,10 +61,10 @@ class PolarsBackend(Backend):
         return evaluate
 
 
-def _gives_one_value(step: Step) -> bool:
+def _gives_one_value(step: ExpressionStep) -> bool:
     """Return whether Polars may keep a column of the step's result as one value and a length."""
     return any(map(may_be_one_value, step.expressions()))
 
 
-def _gives_constants(step: Step) -> bool:
+def _gives_constants(step: ExpressionStep) -> bool:
     return any(not expression.meta.root_names() for expression in step.expressions())

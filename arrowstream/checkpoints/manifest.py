@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from arrowstream.checkpoints.pieces import Piece, State
+from arrowstream.checkpoints.pieces import State, StatePiece
 from arrowstream.core.snapshot_store import JsonValue
 from arrowstream.errors import CheckpointError
 
@@ -90,7 +90,7 @@ class Manifest:
             )
         states = {
             id: State(
-                tuple(map(Piece.of, state["pieces"])),
+                tuple(map(StatePiece.of, state["pieces"])),
                 state["nbytes"],
                 state["metadata"],
             )

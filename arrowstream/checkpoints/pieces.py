@@ -32,7 +32,7 @@ _FULL = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class StatePiece:
     """A piece of a state.
 
     Parameters
@@ -62,7 +62,7 @@ class Piece:
         return (self.name, self.keys) if self.keys else (self.name,)
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Piece:
+    def of(cls, values: Mapping[str, Any]) -> StatePiece:
         """Return a piece from its JSON values in a manifest."""
         spans = tuple((start, stop) for start, stop in values["spans"])
         return cls(values["name"], tuple(values["shards"]), spans, values["start"], values["keys"])
@@ -83,7 +83,7 @@ class State:
         every piece another one.
     """
 
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[StatePiece, ...] = ()
     nbytes: int = 0
     metadata: Mapping[str, str] | None = None
 
@@ -122,14 +122,14 @@ class PieceWriter:
         for part in _together(batches.parts() if isinstance(batches, SnapshotBatches) else batches):
             if isinstance(part, PartInFile):
                 metadata, file = part.metadata, part.rows.file
-                pieces.append(Piece(file.hash(name_of), (), file.spans, part.rows.start))
+                pieces.append(StatePiece(file.hash(name_of), (), file.spans, part.rows.start))
                 self._put(pieces[-1].name, file.put)
                 nbytes += file.content.size
             elif isinstance(part, RangePart):
                 metadata = part.metadata
                 content = Content(part.values())
                 pieces.append(
-                    Piece(self._put_content(content), tuple(part.shards), keys=self._put_keys(part))
+                    StatePiece(self._put_content(content), tuple(part.shards), keys=self._put_keys(part))
                 )
                 nbytes += content.nbytes + part.saved.nbytes
             else:
@@ -137,7 +137,7 @@ class PieceWriter:
                 content = Content(part)
                 shards = (shard_of(batch.schema) for batch in part)
                 present = tuple(shard for shard in shards if shard is not None)
-                pieces.append(Piece(self._put_content(content), present))
+                pieces.append(StatePiece(self._put_content(content), present))
                 nbytes += content.nbytes
         if pieces:
             reach(Failpoint.STATE_WRITTEN)
@@ -256,7 +256,7 @@ def _together(
         yield waiting
 
 
-def _checked(folder: Path, piece: Piece, id: str, name: str) -> pa.Buffer:
+def _checked(folder: Path, piece: StatePiece, id: str, name: str) -> pa.Buffer:
     """Return the bytes of a file of a piece, a spill file mapped, if they are what its name says."""
     path = _path(folder, name)
     try:

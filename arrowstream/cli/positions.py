@@ -8,7 +8,7 @@ from typing import Any
 
 from arrowstream.core.plural import counted
 from arrowstream.core.snapshot_store import JsonValue, SourcePosition
-from arrowstream.io.files.reading.progress import Progress
+from arrowstream.io.files.reading.progress import ReadProgress
 from arrowstream.io.kafka.partition_name import Partition, offsets_of, partition_of
 
 
@@ -16,7 +16,7 @@ def readable(position: SourcePosition) -> dict[str, JsonValue]:
     """Return a position as JSON that a person can read: files that have been read are packed in the saved one."""
     if "done" not in position:
         return dict(position)
-    files = Progress((), position)
+    files = ReadProgress((), position)
     start = files.start
     return {
         "version": position["version"],

@@ -33,7 +33,7 @@ _WORDS = {"source": "source", "operator": "step", "split": "split", "inputs": "s
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TextLine:
     """One line of a box: how it looks, and its text, which is not escaped yet."""
 
     face: Face
@@ -45,7 +45,7 @@ class Box:
     """A box with its lines; `height` is in pixels."""
 
     node: Node
-    lines: tuple[Line, ...]
+    lines: tuple[TextLine, ...]
 
     @property
     def height(self) -> float:
@@ -116,11 +116,11 @@ def short_type(dtype: str) -> str:
     return re.sub(r"(?<=[( ])time_(?:unit|zone)=", "", dtype.replace(", time_zone=None", ""))
 
 
-def _lines(node: Node, across: int) -> Iterator[Line]:
+def _lines(node: Node, across: int) -> Iterator[TextLine]:
     room = across - 2 * PADDING
 
-    def line(face: Face, value: str) -> Line:
-        return Line(face, cut(value, room / ADVANCE[face], size_of(face)))
+    def line(face: Face, value: str) -> TextLine:
+        return TextLine(face, cut(value, room / ADVANCE[face], size_of(face)))
 
     yield line("kind", kind_of(node))
     for each in _wrapped([node.label], int(room / ADVANCE["name"]), 2):

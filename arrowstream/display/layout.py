@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-Edge = tuple[str, str]
+NodePair = tuple[str, str]
 
 _LIGHT = 0.0001
 """Weight of a box that stands aside: below half a pixel for the others."""
@@ -42,7 +42,7 @@ class Placed:
 
     layers: tuple[tuple[str, ...], ...]
     centre: Mapping[str, float]
-    ways: Mapping[Edge, tuple[float, ...]]
+    ways: Mapping[NodePair, tuple[float, ...]]
 
 
 class _Size(NamedTuple):
@@ -54,7 +54,7 @@ class _Size(NamedTuple):
 
 def place(
     nodes: Sequence[str],
-    edges: Sequence[Edge],
+    edges: Sequence[NodePair],
     *,
     box: float,
     lane: float,
@@ -86,7 +86,7 @@ def place(
         rows[level[node]].append(node)
     above: dict[str, list[str]] = defaultdict(list)
     below: dict[str, list[str]] = defaultdict(list)
-    passing: dict[Edge, list[str]] = {}
+    passing: dict[NodePair, list[str]] = {}
     lanes: set[str] = set()
     for source, target in edges:
         chain = [f"\0{source}\0{target}\0{number}" for number in range(level[source] + 1, level[target])]
@@ -110,7 +110,7 @@ def place(
     return Placed(layers, {node: centre[node] - left for node in nodes}, ways)
 
 
-def _levels(nodes: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
+def _levels(nodes: Sequence[str], edges: Sequence[NodePair]) -> dict[str, int]:
     """Return the layer of each box: below all that its rows come from; other inputs begin next to where they meet."""
     above: dict[str, list[str]] = {node: [] for node in nodes}
     below: dict[str, list[str]] = {node: [] for node in nodes}

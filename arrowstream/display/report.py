@@ -22,7 +22,7 @@ def report_html(report: RunReport) -> str:
     if report.checkpoints is not None:
         parts.append(said(str(report.checkpoints)))
     if report.losses is not None:
-        parts.append(said(report.losses, "as-lost" if report.losses.startswith("lost") else "as-said"))
+        parts.append(said(report.losses, "as-lost" if report.has_losses else "as-said"))
     return shown(*parts)
 
 

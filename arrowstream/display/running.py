@@ -15,7 +15,7 @@ def running_html(running: Running) -> str:
     totals = str(metrics).removeprefix(f"{metrics.name}: ")
     parts = [head("Run of", now.name, f"{now.state}: {totals}"), stages_table(metrics.stages.values())]
     if now.losses is not None:
-        parts.append(said(now.losses, "as-lost" if now.losses.startswith("lost") else "as-said"))
+        parts.append(said(now.losses, "as-lost" if now.has_losses else "as-said"))
     if now.error is not None:
         title, _, message = now.error.partition(": ")
         parts.append(message_box(title, message))

@@ -34,7 +34,7 @@ _CHANGED = re.compile(f'"(?:Ternary|Coalesce|FillNull|Length|{"|".join(sorted(DI
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
-class Step(Protocol):
+class ExpressionStep(Protocol):
     """A step that consists of expressions, as `arrowstream.operators.base.Expressions` defines it."""
 
     def apply(self, frame: Frame) -> Frame: ...
@@ -46,7 +46,7 @@ class Step(Protocol):
     def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Self: ...
 
 
-StepT = TypeVar("StepT", bound=Step)
+StepT = TypeVar("StepT", bound=ExpressionStep)
 
 
 def steps_for_every_row(steps: Sequence[StepT], schema: pl.Schema) -> tuple[StepT, ...]:
@@ -76,7 +76,7 @@ def steps_for_every_row(steps: Sequence[StepT], schema: pl.Schema) -> tuple[Step
     return tuple(reversed(settled))
 
 
-def depend_on_neighbours(steps: Sequence[Step], schema: pl.Schema) -> bool:
+def depend_on_neighbours(steps: Sequence[ExpressionStep], schema: pl.Schema) -> bool:
     """Return whether values of steps in the form that runs may still depend on whether a row is alone."""
     if not any(may_depend_on_neighbours(expr) for step in steps for expr in step.expressions()):
         return False

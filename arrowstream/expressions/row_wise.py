@@ -110,7 +110,8 @@ LIMIT = "to stop after some rows use run(limit=...) or preview(...)"
 RANDOM = "the result would differ from run to run: draw the numbers before they enter the stream"
 PYTHON = (
     "the engine cannot see into Python functions: write it as Polars expressions, with pl.sum_horizontal(...) and "
-    "its like in place of fold, reduce and cum_sum_horizontal"
+    "its like in place of fold and reduce, and "
+    'pl.struct("a", (pl.col("a") + pl.col("b")).alias("b")) in place of cum_sum_horizontal("a", "b")'
 )
 JSON = (
     "Polars reads the texts of a batch as one array, where a broken one may join the next: json_path_match() gives a "

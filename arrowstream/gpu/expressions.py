@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from arrowstream.expressions.program import Call, Cast, Column, Expression, Literal, is_constant
-from arrowstream.gpu.fused import FusedCall, Group, groups
+from arrowstream.gpu.fused import FusedCall, FusedGroup, groups
 from arrowstream.gpu.kernels.conversion import convert
 from arrowstream.gpu.kernels.registry import KERNELS, REFUSED
-from arrowstream.gpu.kernels.tree import Constant, Input, Node, Run
+from arrowstream.gpu.kernels.tree import Constant, InputColumn, Node, OperationFunction
 from arrowstream.gpu.operations import single
 from arrowstream.gpu.types import device_type
 from arrowstream.gpu.work import Compute, Work
@@ -47,7 +47,7 @@ class ExpressionCompiler:
             case Column(name, dtype):
                 if device_type(dtype) is None:
                     return self._refuse(expression, f"column {name!r}: {dtype} has no form on the GPU")
-                return Input(name, dtype)
+                return InputColumn(name, dtype)
             case Literal():
                 return self._literal(expression)
             case Cast(input, dtype, strict):
@@ -96,7 +96,7 @@ class _Instruction:
     """One call: what it computes, from which values, and which of those are not needed any more after it."""
 
     result: Node
-    run: Run
+    run: OperationFunction
     operands: tuple[Node, ...]
     last_used: tuple[Node, ...]
 
@@ -117,14 +117,14 @@ def scheduled(root: Node) -> Compute:
     return compute
 
 
-def _instructions(found: list[Group]) -> list[_Instruction]:
+def _instructions(found: list[FusedGroup]) -> list[_Instruction]:
     seen: set[Node] = set()
     instructions = []
     for group in reversed(found):
         fused = len(group.members) > 1
         run = FusedCall(group) if fused else single(group.root)
         operands = group.inputs if fused else group.root.operands
-        computed = {node for node in operands if not isinstance(node, Input | Constant)}
+        computed = {node for node in operands if not isinstance(node, InputColumn | Constant)}
         instructions.append(_Instruction(group.root, run, operands, tuple(computed - seen)))
         seen |= computed
     return instructions[::-1]
@@ -132,7 +132,7 @@ def _instructions(found: list[Group]) -> list[_Instruction]:
 
 def _value(work: Work, node: Node, values: dict[Node, Any]) -> Any:
     match node:
-        case Input(name):
+        case InputColumn(name):
             return work.columns[name]
         case Constant():
             return work.scalar(node.literal)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.device import Device
-from arrowstream.gpu.kernels.tree import Constant, Input, Node, Operation
+from arrowstream.gpu.kernels.tree import Constant, InputColumn, Node, Operation
 from arrowstream.gpu.types import is_fixed_width
 from arrowstream.gpu.work import Work
 
@@ -74,7 +74,7 @@ def is_fusible(operation: Operation) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class FusedGroup:
     """An operation with those below it that are computed by the same call.
 
     Parameters
@@ -92,7 +92,7 @@ class Group:
     inputs: tuple[Node, ...]
 
 
-def groups(root: Node) -> list[Group]:
+def groups(root: Node) -> list[FusedGroup]:
     """Divide a tree into groups, each after those whose results it reads."""
     order = _after_operands(root)
     uses: dict[Node, int] = {}
@@ -115,8 +115,8 @@ def groups(root: Node) -> list[Group]:
     return _from_root(root, order, inside)
 
 
-def _from_root(root: Node, order: list[Node], inside: dict[Operation, list[Operation]]) -> list[Group]:
-    found: list[Group] = []
+def _from_root(root: Node, order: list[Node], inside: dict[Operation, list[Operation]]) -> list[FusedGroup]:
+    found: list[FusedGroup] = []
     needed: set[Node] = {root}
     for node in reversed(order):
         if node not in needed or not isinstance(node, Operation):
@@ -135,7 +135,7 @@ def _from_root(root: Node, order: list[Node], inside: dict[Operation, list[Opera
                 else:
                     inputs[operand] = None
         needed.update(inputs)
-        found.append(Group(node, frozenset(members), tuple(inputs)))
+        found.append(FusedGroup(node, frozenset(members), tuple(inputs)))
     return found[::-1]
 
 
@@ -162,7 +162,7 @@ def _after_operands(root: Node) -> list[Node]:
 class FusedCall:
     """The call that computes a group of several operations."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: FusedGroup) -> None:
         self._group = group
         self._columns = [node for node in group.inputs if not isinstance(node, Constant)]
         self._made: tuple[Device, plc.expressions.Expression] | None = None
@@ -180,7 +180,7 @@ class FusedCall:
     def _expression(self, work: Work, node: Node) -> plc.expressions.Expression:
         if isinstance(node, Constant):
             return cuda.plc.expressions.Literal(work.scalar(node.literal))
-        if isinstance(node, Input) or node not in self._group.members:
+        if isinstance(node, InputColumn) or node not in self._group.members:
             return cuda.plc.expressions.ColumnReference(self._columns.index(node))
         operands = [self._expression(work, operand) for operand in node.operands]
         operator = cuda.plc.expressions.ASTOperator

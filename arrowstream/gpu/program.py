@@ -12,7 +12,7 @@ from arrowstream.gpu.expressions import ExpressionCompiler
 from arrowstream.gpu.rows import DeviceRows
 from arrowstream.gpu.work import Compute, Work
 
-Step = Callable[[DeviceRows], DeviceRows | None]
+DeviceStep = Callable[[DeviceRows], DeviceRows | None]
 """One step; None if a row is in doubt, so that Polars must compute the batch."""
 
 
@@ -37,7 +37,7 @@ class DeviceProgram:
     input: pa.Schema
     reads: frozenset[str]
     passed: Mapping[str, str]
-    steps: tuple[Step, ...]
+    steps: tuple[DeviceStep, ...]
     output: pa.Schema
 
     def __call__(self, rows: DeviceRows) -> DeviceRows | None:
@@ -55,7 +55,7 @@ def compile_program(program: Program) -> DeviceProgram | Refusal:
     if not program.input.names or not program.output.names:
         return Refusal(("rows without columns stay in host memory",))
     reasons: list[str] = []
-    steps: list[Step] = []
+    steps: list[DeviceStep] = []
     # For each column after the steps so far: the column of the input that it is, if it was only passed on.
     origins: dict[str, str | None] = {name: name for name in program.input.names}
     reads: set[str] = set()
@@ -95,7 +95,7 @@ def _read(expression: Expression, origins: dict[str, str | None]) -> set[str]:
     return {origin for name in columns_of(expression) if (origin := origins[name]) is not None}
 
 
-def _filter(predicate: Compute, reads: frozenset[str]) -> Step:
+def _filter(predicate: Compute, reads: frozenset[str]) -> DeviceStep:
     def step(rows: DeviceRows) -> DeviceRows | None:
         rows = rows.with_resident(reads)
         work = Work(rows.resident, rows.num_rows, rows.device)
@@ -105,7 +105,7 @@ def _filter(predicate: Compute, reads: frozenset[str]) -> Step:
     return step
 
 
-def _project(computed: dict[str, tuple[Compute, frozenset[str]]], passed: dict[str, str]) -> Step:
+def _project(computed: dict[str, tuple[Compute, frozenset[str]]], passed: dict[str, str]) -> DeviceStep:
     reads = frozenset().union(*(names for _, names in computed.values()))
 
     def step(rows: DeviceRows) -> DeviceRows | None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from operator import itemgetter
-from types import MappingProxyType
 
 from arrowstream.core.batch import Batch, Mark, Watermark
 from arrowstream.core.channels.state import ChannelStatistics
 from arrowstream.core.notes import ReaderNote
 from arrowstream.metrics.backlog import Backlog
+from arrowstream.metrics.frozen_mapping import FrozenMapping
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.stage import StageMetrics
 
@@ -225,7 +225,7 @@ class StageCounters:
             name=self.name,
             rows_in=self.rows_in,
             rows_out=self.rows_out,
-            batches=MappingProxyType(batches),
+            batches=FrozenMapping(batches),
             busy_seconds=busy_ns / 1e9,
             waiting_seconds=self.waiting_ns / 1e9,
             nbytes=self.nbytes,
@@ -244,8 +244,8 @@ class StageCounters:
             aborted=self.aborted,
             watermark_us=watermark,
             watermark_lag_seconds=None if watermark is None else (wall_us - watermark) / 1e6,
-            rows_by_branch=MappingProxyType(self.rows_by_branch.copy()),
-            lag=MappingProxyType(dict(self._backlog.lag)),
+            rows_by_branch=FrozenMapping(self.rows_by_branch),
+            lag=FrozenMapping(self._backlog.lag),
             rebalances=self._backlog.rebalances,
         )
 

@@ -50,7 +50,7 @@ _GAUGES: tuple[tuple[str, str, Value], ...] = (
 )
 
 
-class Shown(Protocol):
+class ExportedMetrics(Protocol):
     """The part of `arrowstream.metrics.snapshot.Metrics` that is exported."""
 
     @property
@@ -83,7 +83,7 @@ class Collector:
         Takes the snapshot; called on the thread that answers the scrape.
     """
 
-    def __init__(self, take: Callable[[], Shown]) -> None:
+    def __init__(self, take: Callable[[], ExportedMetrics]) -> None:
         self._take = take
 
     def collect(self) -> Iterator[Metric]:
@@ -91,7 +91,7 @@ class Collector:
         return families(self._take())
 
 
-def exposition(shown: Shown) -> str:
+def exposition(shown: ExportedMetrics) -> str:
     """Format metrics as text that Prometheus reads, format 0.0.4.
 
     Raises
@@ -108,7 +108,7 @@ def exposition(shown: Shown) -> str:
     return generate_latest(registry).decode()
 
 
-def families(shown: Shown) -> Iterator[Metric]:
+def families(shown: ExportedMetrics) -> Iterator[Metric]:
     """Yield the metric families of a pipeline, for a registry of the user; needs prometheus-client."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 

@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from arrowstream.core.checks import check_whole
 from arrowstream.core.defaults import PROMETHEUS_HOST, PROMETHEUS_PORT
 from arrowstream.errors import PlanError
-from arrowstream.metrics.prometheus import Collector, Shown, missing_metrics
+from arrowstream.metrics.prometheus import Collector, ExportedMetrics, missing_metrics
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -63,7 +63,7 @@ class _Handler(WSGIRequestHandler):
 
 
 def serve(
-    take: Callable[[], Shown], *, port: int = PROMETHEUS_PORT, host: str = PROMETHEUS_HOST
+    take: Callable[[], ExportedMetrics], *, port: int = PROMETHEUS_PORT, host: str = PROMETHEUS_HOST
 ) -> MetricsServer:
     """Serve metrics over HTTP under ``/metrics``, and health under ``/healthz``, on a separate thread.
 
@@ -111,7 +111,7 @@ def _server_class(host: str, port: int) -> type[WSGIServer]:
     return type("_Server", (_Server,), {"address_family": family})
 
 
-def _with_health(take: Callable[[], Shown], metrics: WSGIApplication) -> WSGIApplication:
+def _with_health(take: Callable[[], ExportedMetrics], metrics: WSGIApplication) -> WSGIApplication:
     """Answer requests for `HEALTH_PATH`: 200 while a run is in progress, else 503; pass on all others."""
 
     def application(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import ClassVar
 
 from arrowstream.core.plural import counted
 from arrowstream.metrics.counters import Queue, StageCounters
+from arrowstream.metrics.frozen_mapping import FrozenMapping
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.prometheus import exposition
 from arrowstream.metrics.stage import StageMetrics
@@ -142,8 +142,8 @@ class Metrics(Shown):
             sum(counters.rows_out for counters in sinks) if rows_out is None else rows_out,
             Latency.of(latency),
             sum(queue().length for queue in queues),
-            MappingProxyType(stages),
-            MappingProxyType({} if inner is None else dict(inner)),
+            FrozenMapping(stages),
+            FrozenMapping(inner),
         )
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from arrowstream.core.plural import counted
+from arrowstream.metrics.frozen_mapping import FrozenMapping
 from arrowstream.metrics.histogram import Histogram, Latency
 
 
@@ -66,7 +66,7 @@ class StageMetrics:
     name: str
     rows_in: int = 0
     rows_out: int = 0
-    batches: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    batches: Mapping[str, int] = field(default_factory=FrozenMapping)
     busy_seconds: float = 0.0
     waiting_seconds: float = 0.0
     nbytes: int = 0
@@ -84,8 +84,8 @@ class StageMetrics:
     aborted: bool = False
     watermark_us: int | None = None
     watermark_lag_seconds: float | None = None
-    rows_by_branch: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    lag: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    rows_by_branch: Mapping[str, int] = field(default_factory=FrozenMapping)
+    lag: Mapping[str, int] = field(default_factory=FrozenMapping)
     rebalances: int = 0
     latest_errors: tuple[str, ...] = ()
 

@@ -22,7 +22,7 @@ from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.stream_columns import StreamColumns, StreamHow
 from arrowstream.operators.joins.table_joining import KeyLookup, TableJoining
 from arrowstream.operators.joins.tables import JoinTable
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
@@ -185,9 +185,10 @@ class StreamJoin(MultiInputOperator):
     def _columns(self, schemas: Sequence[pl.Schema], how: StreamHow) -> StreamColumns:
         return StreamColumns.of(schemas[0], schemas[1], self.keys, how, self.suffix)
 
-    def _event_times(self, schemas: Sequence[pl.Schema]) -> tuple[EventTime, EventTime]:
+    def _event_times(self, schemas: Sequence[pl.Schema]) -> tuple[EventTimeColumn, EventTimeColumn]:
         left, right = (
-            EventTime.of("join()", name, schema) for name, schema in zip(self.times, schemas, strict=True)
+            EventTimeColumn.of("join()", name, schema)
+            for name, schema in zip(self.times, schemas, strict=True)
         )
         if left.dtype != right.dtype:
             raise SchemaError(

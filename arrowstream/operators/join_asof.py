@@ -21,7 +21,7 @@ from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.stream_columns import StreamColumns, StreamHow
 from arrowstream.operators.joins.table_joining import TableJoining
 from arrowstream.operators.joins.tables import JoinTable
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
@@ -69,7 +69,7 @@ class AsofOptions:
             A column is missing, two columns cannot be compared, or two would have the same name.
         """
         ours, theirs = (
-            EventTime.of("join_asof()", name, schema)
+            EventTimeColumn.of("join_asof()", name, schema)
             for name, schema in zip(self.on, (left, right), strict=True)
         )
         if ours.dtype != theirs.dtype:

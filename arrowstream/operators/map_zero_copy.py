@@ -16,7 +16,7 @@ from arrowstream.errors import PlanError, SchemaError
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.functions.schema import check_function, function_name, is_async
 from arrowstream.operators.zero_copy.buffer import ZeroCopyBuffer
-from arrowstream.operators.zero_copy.columns import Layout, ZeroCopyColumns
+from arrowstream.operators.zero_copy.columns import BufferLayout, ZeroCopyColumns
 
 BUFFERS = 8
 """Buffers that a step keeps for reuse. Channels hold a few batches; a user who keeps more gets new memory."""
@@ -75,7 +75,7 @@ class MapZeroCopy(Operator):
         return MapZeroCopy(self.fns + after.fns)
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
-        if not Layout(arrow_schema(schema)).dtypes:
+        if not BufferLayout(arrow_schema(schema)).dtypes:
             raise SchemaError(
                 "map_zero_copy() has no column it could change in place",
                 expected="at least one column of numbers, dates or times",
@@ -95,7 +95,7 @@ class _Writing(Process):
 
     def __init__(self, fns: tuple[Callable[[ZeroCopyColumns], Any], ...], schema: pl.Schema) -> None:
         self._fns = fns
-        self._layout = Layout(arrow_schema(schema))
+        self._layout = BufferLayout(arrow_schema(schema))
         self._buffers: list[ZeroCopyBuffer] = []
 
     def process(self, batch: Batch) -> Iterable[Batch]:

@@ -14,7 +14,7 @@ from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.expressions.tree import serialised
 from arrowstream.operators.aggregation.reserved_names import check_names, check_results
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.ranking.complete_groups import CompleteGroups, Grouped
+from arrowstream.operators.ranking.complete_groups import CompleteGroups, GroupKeys
 from arrowstream.operators.ranking.whole_groups import WholeGroups
 from arrowstream.operators.windows.panes import PANE
 from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
@@ -60,7 +60,7 @@ class Over(Operator):
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         check_names(self.name, schema)
-        Grouped.of(self.name, schema, self.per, self.time)
+        GroupKeys.of(self.name, schema, self.per, self.time)
         try:
             output = pl.LazyFrame(schema=schema).with_columns(self.exprs).collect_schema()
         except pl.exceptions.PolarsError as error:
@@ -74,7 +74,7 @@ class Over(Operator):
         return output
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        grouped = Grouped.of(self.name, schema, self.per, self.time)
+        grouped = GroupKeys.of(self.name, schema, self.per, self.time)
         output = self.output_schema(schema)
         groups = [PANE, *grouped.within]
         # Before Polars 2, an `over` inside of another one is an error, so that each group is computed by itself.

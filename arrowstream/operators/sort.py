@@ -12,7 +12,7 @@ from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.ranking.complete_groups import CompleteGroups, Grouped
+from arrowstream.operators.ranking.complete_groups import CompleteGroups, GroupKeys
 from arrowstream.operators.ranking.order import RowOrder
 from arrowstream.operators.ranking.whole_groups import WholeGroups
 from arrowstream.operators.windows.panes import PANE
@@ -58,11 +58,11 @@ class Sort(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         check_names(self.name, schema)
         self.order.check(self.name, schema)
-        Grouped.of(self.name, schema, self.per, self.time)
+        GroupKeys.of(self.name, schema, self.per, self.time)
         return schema
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        grouped = Grouped.of(self.name, schema, self.per, self.time)
+        grouped = GroupKeys.of(self.name, schema, self.per, self.time)
 
         def finish(groups: pl.DataFrame) -> pl.DataFrame:
             return self.order.sorted(groups, [PANE, *grouped.within]).drop(PANE)

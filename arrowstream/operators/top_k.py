@@ -15,7 +15,7 @@ from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.ranking.complete_groups import CompleteGroups, Grouped
+from arrowstream.operators.ranking.complete_groups import CompleteGroups, GroupKeys
 from arrowstream.operators.ranking.largest import Largest
 from arrowstream.operators.ranking.order import RowOrder
 from arrowstream.operators.ranking.running_largest import RunningLargest
@@ -79,11 +79,11 @@ class TopK(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         check_names(self.name, schema)
         self.order.check(self.name, schema)
-        Grouped.of(self.name, schema, self.per, self.time)
+        GroupKeys.of(self.name, schema, self.per, self.time)
         return changes_schema(self.name, schema) if self.emit == "changes" else schema
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        grouped = Grouped.of(self.name, schema, self.per, self.time)
+        grouped = GroupKeys.of(self.name, schema, self.per, self.time)
         memory = self.limit.memory(context)
         if self.emit == "final":
             largest = Largest(self.k, self.order, schema, grouped.within)

@@ -16,7 +16,7 @@ from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.duplicates.whole_stream import FirstRows, LastRows
 from arrowstream.operators.duplicates.within_time import RowsWithin
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
 
@@ -79,7 +79,7 @@ class Unique(Operator):
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         key_schema(self.name, self._names(schema), schema)
         if self.time is not None:
-            EventTime.of("unique()", self.time, schema)
+            EventTimeColumn.of("unique()", self.time, schema)
         return schema
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
@@ -87,7 +87,7 @@ class Unique(Operator):
         memory = self.limit.memory(context)
         if self.within_us is not None:
             assert self.time is not None
-            time = EventTime.of("unique()", self.time, schema)
+            time = EventTimeColumn.of("unique()", self.time, schema)
             return RowsWithin(
                 schema, keys, time, self.within_us, self.keep == "last", self.null_times, memory
             )

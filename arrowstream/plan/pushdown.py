@@ -8,7 +8,7 @@ import polars as pl
 
 from arrowstream.expressions.constant_divisors import divides_by
 from arrowstream.expressions.every_row import depend_on_neighbours, steps_for_every_row
-from arrowstream.io.choice import Choice
+from arrowstream.io.choice import ColumnChoice
 from arrowstream.io.source import SourceSpec
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.with_event_time import Watermarks
@@ -60,7 +60,7 @@ def _only_needed(
     narrowed = _narrow(first.work, also)
     if narrowed is None or first.policies.own_stage:  # failing rows are reported with all their columns
         return Input(source, schema), [*marks, first, *rest]
-    query, fewer = Choice(tuple(narrowed.schema)), narrowed.schema
+    query, fewer = ColumnChoice(tuple(narrowed.schema)), narrowed.schema
     marks = [replace(draft, schema=fewer, output=fewer) for draft in marks]
     return Input(source, fewer, query, None, query), [*marks, first.over(narrowed), *rest]
 

@@ -12,7 +12,7 @@ from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Placement
 from arrowstream.plan.placement.columns import column_use
 from arrowstream.plan.placement.device_choice import DevicePlacement
-from arrowstream.plan.placement.transfer import Edge
+from arrowstream.plan.placement.transfer import TransferEdge
 from arrowstream.plan.policies import NO_POLICIES, Policies
 from arrowstream.plan.segment import Segment
 
@@ -70,7 +70,7 @@ def segment_stage(
     placement: Placement
     devices = [backend.name for backend in choice if backend.form is not None]
     if devices:
-        edges = Edge(segment.schema, backends), Edge(segment.output, backends)
+        edges = TransferEdge(segment.schema, backends), TransferEdge(segment.output, backends)
         use = column_use(evaluators[devices[0]], segment.schema)
         placement = DevicePlacement(choice, refused, pin, name, *edges, use)
     else:

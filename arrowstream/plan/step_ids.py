@@ -23,7 +23,7 @@ _SIDE = re.compile("(?:late rows|dead letters|bad rows) of ")
 """How the id of a sink for rows that leave by the side begins; the id of what they leave follows."""
 
 
-class Operation(Protocol):
+class IdentifiedOperator(Protocol):
     """An operator or composite, as far as an id depends on it.
 
     `name` is the name of the builder's method, `describe()` the line for `explain()`, and `identity` what of it does
@@ -43,7 +43,7 @@ class Identified(Protocol):
     """A step: its operator, and the id that the user gave it or None."""
 
     @property
-    def operator(self) -> Operation: ...
+    def operator(self) -> IdentifiedOperator: ...
 
     @property
     def id(self) -> str | None: ...
@@ -82,8 +82,8 @@ def state_ids(steps: Sequence[Identified]) -> tuple[str, ...]:
 
 def _ids(
     steps: Sequence[Identified],
-    is_short: Callable[[Operation, set[str]], bool],
-    text_of: Callable[[Operation], str],
+    is_short: Callable[[IdentifiedOperator, set[str]], bool],
+    text_of: Callable[[IdentifiedOperator], str],
 ) -> tuple[str, ...]:
     """Return names, short ids, which are those of the operators, and for others those with digits of a hash."""
     taken = {*ENDS, *(step.id for step in steps if step.id is not None)}

@@ -17,7 +17,7 @@ from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.choice import Choice
 from arrowstream.plan.placement.device_choice import DevicePlacement
 from arrowstream.plan.placement.path import HOST, Held
-from arrowstream.plan.placement.transfer import Edge
+from arrowstream.plan.placement.transfer import TransferEdge
 from arrowstream.runtime.call_times import INLINE_NS
 from arrowstream.runtime.flow.joining import JoiningInput
 from arrowstream.runtime.flow.ports import ChannelInput, InputPort
@@ -164,7 +164,7 @@ class RunningDeviceSegment(RunningSegment):
         taken_ns = self._now_ns() - begin
         return Transfer(taken_ns, FORMS[form].nbytes(rows))
 
-    def _returned(self, batch: Batch, edge: Edge) -> Transfer:
+    def _returned(self, batch: Batch, edge: TransferEdge) -> Transfer:
         """Bring a batch to host memory; return what that took, if it was not there."""
         if None in edge.memories(batch):
             return _NONE

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
 from arrowstream.metrics.checkpoints import CheckpointMetrics
+from arrowstream.metrics.frozen_mapping import FrozenMapping
 from arrowstream.metrics.snapshot import Metrics, inner_stages, with_inner
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.shown import Shown
@@ -82,7 +82,7 @@ class RunReport(Shown):
     stopped: str | None = None
     notes: tuple[ReaderNote, ...] = ()
     checkpoints: CheckpointMetrics | None = None
-    inner: Mapping[str, Metrics] = field(default_factory=lambda: MappingProxyType({}))
+    inner: Mapping[str, Metrics] = field(default_factory=FrozenMapping)
 
     @property
     def all_stages(self) -> tuple[StageMetrics, ...]:
@@ -125,6 +125,23 @@ class RunReport(Shown):
         >>> RunReport("p", 9, 1, 0.5, stages).losses
         'lost: 2 rows came late to window'
         """
+        noted = [str(note) for note in self.notes if not note.lost]
+        named = (("lost", self._lost), ("noted", noted))
+        return "; ".join(f"{word}: {'; '.join(found)}" for word, found in named if found) or None
+
+    @property
+    def has_losses(self) -> bool:
+        """Whether rows or values were lost, in place of only noted: whether `losses` tells of lost ones.
+
+        Examples
+        --------
+        >>> RunReport("p", 9, 1, 0.5, (StageMetrics("window", 9, 1, late_rows=2),)).has_losses
+        True
+        """
+        return bool(self._lost)
+
+    @property
+    def _lost(self) -> list[str]:
         # A note says more of the failed rows of a source than its count; sources come first.
         noted_rows = sum(note.count for note in self.notes if note.failed)
         lost: list[str] = []
@@ -135,10 +152,7 @@ class RunReport(Shown):
         # A row that a table lacks has no place among those of this pipeline, but rows are joined without it.
         within = (stage for name, metrics in self.inner.items() for stage in inner_stages(name, metrics))
         lost += [loss for stage in within for loss in stage.losses]
-        lost += [str(note) for note in self.notes if note.lost]
-        noted = [str(note) for note in self.notes if not note.lost]
-        parts = [f"{word}: {'; '.join(found)}" for word, found in (("lost", lost), ("noted", noted)) if found]
-        return "; ".join(parts) or None
+        return lost + [str(note) for note in self.notes if note.lost]
 
     def plot(self) -> RunChart:
         """Return a chart of the rows that came out of each stage, and of its time of work and of waiting.

@@ -130,9 +130,9 @@ class Run:
         """Time since the run began, in seconds; its duration once it has ended."""
         return self._totals.seconds
 
-    def losses(self, name: str) -> str | None:
-        """Return what was lost so far, as the report at the end says it; None for nothing. From any thread."""
-        return self._totals.report(name, self._stop_reason).losses
+    def report(self, name: str) -> RunReport:
+        """Return the report of what has been done so far. From any thread."""
+        return self._totals.report(name, self._stop_reason)
 
     @property
     def stop_reason(self) -> str | None:

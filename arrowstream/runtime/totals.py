@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import MappingProxyType
 
 from arrowstream.core.clock import Clock
 from arrowstream.metrics.counters import StageCounters
+from arrowstream.metrics.frozen_mapping import FrozenMapping
 from arrowstream.metrics.snapshot import Metrics, free_name
 from arrowstream.runtime.checkpoints.coordinator import Coordinator
 from arrowstream.runtime.endpoints.sink import RunningSink
@@ -147,7 +147,7 @@ class Totals:
                 *(note for part in (*self._stages, *self._sinks) for note in part.counters.notes),
             ),
             None if self.coordinator is None else self.coordinator.metrics,
-            MappingProxyType(self._inner()),
+            FrozenMapping(self._inner()),
         )
 
     @property

@@ -33,7 +33,7 @@ from arrowstream.runtime.endpoints.sinks import RunningSinks
 from arrowstream.runtime.endpoints.source import RunningSource
 from arrowstream.runtime.failure.stage_error import stage_error
 from arrowstream.runtime.flow.best_effort import BestEffortQueue, BestEffortSink
-from arrowstream.runtime.flow.merge import Merge
+from arrowstream.runtime.flow.merge import RunningMerge
 from arrowstream.runtime.flow.port_queue import PortQueue
 from arrowstream.runtime.flow.ports import Broadcast, ChannelLimits, InputPort, OutputPort
 from arrowstream.runtime.flow.router import RunningRouter
@@ -247,7 +247,7 @@ class Wiring:
         """Wire each branch of a split as a line; return the port where those that go on meet, or None."""
         going_on = [branch for branch in stage.branches if not branch.ended]
         sender, receiver = self._limits.channel()
-        merge = Merge(len(going_on), sender)
+        merge = RunningMerge(len(going_on), sender)
         place = len(self.stages)
         branches: dict[str, OutputPort] = {}
         fan_out = object() if stage.route is None else None
@@ -282,7 +282,7 @@ class Wiring:
         """Wire each other input as a line; return the port after the place where they meet this stream."""
         sender, receiver = self._limits.channel()
         count = 1 + len(stage.inputs)
-        meeting = Merge(count, sender) if stage.operator is None else self._ports(stage, sender)
+        meeting = RunningMerge(count, sender) if stage.operator is None else self._ports(stage, sender)
         self._tasks_of(source, before, meeting.port(0))
         for number, line in enumerate(stage.inputs, 1):
             assert line.input is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from arrowstream.sql.groups.aggregates import aggregates_in
-from arrowstream.sql.groups.grouping import Part
+from arrowstream.sql.groups.grouping import QueryExpression
 from arrowstream.sql.places import QueryText
 from arrowstream.sql.relation import Name, Relation, bind, same
 
@@ -91,7 +91,9 @@ def _reference(star: exp.Expr, name: Name) -> exp.Expr:
     return made
 
 
-def keys_of(query: QueryText, node: exp.Expr, relation: Relation, items: Sequence[Item]) -> list[Part]:
+def keys_of(
+    query: QueryText, node: exp.Expr, relation: Relation, items: Sequence[Item]
+) -> list[QueryExpression]:
     """Return what GROUP BY names: expressions, names of SELECT, and their numbers."""
     group = node.args.get("group")
     if group is None:
@@ -124,11 +126,11 @@ def _written(query: QueryText, node: exp.Expr, items: Sequence[Item]) -> exp.Exp
     return items[number - 1].node
 
 
-def _key(query: QueryText, node: exp.Expr, relation: Relation, items: Sequence[Item]) -> Part:
+def _key(query: QueryText, node: exp.Expr, relation: Relation, items: Sequence[Item]) -> QueryExpression:
     written = with_aliases(node, relation, items)
     if aggregates_in(written):
         raise query.error(node, "GROUP BY names no function of many rows", found=query.source(written))
-    return Part(written, bind(query, written, relation))
+    return QueryExpression(written, bind(query, written, relation))
 
 
 def with_aliases(node: exp.Expr, relation: Relation, items: Sequence[Item]) -> exp.Expr:

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import QueryError
-from arrowstream.sql.expressions.reader import Expressions
+from arrowstream.sql.expressions.reader import ExpressionReader
 from arrowstream.sql.groups.aggregates import aggregates_in
 from arrowstream.sql.groups.ranking import counted, first_rows, order_of
 from arrowstream.sql.places import QueryText
@@ -98,7 +98,7 @@ def _ordered(
 ) -> Relation:
     """Return the first rows of an order, which is that of the columns of SELECT."""
     bound = bind(query, _by_columns(query, node, order, relation), relation)
-    found = order_of(query, Expressions(query, relation.schema), (), bound, list(relation.schema))
+    found = order_of(query, ExpressionReader(query, relation.schema), (), bound, list(relation.schema))
     builder = relation.builder.with_columns(
         *(value.expr.alias(name) for name, value in found.columns.items())
     )

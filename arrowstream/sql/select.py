@@ -9,10 +9,10 @@ import polars as pl
 from sqlglot import exp
 
 from arrowstream.errors import QueryError
-from arrowstream.sql.expressions.reader import Expressions
+from arrowstream.sql.expressions.reader import ExpressionReader
 from arrowstream.sql.expressions.typed import Typed
 from arrowstream.sql.groups.aggregates import aggregates_in
-from arrowstream.sql.groups.grouping import Part, grouped, selected
+from arrowstream.sql.groups.grouping import QueryExpression, grouped, selected
 from arrowstream.sql.groups.ranking import bound_of, first_rows, is_row_number, order_of, ranking_of
 from arrowstream.sql.groups.windows import materialized
 from arrowstream.sql.items import Item, items_of, keys_of, with_aliases
@@ -41,11 +41,11 @@ def select(query: QueryText, node: exp.Expr, relation: Relation) -> Relation:
     if keys or calls or having is not None:
         rows, known = grouped(query, node, relation, keys, calls)
         schema = pl.Schema({name: rows.schema[name] for name in dict.fromkeys(known.values())})
-        expressions = Expressions(query, schema, known, _NotGrouped(query))
+        expressions = ExpressionReader(query, schema, known, _NotGrouped(query))
         scope = relation
     else:
         rows = scope = materialized(query, relation)
-        expressions = Expressions(query, rows.schema)
+        expressions = ExpressionReader(query, rows.schema)
     if conditions:
         bound = [bind(query, each, scope) for each in conditions]
         rows = replace(
@@ -96,7 +96,7 @@ class _Projection:
     query: QueryText
     scope: Relation
     rows: Relation
-    expressions: Expressions
+    expressions: ExpressionReader
 
     def of(self, items: Sequence[Item], more: dict[str, Typed] | None = None) -> Relation:
         """Return the rows with these columns, and others that have no name in the query."""
@@ -212,11 +212,11 @@ def _distinct(query: QueryText, node: exp.Expr, relation: Relation) -> Relation:
     return replace(relation, builder=relation.builder.unique())
 
 
-def _calls(query: QueryText, node: exp.Expr, relation: Relation) -> list[Part]:
+def _calls(query: QueryText, node: exp.Expr, relation: Relation) -> list[QueryExpression]:
     written = aggregates_in(node)
     if not written:
         return []
     return [
-        Part(one, other)
+        QueryExpression(one, other)
         for one, other in zip(written, aggregates_in(bind(query, node, relation)), strict=True)
     ]

@@ -15,7 +15,7 @@ from windowing import end, feed
 from arrowstream.checkpoints.folder import CheckpointFolder
 from arrowstream.checkpoints.inspection import epochs
 from arrowstream.checkpoints.manifest import Manifest
-from arrowstream.checkpoints.pieces import Piece
+from arrowstream.checkpoints.pieces import StatePiece
 from arrowstream.core.batch import Batch
 from arrowstream.errors import CheckpointError
 from arrowstream.operators.window import windows
@@ -45,7 +45,7 @@ def saved(folder: CheckpointFolder, process: Any) -> Manifest:
     return manifest
 
 
-def filed(manifest: Manifest) -> list[Piece]:
+def filed(manifest: Manifest) -> list[StatePiece]:
     return [piece for piece in manifest.states["window"].pieces if piece.spans]
 
 

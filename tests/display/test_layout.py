@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrowstream.display.layout import Edge, Placed, place
+from arrowstream.display.layout import NodePair, Placed, place
 
 pytestmark = pytest.mark.once
 
@@ -58,7 +58,7 @@ def test_layers_are_ordered_so_that_edges_do_not_cross() -> None:
 def test_boxes_and_edges_have_room(data: st.DataObject, count: int) -> None:
     nodes = [chr(97 + number) for number in range(count)]
     pairs = [(one, other) for place_, one in enumerate(nodes) for other in nodes[place_ + 1 :]]
-    edges: list[Edge] = data.draw(st.lists(st.sampled_from(pairs), max_size=20)) if pairs else []
+    edges: list[NodePair] = data.draw(st.lists(st.sampled_from(pairs), max_size=20)) if pairs else []
     found = place(nodes, edges, box=100, lane=10, gap=20)
     level = {node: number for number, layer in enumerate(found.layers) for node in layer}
     assert sorted(level) == nodes

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kernel_compilers import nvrtc
 
-from arrowstream.gpu.custom.compiled import HOPPER, Target
+from arrowstream.gpu.custom.compiled import HOPPER, CompileTarget
 from arrowstream.gpu.custom.cuda_source import _compile, _mistake, entries_of
 from arrowstream.gpu.custom.declaration import kernels
 
@@ -109,6 +109,6 @@ def test_they_are_found() -> None:
 @pytest.mark.parametrize("place", FOUND)
 def test_it_compiles(place: str) -> None:
     source = FOUND[place]
-    code, ptx = _compile(source, Target(HOPPER, 256), lambda log: _mistake(log, place, source))
+    code, ptx = _compile(source, CompileTarget(HOPPER, 256), lambda log: _mistake(log, place, source))
     assert code.startswith(b"\x7fELF")
     assert set(kernels(source)) <= set(entries_of(ptx)), 'extern "C" is missing'

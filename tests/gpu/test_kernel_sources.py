@@ -10,14 +10,14 @@ from arrowstream.errors import MissingExtra, PlanError, SchemaError
 from arrowstream.gpu import GpuProcessor
 from arrowstream.gpu.custom import cuda_source, python_source
 from arrowstream.gpu.custom.compile import compile_kernels, output_schema
-from arrowstream.gpu.custom.compiled import HOPPER, Compiled, Target
+from arrowstream.gpu.custom.compiled import HOPPER, CompiledKernel, CompileTarget
 from arrowstream.gpu.custom.declaration import kernels
 
 pytestmark = pytest.mark.once
 
 NVRTC = nvrtc()
 
-TARGET = Target(HOPPER, 256)
+TARGET = CompileTarget(HOPPER, 256)
 SCHEMA = pl.Schema({"x": pl.Float64, "y": pl.Int32, "text": pl.String})
 
 SOURCE = """
@@ -28,7 +28,9 @@ extern "C" __global__ void scale(const double* x, double* z, long long n) {
 """
 
 
-def compiled(source: Any, inputs: Any = "x", outputs: Any = None, name: str | None = "scale") -> Compiled:
+def compiled(
+    source: Any, inputs: Any = "x", outputs: Any = None, name: str | None = "scale"
+) -> CompiledKernel:
     made = GpuProcessor().kernel(source, name, inputs=inputs, outputs=outputs or {"z": pl.Float64})
     (found,) = compile_kernels(made, SCHEMA, HOPPER)
     return found

@@ -10,7 +10,7 @@ from kernel_compilers import numba_cuda
 from arrowstream.errors import PlanError
 from arrowstream.gpu import GpuProcessor
 from arrowstream.gpu.custom.compile import compile_kernels
-from arrowstream.gpu.custom.compiled import HOPPER, Compiled
+from arrowstream.gpu.custom.compiled import HOPPER, CompiledKernel
 
 pytestmark = pytest.mark.once
 
@@ -50,7 +50,7 @@ def counts(x, z, n):  # type: ignore[no-untyped-def]
     z[0] = n
 
 
-def compiled(fn: Any, inputs: Any = "x", capability: tuple[int, int] = HOPPER) -> Compiled:
+def compiled(fn: Any, inputs: Any = "x", capability: tuple[int, int] = HOPPER) -> CompiledKernel:
     made = GpuProcessor().kernel(fn, inputs=inputs, outputs={"z": pl.Float64})
     (found,) = compile_kernels(made, SCHEMA, capability)
     return found

@@ -326,7 +326,7 @@ def test_an_encoder_that_fails_ends_the_run_and_its_thread(path, options, place,
         raise ValueError("no encoding")
 
     before, threads = tree(place), {*threading.enumerate()}
-    monkeypatch.setattr(encoders.Encoder, "encode", encode)
+    monkeypatch.setattr(encoders.FileEncoder, "encode", encode)
     monkeypatch.setattr(resolved, "unit_rows", lambda format: 1)
     writer = sink_at(place, path, options).open(ROWS.schema, context())
     writer.write(Batch(ROWS))

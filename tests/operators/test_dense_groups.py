@@ -18,7 +18,7 @@ from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
 from arrowstream.operators.windows.groups import dense_groups as dense
 from arrowstream.operators.windows.groups.dense_groups import dense_groups
-from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, in_order
+from arrowstream.operators.windows.panes import PANE, Rows, SortedGroups, by_pane, in_order
 
 x, f = pl.col("x"), pl.col("f")
 EXPRS = [
@@ -319,8 +319,8 @@ def test_parts_of_one_pane_each() -> None:
 
 
 def test_many_pieces_become_one() -> None:
-    run = Run.of(pl.DataFrame({PANE: [0]}))
+    run = SortedGroups.of(pl.DataFrame({PANE: [0]}))
     for pane in range(1, 200):
-        run = run.joined(Run.of(pl.DataFrame({PANE: [pane]})))
+        run = run.joined(SortedGroups.of(pl.DataFrame({PANE: [pane]})))
         assert run.frame.n_chunks() < 64
     assert (run.low, run.high, run.frame[PANE].to_list()) == (0, 199, list(range(200)))

@@ -25,7 +25,7 @@ from arrowstream.errors import NoArray, PlanError, SchemaError, StageError
 from arrowstream.operators.base import Process
 from arrowstream.operators.map_zero_copy import BUFFERS, MapZeroCopy
 from arrowstream.operators.rebatch import Rebatch
-from arrowstream.operators.zero_copy.columns import Layout, ZeroCopyColumns, numpy_type
+from arrowstream.operators.zero_copy.columns import BufferLayout, ZeroCopyColumns, numpy_type
 from arrowstream.policies.handlers import ErrorHandler
 
 SCHEMA = pl.Schema({"x": pl.Int64, "y": pl.Float64, "s": pl.String})
@@ -220,7 +220,7 @@ def test_values_under_nulls_read_as_zero() -> None:
 
 def test_types_of_the_arrays() -> None:
     schema = arrow_schema(pl.Schema({str(dtype): dtype for dtype in TYPES}))
-    offered = Layout(schema).dtypes
+    offered = BufferLayout(schema).dtypes
     assert set(offered) == {str(dtype) for dtype in (*NUMBERS, *MOMENTS)}
     assert numpy_type(pa.timestamp("ms", "UTC")) == np.dtype("datetime64[ms]")
     assert numpy_type(pa.duration("ns")) == np.dtype("timedelta64[ns]")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from arrowstream.operators.windows import run_store
-from arrowstream.operators.windows.panes import PANE, Rows, Run
+from arrowstream.operators.windows.panes import PANE, Rows, SortedGroups
 from arrowstream.operators.windows.run_store import RunStore
 from arrowstream.state.memory import StateMemory
 
@@ -52,8 +52,8 @@ class Counted(StateMemory):
         return super().in_file(counted())
 
 
-def run(panes: Iterable[int], keys: Iterable[int]) -> Run:
-    return Run.of(pl.DataFrame({PANE: panes, "k": keys, "x": 1}, schema_overrides={"x": pl.Int64}))
+def run(panes: Iterable[int], keys: Iterable[int]) -> SortedGroups:
+    return SortedGroups.of(pl.DataFrame({PANE: panes, "k": keys, "x": 1}, schema_overrides={"x": pl.Int64}))
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_few_panes_at_a_time_are_all_of_them(data: st.DataObject) -> None:
         for groups in runs:
             panes, keys = zip(*sorted(groups), strict=True)
             rows.append(run(panes, keys).frame.select(PANE, *by, "x"))
-            store.add(Run.of(rows[-1]))
+            store.add(SortedGroups.of(rows[-1]))
         found, low = [], None
         while (few := store.first_few(data.draw(st.sampled_from([1, 3])))) is not None:
             first, until = few

@@ -18,7 +18,7 @@ from arrowstream.plan.placement.columns import ColumnUse
 from arrowstream.plan.placement.costs import LineCost
 from arrowstream.plan.placement.device_choice import DevicePlacement, connect
 from arrowstream.plan.placement.path import HOST, Held, Leg, Path, cheapest
-from arrowstream.plan.placement.transfer import Direction, Edge, row_bytes
+from arrowstream.plan.placement.transfer import Direction, TransferEdge, row_bytes
 
 pytestmark = pytest.mark.once
 
@@ -64,7 +64,7 @@ class Machine:
         self.chain: list[DevicePlacement] = []
         for number, costs in enumerate(self.stages):
             backends = [each for each in all_backends if each.name in costs]
-            edges = Edge(SCHEMA, all_backends), Edge(SCHEMA, all_backends)
+            edges = TransferEdge(SCHEMA, all_backends), TransferEdge(SCHEMA, all_backends)
             self.chain.append(DevicePlacement(backends, {}, self.pin, f"stage{number}", *edges, ALL))
         connect(self.chain)
         self.went: list[tuple[str, ...]] = []
@@ -257,7 +257,7 @@ def test_rows_on_the_device_are_brought_back_for_the_host_and_that_is_expected()
 def test_two_devices_pass_rows_on_by_way_of_the_host() -> None:
     other = OtherDevice(start=(0.01, 1e-7))
     device = DeviceBackend(start=(0.01, 1e-7))
-    edges = [Edge(SCHEMA, [device, other]) for _ in range(3)]
+    edges = [TransferEdge(SCHEMA, [device, other]) for _ in range(3)]
     first = DevicePlacement([device], {}, "device", "first", edges[0], edges[1], ALL)
     second = DevicePlacement([other], {}, "other", "second", edges[1], edges[2], ALL)
     connect([first, second])

@@ -21,7 +21,7 @@ from arrowstream.plan.placement.costs import WARM_UP
 from arrowstream.plan.placement.crossover import about_devices, pays_between
 from arrowstream.plan.placement.device_choice import DevicePlacement, connect
 from arrowstream.plan.placement.path import HOST, cheapest
-from arrowstream.plan.placement.transfer import Edge, row_bytes
+from arrowstream.plan.placement.transfer import TransferEdge, row_bytes
 
 pytestmark = pytest.mark.once
 
@@ -74,7 +74,7 @@ def chain(
         backends = [
             Costed(name, line, least_rows) for name, line in table[kind].items() if name not in without
         ]
-        edges = Edge(schema, backends), Edge(schema, backends)
+        edges = TransferEdge(schema, backends), TransferEdge(schema, backends)
         found.append(
             DevicePlacement(backends, {}, "auto", f"s{number}", *edges, ColumnUse(frozenset(schema), {}))
         )

@@ -4,6 +4,7 @@ import polars as pl
 import polars.selectors as cs
 import pytest
 
+from arrowstream import Pipeline, Source
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
 from arrowstream.expressions.tree import within_list_parts_of
 from arrowstream.operators.base import Expressions
@@ -299,3 +300,18 @@ def test_both_ways_to_write_fields_of_a_struct_are_checked() -> None:
     _Check(SCHEMA, "1 step", "x").visit(
         {"Function": {"input": [at, field], "function": {"StructExpr": "WithFields"}}}
     )
+
+
+@pytest.mark.parametrize("backend", ["polars", "auto"])
+@pytest.mark.parametrize("dtype", [pl.Int64(), pl.Int8(), pl.Float64()])
+def test_what_to_write_in_place_of_cum_sum_horizontal_gives_the_same(
+    backend: str, dtype: pl.DataType
+) -> None:
+    frame = pl.DataFrame({"a": [1, 100, None, 3], "b": [2, 100, 3, None]}, {"a": dtype, "b": dtype})
+    wanted = pl.cum_sum_horizontal("a", "b")
+    rows = Pipeline.builder().source(Source.from_frame(frame, batch_rows=3))
+    with pytest.raises(PlanError, match="Python function") as raised:
+        rows.select(wanted).schema()
+    assert 'pl.struct("a", (pl.col("a") + pl.col("b")).alias("b"))' in str(raised.value.hint)
+    same = pl.struct("a", (pl.col("a") + pl.col("b")).alias("b")).alias("cum_sum")
+    assert rows.select(same).backend(backend).collect_sync().equals(frame.select(wanted))

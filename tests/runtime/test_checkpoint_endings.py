@@ -22,7 +22,7 @@ from arrowstream.io.sink import SinkSpec
 from arrowstream.io.source import BlockingReader, Query, Reader, SourceSpec
 from arrowstream.io.writer import Handle, Writer
 from arrowstream.runtime.endpoints.source import RunningSource
-from arrowstream.runtime.flow.merge import Merge
+from arrowstream.runtime.flow.merge import RunningMerge
 from arrowstream.runtime.flow.ports import WaitingOutput
 from arrowstream.runtime.resources import Resources
 from arrowstream.runtime.threads import Threads
@@ -65,7 +65,7 @@ def test_the_end_of_an_input_comes_after_its_barrier(last: bool) -> None:
 
     async def main() -> list[Element | None]:
         output = Collected()
-        merge = Merge(2, output)
+        merge = RunningMerge(2, output)
         low, high = merge.port(0), merge.port(1)
         await low.send(Watermark(5))
         await low.send(Barrier(1, last))

@@ -17,7 +17,7 @@ from arrowstream.core.position import Position
 from arrowstream.plan.physical import SegmentStage
 from arrowstream.plan.placement.columns import ColumnUse
 from arrowstream.plan.placement.device_choice import DevicePlacement
-from arrowstream.plan.placement.transfer import Edge
+from arrowstream.plan.placement.transfer import TransferEdge
 from arrowstream.runtime.device_stage import RunningDeviceSegment
 from arrowstream.runtime.flow.joining import JoiningInput
 from arrowstream.runtime.flow.ports import ChannelLimits
@@ -39,7 +39,7 @@ def log() -> Iterator[Log]:
 def placement(start: tuple[float, float], least_rows: int, *, pinned: bool = False) -> DevicePlacement:
     host: list[Backend] = [] if pinned else [ArrowBackend()]
     backends = [*host, DeviceBackend(start, least_rows)]
-    edge = Edge(pl.Schema({"x": pl.Int64}), backends)
+    edge = TransferEdge(pl.Schema({"x": pl.Int64}), backends)
     return DevicePlacement(
         backends, {}, "device" if pinned else "auto", "stage", edge, edge, ColumnUse(frozenset("x"), {})
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from arrowstream.core.batch import Barrier, Batch, Element, Idle, Partitions, Watermark
 from arrowstream.core.channel import Receiver, Sender, channel
-from arrowstream.runtime.flow.merge import Merge
+from arrowstream.runtime.flow.merge import RunningMerge
 from arrowstream.runtime.flow.ports import ChannelOutput
 
 pytestmark = pytest.mark.once
@@ -27,7 +27,7 @@ def merged(inputs: int, *script: Coroutine[Any, Any, None] | Any, room: int = 10
         sender: Sender[Element]
         receiver: Receiver[Element]
         sender, receiver = channel(room)
-        merge = Merge(inputs, ChannelOutput(sender))
+        merge = RunningMerge(inputs, ChannelOutput(sender))
         async with asyncio.TaskGroup() as group:
             group.create_task(script[0](merge))
             return [element async for element in receiver]
@@ -36,7 +36,7 @@ def merged(inputs: int, *script: Coroutine[Any, Any, None] | Any, room: int = 10
 
 
 def test_the_watermark_is_the_least_of_all_inputs_and_never_goes_back() -> None:
-    async def script(merge: Merge) -> None:
+    async def script(merge: RunningMerge) -> None:
         await merge.send(0, Watermark(5))
         await merge.send(1, Watermark(3))
         await merge.send(1, Watermark(9))
@@ -49,7 +49,7 @@ def test_the_watermark_is_the_least_of_all_inputs_and_never_goes_back() -> None:
 
 
 def test_partitions_of_a_source_mean_nothing_where_streams_meet() -> None:
-    async def script(merge: Merge) -> None:
+    async def script(merge: RunningMerge) -> None:
         await merge.send(0, Partitions(frozenset({"t[0]"})))
         await merge.send(1, Watermark(3))
         await merge.end(0)
@@ -61,7 +61,7 @@ def test_partitions_of_a_source_mean_nothing_where_streams_meet() -> None:
 def test_nobody_waits_for_an_idle_input_until_it_delivers_again() -> None:
     first = Batch(ROWS)
 
-    async def script(merge: Merge) -> None:
+    async def script(merge: RunningMerge) -> None:
         await merge.send(0, Watermark(5))
         await merge.send(1, Idle())
         await merge.send(1, first)
@@ -78,7 +78,7 @@ def test_nobody_waits_for_an_idle_input_until_it_delivers_again() -> None:
 def test_an_input_waits_at_a_barrier_for_the_others() -> None:
     early, late, after = Batch(ROWS), Batch(ROWS), Batch(ROWS)
 
-    async def script(merge: Merge) -> None:
+    async def script(merge: RunningMerge) -> None:
         async def quick() -> None:
             await merge.send(0, Barrier(1))
             await merge.send(0, after)
@@ -100,7 +100,7 @@ def test_an_input_waits_at_a_barrier_for_the_others() -> None:
 
 
 def test_nobody_waits_at_a_barrier_for_an_input_that_has_ended() -> None:
-    async def script(merge: Merge) -> None:
+    async def script(merge: RunningMerge) -> None:
         await merge.send(0, Barrier(1))
         await merge.end(1)
         await merge.send(0, Watermark(3))
@@ -118,7 +118,7 @@ ELEMENTS = st.one_of(
 def test_marks_rise_and_no_batch_is_lost_whatever_the_order(
     scripts: list[list[Watermark | Idle | None]], room: int
 ) -> None:
-    async def script(merge: Merge) -> None:
+    async def script(merge: RunningMerge) -> None:
         async def feed(number: int, elements: list[Watermark | Idle | None]) -> None:
             for element in elements:
                 await merge.send(number, Batch(ROWS) if element is None else element)
@@ -140,7 +140,7 @@ def test_the_last_input_ends_while_a_mark_of_another_waits_for_room() -> None:
         sender: Sender[Element]
         receiver: Receiver[Element]
         sender, receiver = channel(1)
-        merge = Merge(2, ChannelOutput(sender))
+        merge = RunningMerge(2, ChannelOutput(sender))
         await merge.send(0, Watermark(5))
         await merge.send(1, Watermark(3))
         async with asyncio.TaskGroup() as group:
@@ -153,7 +153,7 @@ def test_the_last_input_ends_while_a_mark_of_another_waits_for_room() -> None:
 
 
 def test_a_barrier_that_ends_an_input_is_passed_on_when_the_others_end() -> None:
-    async def script(merge: Merge) -> None:
+    async def script(merge: RunningMerge) -> None:
         await merge.send(0, Barrier(1))
         ending = asyncio.ensure_future(merge.end(0))
         await asyncio.sleep(0)
@@ -175,7 +175,7 @@ def test_inputs_that_end_together_lose_nothing_in_any_order_of_their_tasks(seed:
         sender: Sender[Element]
         receiver: Receiver[Element]
         sender, receiver = channel(chance.randint(1, 2))
-        merge = Merge(inputs, ChannelOutput(sender))
+        merge = RunningMerge(inputs, ChannelOutput(sender))
 
         async def pause() -> None:
             for _ in range(chance.randint(0, 3)):

@@ -1,6 +1,9 @@
 """What a run reports: rows that nobody got, and where its time went."""
 
 import asyncio
+import copy
+import dataclasses
+import pickle
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +12,8 @@ import pyarrow as pa
 import pytest
 
 from arrowstream import ErrorHandler, Pipeline, RunReport, Sink, Source, StageMetrics, channel
+from arrowstream.core.notes import ReaderNote
+from arrowstream.display.report import report_html
 from arrowstream.testing import ManualClock, TestSink
 
 TIMES = pl.DataFrame({"t": [1, 2_000_000_000, 3, 11], "x": [1, 2, 3, 4]})
@@ -235,3 +240,29 @@ def test_time_of_a_step_that_fails_while_it_waits_counts_too() -> None:
         return await running
 
     assert stage(asyncio.run(main()), "map").waiting_seconds == 0.5
+
+
+def test_a_report_can_be_pickled_copied_and_taken_apart() -> None:
+    numbers = pl.DataFrame({"x": [1, 2, 3], "ts": [1, 2, 3]})
+    names = Pipeline.builder("names").source(Source.from_frame(numbers)).filter(pl.col("x") > 1)
+    rows = Pipeline.builder("rows").source(Source.from_frame(numbers)).join(names.select("x"), on="x")
+    pipeline = rows.split("x").branch("2").branch("3").merge().sink(TestSink()).build()
+    report = pipeline.run_sync()
+    metrics = pipeline.metrics()
+    assert report.inner and any(stage.rows_by_branch for stage in report.stages)
+    for each in (report, metrics, *report.stages):
+        for other in (pickle.loads(pickle.dumps(each)), copy.deepcopy(each)):
+            assert type(other) is type(each) and repr(other) == repr(each)
+    assert pickle.loads(pickle.dumps(report)).stages[0].batches == {"read": 1}
+    assert dataclasses.asdict(report)["stages"][0]["batches"] == {"read": 1}
+    with pytest.raises(TypeError):
+        report.stages[0].batches["read"] = 2  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("lost", "label"), [(True, "as-lost"), (False, "as-said")])
+def test_a_report_says_as_a_value_whether_rows_were_lost(lost: bool, label: str) -> None:
+    note = ReaderNote("lost and found rows", 2, "row 1", lost=lost)
+    report = RunReport("p", 9, 9, 0.5, (), notes=(note,))
+    assert report.has_losses is lost and report.losses is not None
+    assert f'class="{label}"' in report_html(report)
+    assert not RunReport("p", 9, 9, 0.5, ()).has_losses

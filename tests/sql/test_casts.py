@@ -84,6 +84,21 @@ def test_what_is_computed_of_written_numbers_does_not_wrap_around(value: str) ->
     check(f"SELECT TRY_CAST({value} AS TINYINT) AS value FROM t", {"t": ROWS}, {"t": ROWS})
 
 
+@pytest.mark.parametrize("value", ["1e39", "-1e39", "3.4028235677973366e38"])
+def test_a_written_number_that_a_float_cannot_hold_is_refused(value: str) -> None:
+    with pytest.raises(QueryError, match="not of the type FLOAT, or too large for it") as caught:
+        Pipeline.sql(f"SELECT s,\nCAST({value} AS FLOAT) AS value FROM t", t=ROWS)
+    assert (caught.value.line, caught.value.column) == (2, 1)
+    check(f"SELECT TRY_CAST({value} AS FLOAT) AS value FROM t", {"t": ROWS}, {"t": ROWS})
+
+
+@pytest.mark.parametrize(
+    "value", ["3.4028235e38", "1e-50", "'1e39'", "'inf'", "CAST('-inf' AS DOUBLE)", "'nan'", "NULL", "1e0"]
+)
+def test_a_float_is_infinite_only_if_it_is_written_so(value: str) -> None:
+    check(f"SELECT CAST({value} AS FLOAT) AS value FROM t", {"t": ROWS}, {"t": ROWS})
+
+
 @pytest.mark.parametrize("text", ["x", "9007199254740993.0"])
 def test_a_text_that_does_not_fit_ends_the_run(text: str) -> None:
     query = "SELECT CAST(s AS BIGINT) AS n FROM t"

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from arrowstream.io.tcp.formats import TcpFormat
-from arrowstream.io.tcp.framing import Frames, Framing, Lines, QuotedLines
+from arrowstream.io.tcp.framing import Framing, LengthPrefixed, LineFraming, QuotedLines
 from tools.broken_files import originals
 from tools.broken_files.damage import damaged
 from tools.broken_files.judges import Refused
@@ -164,7 +164,7 @@ STREAMS: Final = {
         JsonObjects(),
         json_objects.SCHEMA,
         _MOST_LINE,
-        lambda: Lines(_MOST_LINE, skip_blank=True),
+        lambda: LineFraming(_MOST_LINE, skip_blank=True),
         lambda draw: originals.ndjson(draw) + b"\n",
         _split_lines,
     ),
@@ -182,7 +182,7 @@ STREAMS: Final = {
         ArrowIpc(),
         arrow_ipc.SCHEMA,
         _MOST_FRAME,
-        lambda: Frames(_MOST_FRAME),
+        lambda: LengthPrefixed(_MOST_FRAME),
         _sound_frames,
         _split_frames,
     ),

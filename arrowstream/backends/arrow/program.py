@@ -13,7 +13,7 @@ from arrowstream.backends.base import Evaluator
 from arrowstream.core.batch import Batch
 from arrowstream.expressions.program import Column, Filter, Program, Project, Refusal
 
-Step = Callable[[pa.RecordBatch], pa.RecordBatch]
+StepFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 # Called directly, because `RecordBatch.filter` looks up the function and its options on every call.
 _FILTER = pc.get_function("filter")
@@ -26,7 +26,7 @@ _FEW = 2
 def compile_program(program: Program) -> Evaluator | Refusal:
     """Return an evaluator of the program, or all the reasons why Arrow's kernels could give other results."""
     reasons: list[str] = []
-    steps: list[Step] = []
+    steps: list[StepFunction] = []
     schema = program.input
     for step in program.steps:
         compiler = ExpressionCompiler(schema, reasons)
@@ -44,7 +44,7 @@ def compile_program(program: Program) -> Evaluator | Refusal:
     return Refusal(tuple(dict.fromkeys(reasons))) if reasons else _evaluator(tuple(steps))
 
 
-def _evaluator(steps: tuple[Step, ...]) -> Evaluator:
+def _evaluator(steps: tuple[StepFunction, ...]) -> Evaluator:
     def evaluate(batch: Batch) -> Batch:
         record = batch.arrow()
         for step in steps:
@@ -67,7 +67,7 @@ def _schema_after(step: Project, before: pa.Schema, output: pa.Schema) -> pa.Sch
     return output if schema.equals(output) else schema
 
 
-def _compile_filter(step: Filter, compiler: ExpressionCompiler) -> Step:
+def _compile_filter(step: Filter, compiler: ExpressionCompiler) -> StepFunction:
     predicate = compiler.expression(step.predicate)
     if not callable(predicate):
         keep = predicate.as_py() is True
@@ -86,7 +86,7 @@ def _filter(predicate: Evaluated, record: pa.RecordBatch) -> pa.RecordBatch:
 
 def _compile_project(
     step: Project, before: pa.Schema, after: pa.Schema, compiler: ExpressionCompiler
-) -> Step:
+) -> StepFunction:
     if not step.columns:
         # Made of no columns, a record would have no rows.
         return lambda record: record.select([])
@@ -121,7 +121,7 @@ def _same_field(before: pa.Schema, after: pa.Schema, place: int) -> bool:
     return bool(before.field(place).equals(after.field(place), check_metadata=True))
 
 
-def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> Step:
+def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> StepFunction:
     """Return a step that replaces a few columns, and appends those whose place is `width` or more."""
 
     def step(record: pa.RecordBatch) -> pa.RecordBatch:
@@ -134,7 +134,7 @@ def _edit(changes: list[tuple[int, pa.Field, Evaluated]], width: int) -> Step:
     return step
 
 
-def _edit_one(place: int, field: pa.Field, column: Evaluated, width: int) -> Step:
+def _edit_one(place: int, field: pa.Field, column: Evaluated, width: int) -> StepFunction:
     """Return the step of `_edit` for one column, the commonest case."""
     return bound(_replace if place < width else _add, (place, field, column))
 

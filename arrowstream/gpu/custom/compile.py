@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from arrowstream.gpu.custom.compiled import Compiled, Target
+from arrowstream.gpu.custom.compiled import CompiledKernel, CompileTarget
 from arrowstream.gpu.custom.cuda_source import compile_cuda
 from arrowstream.gpu.custom.kernel import Kernel
 from arrowstream.gpu.custom.processor import GpuProcessor
@@ -32,7 +32,7 @@ def output_schema(processor: GpuProcessor, schema: pl.Schema) -> pl.Schema:
 
 def compile_kernels(
     processor: GpuProcessor, schema: pl.Schema, capability: tuple[int, int]
-) -> tuple[Compiled, ...]:
+) -> tuple[CompiledKernel, ...]:
     """Return the kernels of a processor as machine code, one after the other.
 
     Parameters
@@ -51,7 +51,7 @@ def compile_kernels(
     MissingExtra
         The compiler of a kernel is not installed.
     """
-    target = Target(capability, processor.threads)
+    target = CompileTarget(capability, processor.threads)
     columns, found = dict(schema), []
     for kernel in processor.kernels:
         found.append(_compiled(kernel, tuple(kernel.input_schema(columns).items()), target))
@@ -60,7 +60,7 @@ def compile_kernels(
 
 
 @lru_cache(maxsize=64)
-def _compiled(kernel: Kernel, inputs: Columns, target: Target) -> Compiled:
+def _compiled(kernel: Kernel, inputs: Columns, target: CompileTarget) -> CompiledKernel:
     """Return a compiled kernel; `build()` and each run ask for the same one."""
     if isinstance(kernel.source, str):
         return compile_cuda(kernel.source, kernel.name, dict(inputs), kernel.output_schema, target)

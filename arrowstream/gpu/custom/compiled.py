@@ -19,7 +19,7 @@ _MOST_REGISTERS = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CompileTarget:
     """What a kernel is compiled for.
 
     Parameters
@@ -57,7 +57,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
+class CompiledKernel:
     """A kernel as machine code.
 
     Parameters

@@ -13,7 +13,7 @@ from typing import Any
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.plural import counted
 from arrowstream.errors import PlanError
-from arrowstream.gpu.custom.compiled import Compiled, Target, missing_compiler
+from arrowstream.gpu.custom.compiled import CompiledKernel, CompileTarget, missing_compiler
 from arrowstream.gpu.custom.declaration import Declared, kernels, parameters
 from arrowstream.gpu.custom.parameters import Parameter, bind
 
@@ -39,8 +39,8 @@ _FAILED = re.compile(r'static assertion failed with "(\d+)"')
 
 
 def compile_cuda(
-    source: str, name: str, inputs: dict[str, Any], outputs: dict[str, Any], target: Target
-) -> Compiled:
+    source: str, name: str, inputs: dict[str, Any], outputs: dict[str, Any], target: CompileTarget
+) -> CompiledKernel:
     """Return a kernel in CUDA C++, compiled and checked.
 
     Parameters
@@ -70,7 +70,7 @@ def compile_cuda(
     else:
         entry = _entry(name, source, ptx)
         _check_bounds(name, ptx, target.threads)
-        return Compiled(name, entry, code, bound, "pointers")
+        return CompiledKernel(name, entry, code, bound, "pointers")
     # A mistake in the source itself, which may be the cause, is reported first.
     _, ptx = _compile(source, target, lambda log: _mistake(log, name, source))
     _entry(name, source, ptx)
@@ -133,7 +133,7 @@ def entries_of(ptx: str) -> list[str]:
     return re.findall(r"\.entry\s+([\w$]+)\s*\(", ptx)
 
 
-def _compile(text: str, target: Target, failure: Callable[[str], PlanError]) -> tuple[bytes, str]:
+def _compile(text: str, target: CompileTarget, failure: Callable[[str], PlanError]) -> tuple[bytes, str]:
     """Return the code of a text, and its PTX; `failure` makes an error of the compiler's log."""
     nvrtc = _nvrtc()
     program = _value(nvrtc.nvrtcCreateProgram(text.encode(), _FILE.encode(), 0, [], []))

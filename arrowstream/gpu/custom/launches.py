@@ -18,7 +18,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.errors import StageError
 from arrowstream.gpu import libraries as cuda
 from arrowstream.gpu.call import DeviceCall
-from arrowstream.gpu.custom.compiled import Compiled
+from arrowstream.gpu.custom.compiled import CompiledKernel
 from arrowstream.gpu.custom.parameters import Parameter
 from arrowstream.gpu.device import Device
 from arrowstream.gpu.download import in_host_memory
@@ -37,7 +37,7 @@ FORM = "gpu"
 def on_device(
     device: Device,
     processor: GpuProcessor,
-    compiled: Sequence[Compiled],
+    compiled: Sequence[CompiledKernel],
     output: pa.Schema,
     memory_mb: int,
     on_cpu: Evaluator | None,
@@ -88,7 +88,7 @@ class Launches:
     """
 
     def __init__(
-        self, device: Device, processor: GpuProcessor, compiled: Sequence[Compiled], output: pa.Schema
+        self, device: Device, processor: GpuProcessor, compiled: Sequence[CompiledKernel], output: pa.Schema
     ) -> None:
         self.reads = frozenset(processor.inputs)
         self._written = frozenset(processor.outputs)
@@ -108,7 +108,7 @@ class Launches:
         return replace(rows, schema=self._output, resident=columns, unchanged=unchanged)
 
     def _launch(
-        self, compiled: Compiled, function: Any, columns: Mapping[str, plc.Column], rows: DeviceRows
+        self, compiled: CompiledKernel, function: Any, columns: Mapping[str, plc.Column], rows: DeviceRows
     ) -> dict[str, plc.Column]:
         """Return the outputs of one kernel."""
         memory = [self._memory(one, columns, rows) for one in compiled.parameters]
@@ -202,14 +202,14 @@ class _Failing:
         ) from reason
 
 
-def _loaded(compiled: Compiled) -> Any:
+def _loaded(compiled: CompiledKernel) -> Any:
     """Return the function of a kernel's code; called on the device's thread."""
     module = cuda.cupy.cuda.Module()
     module.load(compiled.code)
     return module.get_function(compiled.entry)
 
 
-def _arguments(compiled: Compiled, one: Parameter, column: plc.Column | None, rows: int) -> list[Any]:
+def _arguments(compiled: CompiledKernel, one: Parameter, column: plc.Column | None, rows: int) -> list[Any]:
     """Return what is passed for a parameter."""
     if column is None:
         return [np.int64(rows)]

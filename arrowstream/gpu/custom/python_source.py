@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arrowstream.errors import PlanError
-from arrowstream.gpu.custom.compiled import Compiled, Target, missing_compiler
+from arrowstream.gpu.custom.compiled import CompiledKernel, CompileTarget, missing_compiler
 from arrowstream.gpu.custom.cuda_source import entries_of
 from arrowstream.gpu.custom.parameters import Parameter, bind
 
@@ -27,8 +27,8 @@ def compile_python(
     name: str,
     inputs: dict[str, Any],
     outputs: dict[str, Any],
-    target: Target,
-) -> Compiled:
+    target: CompileTarget,
+) -> CompiledKernel:
     """Return a kernel in Python, compiled and checked.
 
     Parameters
@@ -56,7 +56,7 @@ def compile_python(
     except Exception as error:  # also what numba itself trips over
         raise _failure(fn, name, error) from error
     (entry,) = entries_of(ptx)
-    return Compiled(name, entry, code, bound, "arrays")
+    return CompiledKernel(name, entry, code, bound, "arrays")
 
 
 def _type(types: Any, parameter: Parameter) -> Any:
@@ -74,7 +74,7 @@ def _numba() -> tuple[Any, Any]:
     return cuda, types
 
 
-def _linked(ptx: str, target: Target) -> bytes:
+def _linked(ptx: str, target: CompileTarget) -> bytes:
     """Return the machine code of PTX: a driver may be older than the compiler, and refuse its PTX."""
     from cuda.bindings import nvjitlink
 

@@ -24,7 +24,7 @@ from arrowstream.gpu.kernels.text_calls import (
     stripped,
     upper,
 )
-from arrowstream.gpu.kernels.tree import Constant, Node, Run, apply, cast, choose, doubted, test
+from arrowstream.gpu.kernels.tree import Constant, Node, OperationFunction, apply, cast, choose, doubted, test
 from arrowstream.gpu.kernels.tree import call as call_of
 
 TEXT, _INT32 = pa.large_string(), pa.int32()
@@ -50,7 +50,7 @@ def _over_a_column(kernel: Kernel) -> Kernel:
     return checked
 
 
-def _length(run: Run) -> Kernel:
+def _length(run: OperationFunction) -> Kernel:
     return lambda call, values: cast(call_of("COUNT", run, values, dtype=_INT32), call.dtype)
 
 
@@ -60,7 +60,7 @@ def only_ascii(values: Node) -> Node:
     return doubted(values, test("NOT_EQUAL", *lengths))
 
 
-def _ascii(run: Run) -> Kernel:
+def _ascii(run: OperationFunction) -> Kernel:
     """Return a kernel for ASCII: for other text, versions of Unicode differ."""
     return lambda call, values: call_of("CASE", run, only_ascii(values), dtype=TEXT)
 
@@ -83,7 +83,7 @@ def _is_plain(text: str, options: tuple[object, ...]) -> bool:
     return bool(literal) or not set(text) & set("\\.+*?()|[]{}^$")
 
 
-def _found(match: Callable[[str], Run]) -> Callable[[Node, str], Node]:
+def _found(match: Callable[[str], OperationFunction]) -> Callable[[Node, str], Node]:
     return lambda values, text: call_of("FIND", match(text), values, dtype=pa.bool_())
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from arrowstream.expressions.program import Literal
 from arrowstream.gpu import libraries as cuda
-from arrowstream.gpu.kernels.tree import Run
+from arrowstream.gpu.kernels.tree import OperationFunction
 from arrowstream.gpu.text_limit import check_text
 from arrowstream.gpu.work import Work
 
@@ -39,7 +39,7 @@ def lower(work: Work, values: cuda.plc.Column) -> cuda.plc.Column:
     return cuda.plc.strings.case.to_lower(values, stream=work.stream)
 
 
-def contains(text: str) -> Run:
+def contains(text: str) -> OperationFunction:
     """Return the call that finds which texts contain `text`."""
 
     def run(work: Work, values: cuda.plc.Column) -> cuda.plc.Column:
@@ -48,7 +48,7 @@ def contains(text: str) -> Run:
     return run
 
 
-def starts_with(text: str) -> Run:
+def starts_with(text: str) -> OperationFunction:
     """Return the call that finds which texts start with `text`."""
 
     def run(work: Work, values: cuda.plc.Column) -> cuda.plc.Column:
@@ -57,7 +57,7 @@ def starts_with(text: str) -> Run:
     return run
 
 
-def ends_with(text: str) -> Run:
+def ends_with(text: str) -> OperationFunction:
     """Return the call that finds which texts end with `text`."""
 
     def run(work: Work, values: cuda.plc.Column) -> cuda.plc.Column:
@@ -66,7 +66,7 @@ def ends_with(text: str) -> Run:
     return run
 
 
-def place(text: str) -> Run:
+def place(text: str) -> OperationFunction:
     """Return the call that gives the place of `text` in each text, in characters; -1 if it is not there."""
 
     def run(work: Work, values: cuda.plc.Column) -> cuda.plc.Column:
@@ -75,7 +75,7 @@ def place(text: str) -> Run:
     return run
 
 
-def replaced(old: str, new: str, times: int) -> Run:
+def replaced(old: str, new: str, times: int) -> OperationFunction:
     """Return the call that replaces `old` by `new`, as often as `times` says; -1 for everywhere."""
     growth = max(1, -(-len(new.encode()) // len(old.encode())))
 
@@ -88,7 +88,7 @@ def replaced(old: str, new: str, times: int) -> Run:
     return run
 
 
-def stripped(side: str, characters: str) -> Run:
+def stripped(side: str, characters: str) -> OperationFunction:
     """Return the call that strips characters, of which there is one at least: none would mean blanks."""
 
     def run(work: Work, values: cuda.plc.Column) -> cuda.plc.Column:
@@ -98,7 +98,7 @@ def stripped(side: str, characters: str) -> Run:
     return run
 
 
-def sliced(start: int | None, stop: int | None) -> Run:
+def sliced(start: int | None, stop: int | None) -> OperationFunction:
     """Return the call that cuts out the characters ``[start, stop)``."""
 
     def run(work: Work, values: cuda.plc.Column) -> cuda.plc.Column:
@@ -109,7 +109,7 @@ def sliced(start: int | None, stop: int | None) -> Run:
     return run
 
 
-def padded(side: str, width: int, fill: str) -> Run:
+def padded(side: str, width: int, fill: str) -> OperationFunction:
     """Return the call that fills text up on one side."""
 
     def run(work: Work, values: cuda.plc.Column) -> cuda.plc.Column:
@@ -120,7 +120,7 @@ def padded(side: str, width: int, fill: str) -> Run:
     return run
 
 
-def joined(separator: str, ignore_nulls: bool) -> Run:
+def joined(separator: str, ignore_nulls: bool) -> OperationFunction:
     """Return the call that joins texts, with a separator between them."""
 
     def run(work: Work, *values: cuda.plc.Column | cuda.plc.Scalar) -> cuda.plc.Column:

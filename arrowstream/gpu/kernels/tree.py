@@ -15,14 +15,14 @@ import pyarrow as pa
 
 from arrowstream.expressions.program import Literal
 
-Run = Callable[..., Any]
+OperationFunction = Callable[..., Any]
 """Computes an operation that is not an operator: from the `Work`, columns and scalars to a column."""
 
 BOOL = pa.bool_()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Input:
+class InputColumn:
     """A column of the rows."""
 
     name: str
@@ -61,10 +61,12 @@ class Operation:
     name: str
     operands: tuple[Node, ...]
     dtype: pa.DataType
-    run: Run | None = None
+    run: OperationFunction | None = None
 
 
-Node = Input | Constant | Operation
+Node = InputColumn | Constant | Operation
+
+NodeFunction = Callable[[Node], Node]
 
 
 def apply(name: str, *operands: Node, dtype: pa.DataType | None = None) -> Operation:
@@ -72,7 +74,7 @@ def apply(name: str, *operands: Node, dtype: pa.DataType | None = None) -> Opera
     return Operation(name, operands, dtype or operands[0].dtype)
 
 
-def call(name: str, run: Run, *operands: Node, dtype: pa.DataType) -> Operation:
+def call(name: str, run: OperationFunction, *operands: Node, dtype: pa.DataType) -> Operation:
     """Return what a function of libcudf gives that is not an operator."""
     return Operation(name, operands, dtype, run)
 

@@ -14,10 +14,10 @@ from arrowstream.io.delta.features import readable_table
 from arrowstream.io.delta.file_rows import rows_of
 from arrowstream.io.delta.location import DeltaLocation
 from arrowstream.io.delta.log import AddedFile, added_files, columns_of, files_of, has_version
-from arrowstream.io.lake.history import History
+from arrowstream.io.lake.history import TableHistory
 
 
-class DeltaHistory(History[AddedFile]):
+class DeltaHistory(TableHistory[AddedFile]):
     """The versions of a Delta table.
 
     Parameters

@@ -16,7 +16,7 @@ from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.core.rows.arrow_types import polars_schema
 from arrowstream.io.delta.location import DeltaLocation
 from arrowstream.io.delta.types import TYPES
-from arrowstream.io.lake.history import History
+from arrowstream.io.lake.history import TableHistory
 from arrowstream.io.lake.source import LakeSource, taken
 from arrowstream.io.lake.types import LakeTypes
 from arrowstream.io.source import Query
@@ -68,7 +68,7 @@ class DeltaSource(LakeSource[DeltaLocation]):
             table = readable_table(self.location, self.version)
         return polars_schema(pa.schema(table.schema().to_arrow()))
 
-    def _history(self, query: Query | None) -> History[Any]:
+    def _history(self, query: Query | None) -> TableHistory[Any]:
         from arrowstream.io.delta.history import DeltaHistory
 
         schema = self.schema()

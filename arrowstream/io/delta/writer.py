@@ -15,7 +15,7 @@ from arrowstream.io.delta.failures import writing
 from arrowstream.io.delta.location import DeltaLocation
 from arrowstream.io.delta.owner import Owner
 from arrowstream.io.delta.target import Target
-from arrowstream.io.lake.encoding import Encoding, Refusal
+from arrowstream.io.lake.encoding import LakeEncoding, RefusedValues
 from arrowstream.io.lake.gathered_files import GatheredFiles
 from arrowstream.io.lake.modes import Mode
 from arrowstream.io.lake.writer import LakeWriter
@@ -65,7 +65,7 @@ class DeltaWriter(LakeWriter[DataFile]):
                     hint=f"unset the property, ALTER TABLE ... UNSET TBLPROPERTIES ('{_RETENTION}')",
                 )
         refusals = [
-            Refusal(
+            RefusedValues(
                 name,
                 "texts that are not empty: a Delta table reads an empty value of a partition as null",
                 pl.col(name).cast(pl.String).is_in(["", NULL_FOLDER]),
@@ -73,7 +73,7 @@ class DeltaWriter(LakeWriter[DataFile]):
             for name in target.partition_by
             if isinstance(target.schema[name], pl.String)
         ]
-        self._encoding = Encoding(self._table, schema, target.schema, target.required, refusals)
+        self._encoding = LakeEncoding(self._table, schema, target.schema, target.required, refusals)
         files = DataFileWriter(location, target.partition_by, self._note())
         self._files = GatheredFiles(target.partition_by, files.write, location.delete, location.sync)
 

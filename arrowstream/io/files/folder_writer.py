@@ -15,8 +15,8 @@ from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
 from arrowstream.io.files.destination.part_limits import PartLimits
 from arrowstream.io.files.held_partitions import HeldPartition, groups
-from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.output.encoder import Encoder
+from arrowstream.io.files.hive_folders import HivePartitions
+from arrowstream.io.files.output.encoder import FileEncoder
 from arrowstream.io.files.output.growing_file import GrowingFile, write_file
 from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded, encoded_files
@@ -77,8 +77,8 @@ class FolderWriter(FileWriter):
         staging: Staging,
         target: Path,
         *,
-        partitions: Partitions,
-        new_encoder: Callable[[pl.Schema], Encoder],
+        partitions: HivePartitions,
+        new_encoder: Callable[[pl.Schema], FileEncoder],
         stem: str,
         suffix: str,
         limits: PartLimits,

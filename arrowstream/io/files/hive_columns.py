@@ -10,13 +10,13 @@ import polars as pl
 
 from arrowstream.errors import SchemaError
 from arrowstream.io.files.columnar.given_types import changed
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.pushed_query import conjuncts
 from arrowstream.io.files.text.times import is_time, read_times
 from arrowstream.io.files.text.types import check_width
 
 
-def partition_columns(files: Sequence[DataFile], given: pl.Schema) -> pl.DataFrame:
+def partition_columns(files: Sequence[ListedFile], given: pl.Schema) -> pl.DataFrame:
     """Return one row per file with the values of its partitions.
 
     Types are those in `given`, or else inferred from all values together by Polars' rules for CSV, which Polars

@@ -30,7 +30,7 @@ _TYPES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Partitions:
+class HivePartitions:
     """Split of frames by the values of `columns`; without columns, all rows go to the top folder.
 
     Parameters

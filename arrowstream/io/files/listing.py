@@ -21,7 +21,7 @@ from arrowstream.io.files.search.glob import is_pattern, matches
 from arrowstream.io.files.search.walk import files_in
 from arrowstream.io.files.staging.unfinished import is_being_written, is_partition
 
-Partitions = tuple[tuple[str, str | None], ...]
+PathPartitions = tuple[tuple[str, str | None], ...]
 """Hive partitions: key and value, which is None for null."""
 
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -29,7 +29,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class DataFile:
+class ListedFile:
     """A file to read.
 
     Parameters
@@ -44,7 +44,7 @@ class DataFile:
 
     path: Path | RemotePath
     kind: FileKind
-    partitions: Partitions = ()
+    partitions: PathPartitions = ()
 
 
 def find_files(
@@ -54,7 +54,7 @@ def find_files(
     listed: bool = False,
     options: StorageOptions | None = None,
     watched: bool = False,
-) -> tuple[DataFile, ...]:
+) -> tuple[ListedFile, ...]:
     """Return every file that `paths` name; those of a folder or glob in the order of their names.
 
     Parameters
@@ -115,7 +115,7 @@ def first_file(
     *,
     listed: bool = False,
     options: StorageOptions | None = None,
-) -> DataFile:
+) -> ListedFile:
     """Return the first file that `paths` name, without listing all of them. Raises as `find_files` does."""
     if not paths:
         return find_files(paths, format)[0]
@@ -123,7 +123,7 @@ def first_file(
     return _under(above.get(paths[0], ()), _found(paths[0], format, options, 1))[0]
 
 
-def _partitions_above(paths: Sequence[str]) -> dict[str, Partitions]:
+def _partitions_above(paths: Sequence[str]) -> dict[str, PathPartitions]:
     """Return the partitions in the paths themselves, by path; none if the paths differ in their keys."""
     with _searching(", ".join(paths)):
         above = {path: _fixed_partitions(*_place(path)) for path in paths}
@@ -139,7 +139,7 @@ def _place(path: str) -> tuple[Path, bool]:
     return Path("/", place.key), not place.name or (is_partition(place.name) and kind_of(place.name) is None)
 
 
-def _fixed_partitions(path: Path, is_folder: bool) -> Partitions:
+def _fixed_partitions(path: Path, is_folder: bool) -> PathPartitions:
     """Return the partitions of the folders that all files of a path have: before a wildcard, or above a file."""
     parts = list(takewhile(lambda part: not is_pattern(part), path.parts))
     folder = Path(*parts)
@@ -148,7 +148,7 @@ def _fixed_partitions(path: Path, is_folder: bool) -> Partitions:
     return _partitions(folder, Path(folder.anchor))
 
 
-def _under(above: Partitions, files: list[DataFile]) -> list[DataFile]:
+def _under(above: PathPartitions, files: list[ListedFile]) -> list[ListedFile]:
     if not above:
         return files
     return [replace(file, partitions=(*above, *file.partitions)) for file in files]
@@ -161,7 +161,7 @@ def _found(
     count: int | None = None,
     *,
     watched: bool = False,
-) -> list[DataFile]:
+) -> list[ListedFile]:
     if is_url(path):
         place = remote_path(path)
         if options is not None and options.scheme == place.scheme:
@@ -185,21 +185,21 @@ def _searching(path: str) -> Iterator[None]:
         ) from error
 
 
-def _expand(path: str, format: str | None, *, watched: bool) -> Iterator[DataFile]:
+def _expand(path: str, format: str | None, *, watched: bool) -> Iterator[ListedFile]:
     root = local(path)
     while root.name == "**":  # all files below a folder, as for the folder alone
         root = root.parent
     if root.is_dir():
         yield from _in_folder(root, root, format, watched=watched)
     elif root.exists():
-        yield DataFile(root, detect(root, format))
+        yield ListedFile(root, detect(root, format))
     elif not is_pattern(str(root)):
         raise _missing(f"there is no file {path}", root)
     else:
         yield from _matching(root, format, watched=watched)
 
 
-def _objects(place: RemotePath, format: str | None) -> Iterator[DataFile]:
+def _objects(place: RemotePath, format: str | None) -> Iterator[ListedFile]:
     """Yield the data files that a URL names."""
     folder, found = remote_listing.listed(place)
     alone = len(found) == 1 and found[0].key == place.key
@@ -211,12 +211,12 @@ def _objects(place: RemotePath, format: str | None) -> Iterator[DataFile]:
             continue
         above = Path("/", path.key).parent
         partitions = () if alone else _partitions(above, Path("/", folder))
-        yield DataFile(path, detect(path.name, format), partitions)
+        yield ListedFile(path, detect(path.name, format), partitions)
     if len(others) == len(found):
         raise _no_data(str(place), others)
 
 
-def _matching(pattern: Path, format: str | None, *, watched: bool) -> Iterator[DataFile]:
+def _matching(pattern: Path, format: str | None, *, watched: bool) -> Iterator[ListedFile]:
     """Yield the files that match a glob, and those inside folders that match it, without hidden ones."""
     parts = pattern.parts
     # The parts before the first wildcard are a plain folder; only those after it may be partitions.
@@ -231,10 +231,10 @@ def _matching(pattern: Path, format: str | None, *, watched: bool) -> Iterator[D
         if path.is_dir():
             yield from _in_folder(path, base, format, watched=watched)
         else:
-            yield DataFile(path, detect(path, format), _partitions(path.parent, base))
+            yield ListedFile(path, detect(path, format), _partitions(path.parent, base))
 
 
-def _in_folder(folder: Path, base: Path, format: str | None, *, watched: bool) -> Iterator[DataFile]:
+def _in_folder(folder: Path, base: Path, format: str | None, *, watched: bool) -> Iterator[ListedFile]:
     """Yield the data files of a folder, at any depth."""
     found = False
     others: list[str] = []
@@ -249,7 +249,7 @@ def _in_folder(folder: Path, base: Path, format: str | None, *, watched: bool) -
         found = True
         if (above := str(path).rpartition("/")[0]) != parent:
             parent, partitions = above, _partitions(path.parent, base)
-        yield DataFile(path, detect(path, format) if format or kind is None else kind, partitions)
+        yield ListedFile(path, detect(path, format) if format or kind is None else kind, partitions)
     if not found and not watched:
         raise _no_data(str(folder), others)
 
@@ -265,7 +265,7 @@ def _no_data(folder: str, others: list[str]) -> SourceError:
     )
 
 
-def _partitions(folder: Path, base: Path) -> Partitions:
+def _partitions(folder: Path, base: Path) -> PathPartitions:
     pairs = (part.partition("=") for part in folder.relative_to(base).parts)
     # Compared before decoding: a text equal to Hive's name for null has one of its characters escaped.
     return tuple(
@@ -327,5 +327,5 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _keys(file: DataFile) -> str:
+def _keys(file: ListedFile) -> str:
     return ", ".join(f"{key}=" for key, _ in file.partitions) or "no key=value folders"

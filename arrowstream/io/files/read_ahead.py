@@ -31,12 +31,12 @@ class Sized(Protocol):
         ...
 
 
-Part = TypeVar("Part", bound=Sized)
+SizedT = TypeVar("SizedT", bound=Sized)
 
 
-def gathered(parts: Iterable[Part], most: int) -> Iterator[list[Part]]:
+def gathered(parts: Iterable[SizedT], most: int) -> Iterator[list[SizedT]]:
     """Yield consecutive parts together, as many as have `most` bytes in all; a larger part is alone."""
-    group: list[Part] = []
+    group: list[SizedT] = []
     nbytes = 0
     for part in parts:
         if group and nbytes + part.nbytes > most:

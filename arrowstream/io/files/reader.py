@@ -16,12 +16,12 @@ from arrowstream.core.position import Position
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.files.hive_columns import needed_files
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.read_ahead import Piece, ReadAhead
 from arrowstream.io.files.reading.file_table import FileTable
 from arrowstream.io.files.reading.frame_slices import FrameSlice, SlicedFrame
 from arrowstream.io.files.reading.pieces import FilePieces
-from arrowstream.io.files.reading.progress import Progress, Start
+from arrowstream.io.files.reading.progress import ReadProgress, ResumePoint
 from arrowstream.io.files.schema import CHECKED_AT_BUILD
 from arrowstream.io.files.tables import open_table
 from arrowstream.io.files.text.bad.left_out import LeftOut
@@ -72,11 +72,11 @@ class FileReader(BlockingReader):
     def __init__(
         self,
         table: FileTable,
-        files: Sequence[DataFile],
+        files: Sequence[ListedFile],
         partitions: pl.DataFrame,
-        progress: Progress,
+        progress: ReadProgress,
         left_out: LeftOut,
-        start: Start,
+        start: ResumePoint,
     ) -> None:
         self._start = start
         self._files = files

@@ -10,7 +10,7 @@ from arrowstream.core.hints import delimiter_hint, did_you_mean
 from arrowstream.errors import PlanError, SchemaError, SourceError
 from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.formats import TEXT_FORMATS
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.tables import open_table
 from arrowstream.io.files.text.options.text_options import NullValues, TextOptions
 from arrowstream.io.files.text.types import check_readable, text_schema
@@ -20,13 +20,13 @@ CHECKED_AT_BUILD = 1000
 """Most files whose footers are all compared at `build()`; if there are more, each is compared when it is read."""
 
 
-def table_schema(file: DataFile) -> pl.Schema:
+def table_schema(file: ListedFile) -> pl.Schema:
     """Return the schema of a file with typed columns; for Parquet and IPC read again only if the file changed."""
     return open_table(file).schema
 
 
 def stored_schema(
-    files: Sequence[DataFile],
+    files: Sequence[ListedFile],
     options: TextOptions,
     given: pl.Schema,
     evolution: Evolution,
@@ -85,7 +85,7 @@ def stored_schema(
     return schema
 
 
-def _without_files(first: DataFile, given: pl.Schema, *, is_there: bool) -> pl.Schema:
+def _without_files(first: ListedFile, given: pl.Schema, *, is_there: bool) -> pl.Schema:
     """Return the columns of a stream without rows yet: no file has content, or there is none."""
     if not given:
         raise SourceError(
@@ -99,7 +99,7 @@ def _without_files(first: DataFile, given: pl.Schema, *, is_there: bool) -> pl.S
     return given
 
 
-def _check_null_values(values: NullValues | None, schema: pl.Schema, first: DataFile) -> None:
+def _check_null_values(values: NullValues | None, schema: pl.Schema, first: ListedFile) -> None:
     unknown = [name for name in values if name not in schema] if isinstance(values, Mapping) else []
     if unknown:
         raise SchemaError(
@@ -110,7 +110,7 @@ def _check_null_values(values: NullValues | None, schema: pl.Schema, first: Data
         )
 
 
-def check_path_column(name: str, stored: pl.Schema, first: DataFile) -> None:
+def check_path_column(name: str, stored: pl.Schema, first: ListedFile) -> None:
     """Raise PlanError if the column of the files' paths, the last of the partitions, has the name of another one."""
     if name in stored or [key for key, _ in first.partitions].count(name) > 1:
         raise PlanError(
@@ -122,7 +122,7 @@ def check_path_column(name: str, stored: pl.Schema, first: DataFile) -> None:
 
 
 def check_columns(
-    file: DataFile, found: pl.Schema, first: DataFile, expected: pl.Schema, evolution: Evolution
+    file: ListedFile, found: pl.Schema, first: ListedFile, expected: pl.Schema, evolution: Evolution
 ) -> None:
     """Raise SchemaError unless a file has the columns and types of the first one, in any order.
 
@@ -159,7 +159,7 @@ def check_columns(
     )
 
 
-def _check_delimiter(file: DataFile, found: pl.Schema, expected: pl.Schema) -> None:
+def _check_delimiter(file: ListedFile, found: pl.Schema, expected: pl.Schema) -> None:
     """Raise SchemaError if the only column of a file looks like a header with some of the expected names."""
     hints = (delimiter_hint(next(iter(found)), name) for name in expected) if len(found) == 1 else ()
     hint = next((hint for hint in hints if hint is not None), None)
@@ -184,7 +184,7 @@ def _missing_hint(name: str, others: Sequence[str]) -> str:
 
 
 def check_names(
-    file: DataFile, found: Sequence[str], first: DataFile, expected: pl.Schema, evolution: Evolution
+    file: ListedFile, found: Sequence[str], first: ListedFile, expected: pl.Schema, evolution: Evolution
 ) -> None:
     """Apply `check_columns` to a file whose header has names only."""
     known = {name: expected.get(name, pl.Unknown()) for name in found}

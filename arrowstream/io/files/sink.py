@@ -36,7 +36,7 @@ from arrowstream.io.files.destination.write_mode import (
 )
 from arrowstream.io.files.epochs.opening import check_grows, guarantee, open_epochs
 from arrowstream.io.files.formats import FileKind, Format, detect
-from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.hive_folders import HivePartitions
 from arrowstream.io.files.output.encoders import RowGroups
 from arrowstream.io.files.output.stream_file import is_stream
 from arrowstream.io.files.paths import local, path_text, printable
@@ -261,7 +261,7 @@ class FileSink(SinkSpec):
         check_layout(kind.format, kind.delimiter, self.layout)
         self._limits(place)
         check_mode(self._mode(kind.format, place), place, kind.format, bool(self.partition_by))
-        partitions = Partitions(self.partition_by)
+        partitions = HivePartitions(self.partition_by)
         partitions.check(schema)
         self.layout.check_columns(partitions.file_schema(schema))
         check_types(kind.format, partitions.file_schema(schema))
@@ -297,7 +297,7 @@ class FileSink(SinkSpec):
             self._compression(kind, place),
             self._mode(kind.format, place),
             limits,
-            Partitions(self.partition_by),
+            HivePartitions(self.partition_by),
             self.sort_by,
             RowGroups(self.row_group_size, limits.waiting_bytes, self.statistics),
             self.compression_level,

@@ -17,12 +17,12 @@ from arrowstream.expressions.text import conjunction_text
 from arrowstream.io.files.columnar.parquet_footer import row_groups, size_text
 from arrowstream.io.files.formats import TEXT_FORMATS
 from arrowstream.io.files.hive_columns import needed_files, partition_columns
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.paths import can_be_resumed, printable
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.reading.arguments import FileArguments
 from arrowstream.io.files.reading.file_table import FileTable
-from arrowstream.io.files.reading.progress import Progress
+from arrowstream.io.files.reading.progress import ReadProgress
 from arrowstream.io.files.reading.remaining import remaining
 from arrowstream.io.files.reading.watching import WatchingReader
 from arrowstream.io.files.reading.written_paths import in_full
@@ -53,7 +53,7 @@ class FileSource(FileArguments, SourceSpec):
         default_factory=list, init=False, compare=False, repr=False
     )
     """Columns found first: every run reads those that the pipeline was built for."""
-    _seen: list[DataFile] = field(default_factory=list, init=False, compare=False, repr=False)
+    _seen: list[ListedFile] = field(default_factory=list, init=False, compare=False, repr=False)
     """The first file when the columns were found."""
 
     @property
@@ -117,7 +117,7 @@ class FileSource(FileArguments, SourceSpec):
     def open(
         self, context: StepContext, query: Query | None = None, resume: SourcePosition | None = None
     ) -> BlockingReader:
-        progress, files, skipped = Progress(self.paths, resume), *self._listed()
+        progress, files, skipped = ReadProgress(self.paths, resume), *self._listed()
         table = self._table(files, query)
         if self.watch_s is not None:
             return WatchingReader(self.selection, table, progress, self.watch_s, context)
@@ -127,7 +127,7 @@ class FileSource(FileArguments, SourceSpec):
         partitions = partition_columns(left or files[:1], self._columns(files)[1])
         return FileReader(table, left, partitions, progress, left_out, progress.start)
 
-    def _table(self, files: tuple[DataFile, ...], query: Query | None) -> FileTable:
+    def _table(self, files: tuple[ListedFile, ...], query: Query | None) -> FileTable:
         stored, partitions = self._columns(files)
         first = files[0] if files else self._first
         return FileTable(
@@ -164,21 +164,21 @@ class FileSource(FileArguments, SourceSpec):
         return tuple(lines)
 
     @property
-    def _first(self) -> DataFile:
+    def _first(self) -> ListedFile:
         """A file that has the format and the partition keys of all files."""
         return self._seen[0] if self._seen else self.selection.first
 
-    def _files(self) -> tuple[DataFile, ...]:
+    def _files(self) -> tuple[ListedFile, ...]:
         return self._listed()[0]
 
-    def _listed(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
+    def _listed(self) -> tuple[tuple[ListedFile, ...], tuple[ListedFile, ...]]:
         """Return the files to read, and those without content that are left out."""
         selection = self.selection
         files, skipped = selection.files()
         self.check(files[0] if files else selection.stand_in)
         return files, skipped
 
-    def _columns(self, files: tuple[DataFile, ...]) -> tuple[pl.Schema, pl.Schema]:
+    def _columns(self, files: tuple[ListedFile, ...]) -> tuple[pl.Schema, pl.Schema]:
         """Return the columns inside the files, and those of their partitions."""
         if not self._known:
             given, path = self.given, self.include_file_paths

@@ -17,7 +17,7 @@ from arrowstream.io.files.columnar.parquet_footer import rows_of
 from arrowstream.io.files.columnar.parquet_pieces import parquet_pieces
 from arrowstream.io.files.columnar.scan import Table, ipc_pieces, schema_of
 from arrowstream.io.files.excel import Sheet
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.read_ahead import Piece
 from arrowstream.io.files.remote.file import RemoteFile
 from arrowstream.io.files.remote.urls import RemotePath
@@ -41,7 +41,7 @@ class TableFile(Protocol):
         ...
 
 
-def open_table(file: DataFile) -> TableFile:
+def open_table(file: ListedFile) -> TableFile:
     """Open a file of a format with typed columns.
 
     Raises
@@ -72,7 +72,7 @@ def open_file(path: Path | RemotePath) -> OpenFile:
 class _Columnar:
     """Parquet or IPC file."""
 
-    def __init__(self, opened: OpenFile, file: DataFile) -> None:
+    def __init__(self, opened: OpenFile, file: ListedFile) -> None:
         self._opened = opened
         self._format = file.kind.format
         self.schema = schema_of(opened, self._format)

@@ -10,7 +10,7 @@ import polars as pl
 
 from arrowstream.core.batch import Batch
 from arrowstream.errors import SinkError
-from arrowstream.io.files.output.encoder import Encoder
+from arrowstream.io.files.output.encoder import FileEncoder
 from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.output.streaming_sink import StreamingSink, broken
 from arrowstream.io.files.reading.frame_slices import FrameSlice, SlicedFrame
@@ -127,7 +127,9 @@ class SingleFileWriter(FileWriter):
         Number of rows that are worth waking the encoder for.
     """
 
-    def __init__(self, publication: Publication, file: OutputFile, encoder: Encoder, unit_rows: int) -> None:
+    def __init__(
+        self, publication: Publication, file: OutputFile, encoder: FileEncoder, unit_rows: int
+    ) -> None:
         super().__init__(publication)
         self._sinks.append(StreamingSink(file, encoder, unit_rows))
 

@@ -15,7 +15,7 @@ from arrowstream.errors import SchemaError, SourceError
 from arrowstream.io.iceberg.failures import reading
 from arrowstream.io.iceberg.location import IcebergLocation
 from arrowstream.io.iceberg.rows import rows_of
-from arrowstream.io.lake.history import History
+from arrowstream.io.lake.history import TableHistory
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -92,7 +92,7 @@ def _snapshot(location: IcebergLocation, table: Table, number: int) -> Snapshot:
     return found
 
 
-class IcebergHistory(History[TaskFile]):
+class IcebergHistory(TableHistory[TaskFile]):
     """The snapshots of a table.
 
     Parameters

@@ -14,7 +14,7 @@ from arrowstream.core.mistakes.explain import explain_names
 from arrowstream.core.mistakes.other_names import SOURCE
 from arrowstream.io.iceberg.location import IcebergLocation
 from arrowstream.io.iceberg.types import TYPES
-from arrowstream.io.lake.history import History
+from arrowstream.io.lake.history import TableHistory
 from arrowstream.io.lake.source import LakeSource, taken
 from arrowstream.io.lake.types import LakeTypes
 from arrowstream.io.source import Query
@@ -63,7 +63,7 @@ class IcebergSource(LakeSource[IcebergLocation]):
             catalog.close()
             return columns_of(schema)
 
-    def _history(self, query: Query | None) -> History[Any]:
+    def _history(self, query: Query | None) -> TableHistory[Any]:
         from arrowstream.io.iceberg.failures import reading
         from arrowstream.io.iceberg.history import IcebergHistory, columns_of, open_table
 

@@ -16,7 +16,7 @@ from arrowstream.io.iceberg.location import IcebergLocation
 from arrowstream.io.iceberg.owner import Owner, shown_epochs
 from arrowstream.io.iceberg.target import Target
 from arrowstream.io.iceberg.types import TYPES
-from arrowstream.io.lake.encoding import Encoding
+from arrowstream.io.lake.encoding import LakeEncoding
 from arrowstream.io.lake.gathered_files import GatheredFiles
 from arrowstream.io.lake.modes import Mode
 from arrowstream.io.lake.writer import LakeWriter
@@ -73,7 +73,7 @@ class IcebergWriter(LakeWriter[DataFile]):
         if table is None:
             table = table_of(staged(location, catalog, self._stored, self._partition_by))
         target = Target.of(location, table, schema, self._partition_by)
-        self._encoding = Encoding(self._table, schema, target.schema, target.required, keys=target.keys)
+        self._encoding = LakeEncoding(self._table, schema, target.schema, target.required, keys=target.keys)
         files = DataFileWriter(table, target.arrow, self._note())
         self._delete_file = files.delete
         self._files = GatheredFiles(target.key_names, files.write, files.delete)

@@ -28,7 +28,7 @@ METADATA: Final[Mapping[str, pl.DataType]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class SourceColumns:
     """The columns of raw batches: the value, and what was asked for of the metadata.
 
     Parameters
@@ -76,7 +76,7 @@ class Columns:
         return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def columns_of(metadata: object) -> Columns:
+def columns_of(metadata: object) -> SourceColumns:
     """Return the columns that a user asks for: a name, several names, or a dict of names and columns' names.
 
     Raises
@@ -101,7 +101,7 @@ def columns_of(metadata: object) -> Columns:
                 found=repr(metadata),
             )
         taken.add(name)
-    return Columns(tuple(pairs))
+    return SourceColumns(tuple(pairs))
 
 
 def _names(metadata: object) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from arrowstream.io.kafka.columns import Columns
+from arrowstream.io.kafka.columns import SourceColumns
 from arrowstream.io.kafka.security import KafkaSecurity
 from arrowstream.io.kafka.start import Start
 from arrowstream.io.kafka.topics import Topics
@@ -60,7 +60,7 @@ class Subscription:
     group: str | None = None
     start: Start = field(default_factory=lambda: Start("earliest"))
     stop_at_end: bool = False
-    columns: Columns = field(default_factory=Columns)
+    columns: SourceColumns = field(default_factory=SourceColumns)
     isolation: Isolation = "read_committed"
     security: KafkaSecurity | None = None
     client_id: str = "arrowstream"

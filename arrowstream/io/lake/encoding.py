@@ -11,7 +11,7 @@ from arrowstream.errors import SinkError
 from arrowstream.io.lake.types import changed
 
 
-class Refusal(NamedTuple):
+class RefusedValues(NamedTuple):
     """Values that a table cannot hold.
 
     Parameters
@@ -29,7 +29,7 @@ class Refusal(NamedTuple):
     found: pl.Expr
 
 
-class Encoding:
+class LakeEncoding:
     """Converts rows into rows of a table.
 
     Parameters
@@ -54,7 +54,7 @@ class Encoding:
         schema: pl.Schema,
         stored: pl.Schema,
         required: Collection[str],
-        refusals: Sequence[Refusal] = (),
+        refusals: Sequence[RefusedValues] = (),
         keys: Sequence[pl.Expr] = (),
     ) -> None:
         self._table = table
@@ -66,8 +66,12 @@ class Encoding:
             *keys,
         ]
         self._refusals = [
-            *(Refusal(name, *found) for name, dtype in schema.items() for found in changed(name, dtype)),
-            *(Refusal(name, "values that are not null", pl.col(name).is_null()) for name in required),
+            *(
+                RefusedValues(name, *found)
+                for name, dtype in schema.items()
+                for found in changed(name, dtype)
+            ),
+            *(RefusedValues(name, "values that are not null", pl.col(name).is_null()) for name in required),
             *refusals,
         ]
         self._checks = [each.found.any().alias(str(number)) for number, each in enumerate(self._refusals)]

@@ -1,4 +1,4 @@
-"""`History`: the versions of a table that a source reads, and the data files of each."""
+"""`TableHistory`: the versions of a table that a source reads, and the data files of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ReadableFile(Protocol):
 File = TypeVar("File", bound=ReadableFile)
 
 
-class History(ABC, Generic[File]):
+class TableHistory(ABC, Generic[File]):
     """The versions of a table. A version is a number; `open` is the first call."""
 
     @abstractmethod

@@ -9,7 +9,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.snapshot_store import SourcePosition, position_number
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SourceError
-from arrowstream.io.lake.history import File, History
+from arrowstream.io.lake.history import File, TableHistory
 from arrowstream.io.source import Reader
 
 _VERSION = 1
@@ -43,7 +43,7 @@ class LakeReader(Reader, Generic[File]):
 
     def __init__(
         self,
-        history: History[File],
+        history: TableHistory[File],
         version: int | None,
         follow: float | None,
         context: StepContext,

@@ -11,7 +11,7 @@ import polars as pl
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.lake.extra import demand_extra
-from arrowstream.io.lake.history import History
+from arrowstream.io.lake.history import TableHistory
 from arrowstream.io.lake.reader import LakeReader
 from arrowstream.io.lake.types import LakeTypes
 from arrowstream.io.source import Query, Reader, SourceSpec
@@ -85,7 +85,7 @@ class LakeSource(SourceSpec, Generic[Location]):
         """
 
     @abstractmethod
-    def _history(self, query: Query | None) -> History[Any]:
+    def _history(self, query: Query | None) -> TableHistory[Any]:
         """Return the versions of the table, with the columns that the query takes; all without a query.
 
         Raises

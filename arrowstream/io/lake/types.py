@@ -14,7 +14,7 @@ PARTITION_TYPES = (pl.String, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Boolean,
 _LARGEST = 2**63 - 1
 
 
-class Unfit(Exception):
+class UnstorableType(Exception):
     """A lake has no type for a column.
 
     Parameters
@@ -72,18 +72,24 @@ class LakeTypes:
         if isinstance(dtype, self.same):
             return dtype
         if isinstance(dtype, pl.Duration):
-            raise Unfit("a number in place of a Duration", 'write pl.col("x").dt.total_microseconds()')
+            raise UnstorableType(
+                "a number in place of a Duration", 'write pl.col("x").dt.total_microseconds()'
+            )
         if isinstance(dtype, pl.Time):
-            raise Unfit("text or a number in place of a Time", 'write pl.col("x").cast(pl.String)')
-        raise Unfit(f"a type that {self.table} has", 'cast the column, such as pl.col("x").cast(pl.String)')
+            raise UnstorableType("text or a number in place of a Time", 'write pl.col("x").cast(pl.String)')
+        raise UnstorableType(
+            f"a type that {self.table} has", 'cast the column, such as pl.col("x").cast(pl.String)'
+        )
 
     def _within(self, dtype: object) -> pl.DataType:
         """Return the stored type of values in a list or struct, which are not checked one by one."""
         assert isinstance(dtype, pl.DataType)
         if isinstance(dtype, pl.Datetime) and dtype.time_unit != "us":
-            raise Unfit("times in microseconds within lists and structs", 'cast them to pl.Datetime("us")')
+            raise UnstorableType(
+                "times in microseconds within lists and structs", 'cast them to pl.Datetime("us")'
+            )
         if isinstance(dtype, pl.Time):
-            raise Unfit("texts in place of Time within lists and structs", "cast them to pl.String")
+            raise UnstorableType("texts in place of Time within lists and structs", "cast them to pl.String")
         return self.stored_type(dtype)
 
     def stored_schema(self, schema: pl.Schema, partition_by: Sequence[str]) -> pl.Schema:
@@ -106,7 +112,7 @@ class LakeTypes:
                 )
             try:
                 found[name] = self.stored_type(dtype)
-            except Unfit as unfit:
+            except UnstorableType as unfit:
                 raise SchemaError(
                     f"{self.table} cannot store the column {name!r}",
                     expected=unfit.expected,

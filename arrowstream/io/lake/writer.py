@@ -16,7 +16,7 @@ from arrowstream.core.checkpoints.other_run import other_run
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import ArrowstreamError, SinkError
-from arrowstream.io.lake.encoding import Encoding
+from arrowstream.io.lake.encoding import LakeEncoding
 from arrowstream.io.lake.file_log import FileLog
 from arrowstream.io.lake.gathered_files import File, GatheredFiles
 from arrowstream.io.writer import BlockingWriter, Handle
@@ -37,7 +37,7 @@ class LakeWriter(BlockingWriter, Generic[File]):
         The sink's id, and the checkpoints of the run.
     """
 
-    _encoding: Encoding
+    _encoding: LakeEncoding
     _files: GatheredFiles[File]
 
     def __init__(self, table: str, context: StepContext) -> None:

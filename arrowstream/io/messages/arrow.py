@@ -16,7 +16,7 @@ from arrowstream.core.rows.arrow_types import UNFIT, polars_schema
 from arrowstream.core.rows.empty_frames import nulls
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import BadMessage, SchemaError
-from arrowstream.io.messages.arrow_limits import MAGIC, ArrowOptions, Refused
+from arrowstream.io.messages.arrow_limits import MAGIC, ArrowOptions, RefusedMessage
 from arrowstream.io.messages.errors import no_columns, some_columns, unreadable
 
 _DAMAGE: Final = (*UNFIT, OSError, SchemaError)
@@ -57,7 +57,7 @@ class ArrowDecoder(Decoder):
         for index in np.flatnonzero(values.is_valid()):
             try:
                 frame = _read(values[int(index)].as_py(), self._limits, None)
-            except (Refused, *_DAMAGE):
+            except (RefusedMessage, *_DAMAGE):
                 continue
             if frame.width:
                 return ArrowDecoder(frame.schema, self._limits)
@@ -84,7 +84,7 @@ class _ArrowDecoding(Decoding):
             return nulls(self._schema, 1)
         try:
             return _read(message, self._limits, self._schema)
-        except (Refused, *_DAMAGE) as error:
+        except (RefusedMessage, *_DAMAGE) as error:
             raise _bad(message, index, error) from error
 
 
@@ -104,7 +104,7 @@ def _read(message: bytes, limits: ArrowOptions, schema: pl.Schema | None) -> pl.
     table.validate(full=True)
     nbytes = sum(_view_bytes(chunk) for column in table.columns for chunk in column.chunks)
     if nbytes > limits.max_bytes:
-        raise Refused(f"texts of {nbytes:,} bytes, where at most {limits.max_bytes:,} are allowed")
+        raise RefusedMessage(f"texts of {nbytes:,} bytes, where at most {limits.max_bytes:,} are allowed")
     frame = to_frame(table)
     _check_columns(frame.schema, schema)  # the values of an Enum are metadata, by which schemas do not differ
     return frame if schema is None else frame.select(schema.names())
@@ -112,7 +112,9 @@ def _read(message: bytes, limits: ArrowOptions, schema: pl.Schema | None) -> pl.
 
 def _check_columns(found: pl.Schema, wanted: pl.Schema | None) -> None:
     if wanted is not None and dict(found) != dict(wanted):
-        raise Refused(f"other columns: {', '.join(f'{name}: {dtype}' for name, dtype in found.items())}")
+        raise RefusedMessage(
+            f"other columns: {', '.join(f'{name}: {dtype}' for name, dtype in found.items())}"
+        )
 
 
 def _view_bytes(array: pa.Array) -> int:

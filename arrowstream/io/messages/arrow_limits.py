@@ -33,7 +33,7 @@ _LENGTH, _NODES, _BUFFERS, _COMPRESSION = 0, 1, 2, 3
 _DICTIONARIES, _RECORD_BATCHES = 2, 3
 
 
-class Refused(Exception):
+class RefusedMessage(Exception):
     """A message that is not a sound Arrow IPC, or larger than is allowed."""
 
 
@@ -75,7 +75,7 @@ class ArrowOptions:
             for message, body in messages:
                 kind = message.integer(_HEADER_TYPE, "<B")
                 if kind not in (_DICTIONARY, _RECORDS):
-                    raise Refused("a part that is neither a dictionary nor a record batch")
+                    raise RefusedMessage("a part that is neither a dictionary nor a record batch")
                 header = message.table(_HEADER)
                 batch = header if kind == _RECORDS else header.table(_DATA)
                 length = batch.integer(_LENGTH, "<q")
@@ -83,13 +83,17 @@ class ArrowOptions:
                 nbytes += _decompressed(batch, body)
                 self._check_sizes([length, rows, *(each for each, _ in _pairs(batch, _NODES))], nbytes)
         except struct.error as error:
-            raise Refused(f"damaged metadata ({error})") from error
+            raise RefusedMessage(f"damaged metadata ({error})") from error
 
     def _check_sizes(self, values: Sequence[int], nbytes: int) -> None:
         if min(values) < 0 or max(values) > self.max_rows:
-            raise Refused(f"{max(values):,} rows or values, where at most {self.max_rows:,} are allowed")
+            raise RefusedMessage(
+                f"{max(values):,} rows or values, where at most {self.max_rows:,} are allowed"
+            )
         if nbytes > self.max_bytes:
-            raise Refused(f"{nbytes:,} bytes once decompressed, where at most {self.max_bytes:,} are allowed")
+            raise RefusedMessage(
+                f"{nbytes:,} bytes once decompressed, where at most {self.max_bytes:,} are allowed"
+            )
 
 
 def _decompressed(batch: FlatTable, body: memoryview) -> int:
@@ -98,10 +102,10 @@ def _decompressed(batch: FlatTable, body: memoryview) -> int:
     total = 0
     for offset, size in _pairs(batch, _BUFFERS):
         if offset < 0 or size < 0 or offset + size > len(body):
-            raise Refused("a buffer outside of its record batch")
+            raise RefusedMessage("a buffer outside of its record batch")
         (whole,) = _LONG.unpack_from(body, offset) if is_packed and size else (size,)
         if whole < -1 or (is_packed and 0 < size < _LONG.size):
-            raise Refused("a compressed buffer of an impossible size")
+            raise RefusedMessage("a compressed buffer of an impossible size")
         total += size if whole == -1 else whole
     return total
 
@@ -117,7 +121,7 @@ def _of_stream(data: bytes) -> Iterator[tuple[FlatTable, memoryview]]:
         message = FlatTable.root(metadata)
         size = message.integer(_BODY_LENGTH, "<q")
         if size < 0 or body + size > len(data):
-            raise Refused("a message that is cut off")
+            raise RefusedMessage("a message that is cut off")
         if has_schema:
             yield message, memoryview(data)[body : body + size]
         elif message.integer(_HEADER_TYPE, "<B") != _SCHEMA:
@@ -125,7 +129,7 @@ def _of_stream(data: bytes) -> Iterator[tuple[FlatTable, memoryview]]:
         has_schema = True
         at = body + size
     if not has_schema:
-        raise Refused("a stream that does not begin with its schema")
+        raise RefusedMessage("a stream that does not begin with its schema")
 
 
 def _of_file(data: bytes) -> Iterator[tuple[FlatTable, memoryview]]:
@@ -135,11 +139,11 @@ def _of_file(data: bytes) -> Iterator[tuple[FlatTable, memoryview]]:
         first, count = footer.vector(field, _BLOCK.size)
         for start, length, size in _BLOCK.iter_unpack(footer.data[first : first + count * _BLOCK.size]):
             if min(start, length, size) < 0 or start + length + size > len(data):
-                raise Refused("a footer that lists a batch outside of the file")
+                raise RefusedMessage("a footer that lists a batch outside of the file")
             _, metadata = _metadata(data, start, start + length)
             message = FlatTable.root(metadata)
             if message.integer(_BODY_LENGTH, "<q") != size:
-                raise Refused("a footer that contradicts the file")
+                raise RefusedMessage("a footer that contradicts the file")
             yield message, memoryview(data)[start + length : start + length + size]
 
 
@@ -161,8 +165,8 @@ def _pairs(table: FlatTable, field: int) -> Iterator[tuple[int, int]]:
 def _footer(data: bytes) -> bytes:
     tail = 4 + len(MAGIC)
     if len(data) < _HEAD + tail or not data.endswith(MAGIC):
-        raise Refused("a file without its footer")
+        raise RefusedMessage("a file without its footer")
     (length,) = struct.unpack_from("<i", data, len(data) - tail)
     if not 0 < length <= len(data) - tail - _HEAD:
-        raise Refused("a footer of an impossible length")
+        raise RefusedMessage("a footer of an impossible length")
     return data[-tail - length : -tail]

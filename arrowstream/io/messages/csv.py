@@ -31,7 +31,7 @@ from arrowstream.io.files.text.records import Positions, count, positions
 from arrowstream.io.files.text.types import check_text_types
 from arrowstream.io.messages.errors import some_columns, unreadable, unwritable
 from arrowstream.io.messages.json_encoder import messages_between
-from arrowstream.io.messages.lines import Lines, offsets, without_line_ends
+from arrowstream.io.messages.lines import LineWriter, offsets, without_line_ends
 
 _NEWLINE = ord("\n")
 
@@ -127,7 +127,7 @@ class _CsvDecoding(Decoding):
         self._schema = schema
         self._format = options.reading(tuple(schema))
         self._rows = CsvRows(self._format, schema, schema.names())
-        self._lines = Lines(b"")
+        self._lines = LineWriter(b"")
 
     def decode(self, values: pa.LargeBinaryArray) -> Decoded:
         if not len(values):

@@ -26,7 +26,7 @@ from arrowstream.io.files.text.times import with_times
 from arrowstream.io.files.text.types import check_text_types, check_width
 from arrowstream.io.messages.errors import no_columns, some_columns, unreadable
 from arrowstream.io.messages.first_bad import first_bad
-from arrowstream.io.messages.lines import Lines
+from arrowstream.io.messages.lines import LineWriter
 from arrowstream.io.messages.plain_json.reader import plain_reader
 
 _NULL = b"{}"
@@ -72,7 +72,7 @@ class JsonDecoder(Decoder):
         return self._schema
 
     def settled(self, values: pa.LargeBinaryArray) -> Decoder:
-        found = inferred(Ndjson(several=False), Lines(_NULL).of(values), pl.Schema())
+        found = inferred(Ndjson(several=False), LineWriter(_NULL).of(values), pl.Schema())
         if not found:
             raise no_columns(f"no key in the first {len(values)}")
         check_width(found, pl.Schema(), "the messages")
@@ -96,7 +96,7 @@ class _JsonDecoding(Decoding):
         self._plain = plain_reader(self._schema)
         self._unusual = 0
         """Number of reads one after the other in which too many messages were not plain."""
-        self._lines = Lines(_NULL)
+        self._lines = LineWriter(_NULL)
 
     def decode(self, values: pa.LargeBinaryArray) -> Decoded:
         try:

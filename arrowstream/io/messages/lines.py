@@ -17,7 +17,7 @@ _RETURN: Final = ord("\r")
 _TAB: Final = ord("\t")
 
 
-class Lines:
+class LineWriter:
     """Writer of messages, each on a line of its own, into memory that is used again for the next ones.
 
     Parameters

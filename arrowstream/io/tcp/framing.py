@@ -51,7 +51,7 @@ class Framing(ABC):
         """Return the whole messages, which share memory with `buffer`, and start again with the bytes after them."""
 
 
-class Lines(Framing):
+class LineFraming(Framing):
     """Messages that are lines, with their ends.
 
     Parameters
@@ -112,7 +112,7 @@ def _blank(offsets: _Ends, data: _Bytes) -> npt.NDArray[np.bool_]:
     return blank
 
 
-class QuotedLines(Lines):
+class QuotedLines(LineFraming):
     """Messages that are lines of CSV: a line end between quotes belongs to its field."""
 
     __slots__ = ("_is_open",)
@@ -146,7 +146,7 @@ class QuotedLines(Lines):
         return ends
 
 
-class Frames(Framing):
+class LengthPrefixed(Framing):
     """Messages with their length before them.
 
     Parameters

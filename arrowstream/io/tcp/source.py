@@ -20,7 +20,7 @@ from arrowstream.errors import PlanError, SourceError
 from arrowstream.io.source import Query, Reader, SourceSpec
 from arrowstream.io.tcp.address import Address
 from arrowstream.io.tcp.formats import TcpFormat
-from arrowstream.io.tcp.framing import Frames, Framing, Lines, QuotedLines
+from arrowstream.io.tcp.framing import Framing, LengthPrefixed, LineFraming, QuotedLines
 from arrowstream.io.tcp.options import TcpLimits, Tls, check_options, read_token
 from arrowstream.io.tcp.reader import TcpReader
 from arrowstream.io.tcp.tls import server_context
@@ -137,8 +137,12 @@ class TcpSource(SourceSpec):
     def _framing(self) -> Callable[[], Framing]:
         most = self.limits.max_message_bytes
         if self.format == "arrow":
-            return partial(Frames, most)
-        return partial(QuotedLines, most) if self.format == "csv" else partial(Lines, most, skip_blank=True)
+            return partial(LengthPrefixed, most)
+        return (
+            partial(QuotedLines, most)
+            if self.format == "csv"
+            else partial(LineFraming, most, skip_blank=True)
+        )
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.address.host else socket.AF_INET

@@ -13,7 +13,7 @@ from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.base import Process
 from arrowstream.operators.duplicates.groups import Groups, groups_of
 from arrowstream.operators.duplicates.slot_times import NEVER, SlotTimes
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.arrays import Array
@@ -58,7 +58,7 @@ class RowsWithin(Process):
         self,
         schema: pl.Schema,
         keys: pl.Schema,
-        time: EventTime,
+        time: EventTimeColumn,
         within_us: int,
         last: bool,
         null_times: NullTimes,

@@ -11,7 +11,7 @@ import polars as pl
 from arrowstream.operators.joins.keys import JoinKeys, null_keys
 from arrowstream.operators.joins.stream_columns import StreamColumns
 from arrowstream.operators.joins.versions import Versions
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.state.arrays import Array
 
 Strategy = Literal["backward", "forward", "nearest"]
@@ -43,7 +43,7 @@ class Asof:
 
     keys: JoinKeys
     types: pl.Schema
-    times: tuple[EventTime, EventTime]
+    times: tuple[EventTimeColumn, EventTimeColumn]
     strategy: Strategy
     tolerance: int | None
     columns: StreamColumns

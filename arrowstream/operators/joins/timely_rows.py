@@ -9,12 +9,12 @@ import polars as pl
 from arrowstream.core.batch import Batch
 from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.joins.stream_columns import StreamColumns
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.arrays import Array
 
 
-def ticks_of(time: EventTime, rows: pl.DataFrame) -> Array:
+def ticks_of(time: EventTimeColumn, rows: pl.DataFrame) -> Array:
     """Return the times of rows in ticks (rows,), int64; none of them is null."""
     found: Array = rows[time.column].cast(pl.Int64).to_numpy()
     return found
@@ -58,7 +58,7 @@ class TimelyRows:
     def __init__(
         self,
         step: str,
-        times: Sequence[EventTime],
+        times: Sequence[EventTimeColumn],
         columns: StreamColumns,
         null_times: NullTimes,
         room: int,

@@ -14,9 +14,9 @@ from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.notes import ReaderNote
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Process
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.late_rows import LateRows
-from arrowstream.operators.windows.pane_store import Grouping, PaneStore
+from arrowstream.operators.windows.pane_store import PaneGrouping, PaneStore
 from arrowstream.operators.windows.panes import PANE, Rows
 from arrowstream.operators.windows.timeless_rows import NullTimes, TimelessRows
 from arrowstream.state.key_index import KeyIndex
@@ -28,7 +28,7 @@ _FORMAT = SnapshotFormat("complete groups", 1)
 _SLOT = "__slot__"
 
 
-class RowGroups(Grouping, Protocol):
+class CompleteGrouping(PaneGrouping, Protocol):
     """What groups keep of their rows, and what comes out for complete ones.
 
     Parts are given in the order in which their rows came, and rows that are equal in what matters keep their order.
@@ -43,7 +43,7 @@ class RowGroups(Grouping, Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grouped:
+class GroupKeys:
     """How rows are grouped.
 
     Parameters
@@ -60,11 +60,11 @@ class Grouped:
 
     schema: pl.Schema
     keys: pl.Schema
-    time: EventTime | None
+    time: EventTimeColumn | None
     step: str
 
     @classmethod
-    def of(cls, step: str, schema: pl.Schema, per: tuple[str, ...], time: str | None) -> Grouped:
+    def of(cls, step: str, schema: pl.Schema, per: tuple[str, ...], time: str | None) -> GroupKeys:
         """Return how rows of a schema are grouped by columns, and perhaps by event time.
 
         Raises
@@ -77,7 +77,7 @@ class Grouped:
         keys = key_schema(step, per, schema, "per")
         if time is None:
             return cls(schema, keys, None, f"{step}()")
-        found = EventTime.of(f"{step}()", time, schema)
+        found = EventTimeColumn.of(f"{step}()", time, schema)
         return cls(schema, pl.Schema({time: schema[time], **keys}), found, f"{step}()")
 
     def timeless(self, null_times: NullTimes, late: LateRows) -> TimelessRows | None:
@@ -111,7 +111,11 @@ class CompleteGroups(Process):
     __slots__ = ("_grouped", "_groups", "_index", "_late", "_memory", "_reached_us", "_store", "_timeless")
 
     def __init__(
-        self, grouped: Grouped, groups: RowGroups, memory: StateMemory, null_times: NullTimes = "error"
+        self,
+        grouped: GroupKeys,
+        groups: CompleteGrouping,
+        memory: StateMemory,
+        null_times: NullTimes = "error",
     ) -> None:
         self._grouped = grouped
         self._groups = groups
@@ -197,7 +201,7 @@ class CompleteGroups(Process):
             keys = pl.concat(first).unique(PANE).sort(PANE).drop(PANE)
             list(self._index.assign(keys))
 
-    def _timely(self, rows: pl.DataFrame, time: EventTime) -> pl.DataFrame:
+    def _timely(self, rows: pl.DataFrame, time: EventTimeColumn) -> pl.DataFrame:
         if self._reached_us is None:
             return rows
         return self._late.sift(rows, time.expression() < time.first_tick(self._reached_us))

@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.ranking.complete_groups import RowGroups, in_one
+from arrowstream.operators.ranking.complete_groups import CompleteGrouping, in_one
 from arrowstream.operators.ranking.order import RowOrder, by_number, places_in_groups
 from arrowstream.operators.windows.panes import PANE, Rows
 
 
-class Largest(RowGroups):
+class Largest(CompleteGrouping):
     """The first `k` rows of each group in an order.
 
     Parameters

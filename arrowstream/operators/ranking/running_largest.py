@@ -12,7 +12,7 @@ from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.rows.changes import CHANGE, CHANGE_TYPE, DELETE, INSERT
 from arrowstream.operators.base import Process
-from arrowstream.operators.ranking.complete_groups import Grouped
+from arrowstream.operators.ranking.complete_groups import GroupKeys
 from arrowstream.operators.ranking.order import RowOrder, places_in_groups
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.timeless_rows import NullTimes
@@ -54,7 +54,7 @@ class RunningLargest(Process):
 
     def __init__(
         self,
-        grouped: Grouped,
+        grouped: GroupKeys,
         k: int,
         order: RowOrder,
         changes: bool,

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import polars as pl
 
-from arrowstream.operators.ranking.complete_groups import RowGroups, in_one
+from arrowstream.operators.ranking.complete_groups import CompleteGrouping, in_one
 from arrowstream.operators.windows.panes import PANE, Rows
 
 
-class WholeGroups(RowGroups):
+class WholeGroups(CompleteGrouping):
     """All rows of groups, in the order in which they came.
 
     Parameters

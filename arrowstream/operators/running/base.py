@@ -11,7 +11,7 @@ from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 
 
-class Running(ABC):
+class RunningFunction(ABC):
     """One running function over one column, with a state for each slot of the key index."""
 
     __slots__ = ()

@@ -10,7 +10,7 @@ import polars as pl
 
 from arrowstream.core.rows.number_types import NUMBERS, TIMES
 from arrowstream.expressions.rebuild import rebuild
-from arrowstream.operators.running.base import Running
+from arrowstream.operators.running.base import RunningFunction
 from arrowstream.operators.running.cumulative import CUMULATIVE, Cumulative
 from arrowstream.operators.running.decimal import RESUMED, Resumed
 from arrowstream.operators.running.ewm import EWMS, running_ewm
@@ -62,7 +62,7 @@ _RUNNING |= {"RollingExpr", "RLEID", *_HINTS}
 _CONSTANT_FILLS = ("Zero", "One", "Min", "Max", "Mean")
 
 
-Make = Callable[[StateMemory], Running]
+Make = Callable[[StateMemory], RunningFunction]
 """Makes a running function whose state is in the given memory."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.running.base import Running, counted, index
+from arrowstream.operators.running.base import RunningFunction, counted, index
 from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
@@ -30,7 +30,7 @@ _IN_64_BITS = {
 }
 
 
-class Cumulative(Running):
+class Cumulative(RunningFunction):
     """A running total for each slot, updated with every row's value in the order of the rows.
 
     The keys of a batch advance together: first every key's first row, then every key's second row, and so

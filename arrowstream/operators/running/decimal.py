@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.running.base import Running
+from arrowstream.operators.running.base import RunningFunction
 from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
@@ -15,7 +15,7 @@ _FUNCTIONS = {"CumSum": pl.Expr.cum_sum, "CumMin": pl.Expr.cum_min, "CumMax": pl
 RESUMED = frozenset(_FUNCTIONS)
 
 
-class Resumed(Running):
+class Resumed(RunningFunction):
     """A running total by Polars itself: each key's last total goes before its rows, as a first value.
 
     The state is the number of each slot's total in a log of values, -1 for none (slots,), int64.

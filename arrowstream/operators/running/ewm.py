@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.running.base import Running, known_where
+from arrowstream.operators.running.base import RunningFunction, known_where
 from arrowstream.operators.running.ewm_decay import MEAN, SQUARES, VARIANCE, WEIGHT, Decay
 from arrowstream.operators.running.ewm_plain import PlainMean
 from arrowstream.operators.running.round_robin import RoundRobin
@@ -21,7 +21,7 @@ _FIRST, _BLOCK = 256, 128
 """Values in a key's first block and in each later one, which are processed one after the other; see `Ewm`."""
 
 
-class Ewm(Running):
+class Ewm(RunningFunction):
     """An exponentially weighted function of all values of a key so far.
 
     Each key's values are cut into blocks, the first of 256 values and the others of 128, counted from the key's first
@@ -160,7 +160,9 @@ def _begins(numbers: Array) -> Array:
     return begins
 
 
-def running_ewm(memory: StateMemory, function: str, options: dict[str, Any], dtype: pl.DataType) -> Running:
+def running_ewm(
+    memory: StateMemory, function: str, options: dict[str, Any], dtype: pl.DataType
+) -> RunningFunction:
     """Return the running function for an exponentially weighted function with these options."""
     # Where nulls age the weights, the weight of a mean is part of its state, and only blocks are fast.
     if function == "EwmMean" and not options["adjust"] and options["ignore_nulls"]:

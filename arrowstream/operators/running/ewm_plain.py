@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.running.base import Running, known_where
+from arrowstream.operators.running.base import RunningFunction, known_where
 from arrowstream.operators.running.round_robin import RoundRobin
 from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
@@ -17,7 +17,7 @@ _MANY = 128
 """Keys with at least this many values in a batch are computed by Polars, others by numpy in rounds."""
 
 
-class PlainMean(Running):
+class PlainMean(RunningFunction):
     """`ewm_mean` with ``adjust=False`` and ``ignore_nulls=True``: equal to that of Polars bit for bit.
 
     Every value moves the mean by the same share of the distance, so a stream goes on from a mean as from a first

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.running.base import Running, index
+from arrowstream.operators.running.base import RunningFunction, index
 from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.value_log import ValueLog, either
 
 
-class ForwardFill(Running):
+class ForwardFill(RunningFunction):
     """A row's value, or the last one of its key that is not null and at most `limit` rows before.
 
     The state of each slot is the number of its last value in a log of values, -1 for none, and the rows since then,

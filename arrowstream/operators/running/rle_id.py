@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from arrowstream.operators.running.base import Running, counted
+from arrowstream.operators.running.base import RunningFunction, counted
 from arrowstream.operators.running.cumulative import Cumulative
 from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.operators.running.shift import RowsBefore
@@ -12,7 +12,7 @@ from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 
 
-class RunIds(Running):
+class RunIds(RunningFunction):
     """The number of changes of a key's value so far; null counts as a value."""
 
     __slots__ = ("_before", "_runs")

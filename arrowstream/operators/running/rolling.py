@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.running.base import Running
+from arrowstream.operators.running.base import RunningFunction
 from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
@@ -16,7 +16,7 @@ _STEPS: dict[str, np.ufunc] = {"Sum": np.add, "Mean": np.add, "Min": np.minimum,
 ROLLING = frozenset(_STEPS)
 
 
-class Rolling(Running):
+class Rolling(RunningFunction):
     """A function of each key's last `rows` rows, without nulls.
 
     The rows of a batch are laid out key by key, each after the `rows - 1` rows it had before. Windows are then put

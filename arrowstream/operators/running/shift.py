@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.running.base import Running, index
+from arrowstream.operators.running.base import RunningFunction, index
 from arrowstream.operators.running.rows_by_slot import RowsBySlot
 from arrowstream.state.arrays import Array
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.value_log import ValueLog, either
 
 
-class RowsBefore(Running):
+class RowsBefore(RunningFunction):
     """The value `count` rows before in the same key; where the key has no such row, `fill` or null.
 
     The state of each slot is the numbers of its last `count` rows in a log of values, the oldest first, -1 for none
@@ -86,7 +86,7 @@ class RowsBefore(Running):
         self._numbers[by_slot.owners] = np.where(is_new, new, old)
 
 
-class Diff(Running):
+class Diff(RunningFunction):
     """A row's value minus that of `count` rows before, divided by the latter if `relative`."""
 
     __slots__ = ("_before", "_relative", "_type")

@@ -7,7 +7,7 @@ import polars as pl
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import SchemaError
 from arrowstream.operators.aggregation.reserved_names import END, START
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 
 
 def window_schema(bound: pl.DataType, keys: pl.Schema, results: pl.Schema) -> pl.Schema:
@@ -38,6 +38,6 @@ def window_schema(bound: pl.DataType, keys: pl.Schema, results: pl.Schema) -> pl
     return schema
 
 
-def time_bounds(time: EventTime, start: pl.Expr, end: pl.Expr) -> list[pl.Expr]:
+def time_bounds(time: EventTimeColumn, start: pl.Expr, end: pl.Expr) -> list[pl.Expr]:
     """Return the columns `window_start` and `window_end` from expressions of their ticks (Int64)."""
     return [time.from_ticks(start).alias(START), time.from_ticks(end).alias(END)]

@@ -64,7 +64,7 @@ def how_to_convert(column: str, dtype: pl.DataType) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class EventTime:
+class EventTimeColumn:
     """An event-time column and the unit it counts in.
 
     Parameters
@@ -80,7 +80,7 @@ class EventTime:
     _per_us: Fraction
 
     @classmethod
-    def of(cls, step: str, column: str, schema: pl.Schema) -> EventTime:
+    def of(cls, step: str, column: str, schema: pl.Schema) -> EventTimeColumn:
         """Return the event times in `column`.
 
         Parameters

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from arrowstream.core.rows.grouping import Panes
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 
 DAY_US = 86_400_000_000
 """Microseconds of a day without a change of the clocks."""
@@ -29,7 +29,7 @@ _EPOCH = date(1970, 1, 1).toordinal()
 class Grid(ABC):
     """Panes over a column of event times, and windows of `per_size` panes that begin every `per_every` panes."""
 
-    time: EventTime
+    time: EventTimeColumn
     per_size: int
     per_every: int
 

@@ -15,7 +15,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.windows.groups.dense_groups import dense_groups
 from arrowstream.operators.windows.groups.hashed_groups import hashed_groups
-from arrowstream.operators.windows.panes import PANE, Rows, Run, by_pane, cut_all, in_order
+from arrowstream.operators.windows.panes import PANE, Rows, SortedGroups, by_pane, cut_all, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics, RunStore
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, owned, with_own_text
@@ -36,7 +36,7 @@ _CUTS = 4
 """Copies that cutting panes off may cost per buffered row, on average, before the buffer is grouped."""
 
 
-class Grouping(Protocol):
+class PaneGrouping(Protocol):
     """What groups keep of rows."""
 
     @property
@@ -50,7 +50,7 @@ class Grouping(Protocol):
         """Return the combined state of parts, sorted by pane."""
 
 
-class Aggregates(Grouping):
+class PartialAggregates(PaneGrouping):
     """Partial aggregates, a row for each pane and key.
 
     Parameters
@@ -133,7 +133,7 @@ class PaneStore:
     def __init__(
         self,
         keys: Sequence[str],
-        grouping: Grouping,
+        grouping: PaneGrouping,
         pane: pl.Expr,
         memory: StateMemory,
         in_parts: bool = False,
@@ -198,9 +198,9 @@ class PaneStore:
         if self._aside:
             # Rows that came before are combined before them.
             self._group_all()
-        self._runs.add(Run.of(with_own_text(groups)))
+        self._runs.add(SortedGroups.of(with_own_text(groups)))
 
-    def take(self, pane: int | None, keep: int | None) -> Run | None:
+    def take(self, pane: int | None, keep: int | None) -> SortedGroups | None:
         """Return the groups of panes before `pane`, or None if there are none, and remove those before `keep`.
 
         Parameters
@@ -231,7 +231,7 @@ class PaneStore:
     def restore(self, frames: Iterable[pl.DataFrame]) -> None:
         """Add the frames, or slices of them, that `saved` gave."""
         for groups in frames:
-            self._runs.add(Run.of(groups))
+            self._runs.add(SortedGroups.of(groups))
 
     def merged(self, parts: Sequence[Rows]) -> pl.DataFrame:
         """Return the combined state, one row for each pane and key, sorted by pane."""
@@ -271,6 +271,6 @@ class PaneStore:
         self._aside_rows = 0
         return parts
 
-    def _reduced(self, rows: list[Rows]) -> Run:
+    def _reduced(self, rows: list[Rows]) -> SortedGroups:
         groups = self._grouping.reduced(rows)
-        return Run.of(with_own_text(in_order(groups) if self._ordered else groups))
+        return SortedGroups.of(with_own_text(in_order(groups) if self._ordered else groups))

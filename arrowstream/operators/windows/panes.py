@@ -68,7 +68,7 @@ class Rows(NamedTuple):
         return self.frame if self.low < self.high else _with_pane(self.low, self.frame)
 
 
-class Run(NamedTuple):
+class SortedGroups(NamedTuple):
     """Groups of the panes `low` to `high`, sorted by pane, in a frame with a column `PANE`.
 
     `file` is the spill file whose last rows the groups are, if they lie in one.
@@ -80,15 +80,17 @@ class Run(NamedTuple):
     file: SpillFile | None = None
 
     @classmethod
-    def of(cls, frame: pl.DataFrame) -> Run:
+    def of(cls, frame: pl.DataFrame) -> SortedGroups:
         """Wrap at least one group; the groups are sorted by pane."""
         panes = frame[PANE]
         return cls(panes[0], panes[-1], frame)
 
-    def parted(self, pane: int) -> tuple[Run, Run]:
+    def parted(self, pane: int) -> tuple[SortedGroups, SortedGroups]:
         """Split into groups before `pane` and the rest, which must both exist; both are slices."""
         place = bisect_left(self.frame[PANE], pane)
-        return Run.of(self.frame[:place]), Run.of(self.frame[place:])._replace(file=self.file)
+        return SortedGroups.of(self.frame[:place]), SortedGroups.of(self.frame[place:])._replace(
+            file=self.file
+        )
 
     def saved(self) -> Batch | RowsInFile:
         """Return the groups as they are saved in a snapshot."""
@@ -96,16 +98,16 @@ class Run(NamedTuple):
             return Batch(self.frame)
         return RowsInFile(self.file, self.file.frame.height - self.frame.height)
 
-    def only(self, which: pl.Expr) -> Run | None:
+    def only(self, which: pl.Expr) -> SortedGroups | None:
         """Return the groups for which an expression holds, or None if there are none."""
         frame = self.frame.filter(which)
-        return Run.of(frame) if frame.height else None
+        return SortedGroups.of(frame) if frame.height else None
 
-    def joined(self, later: Run) -> Run:
+    def joined(self, later: SortedGroups) -> SortedGroups:
         """Return these groups followed by those of later panes."""
         frame = pl.concat([self.frame, later.frame], rechunk=False)
         # Hopping windows leave a chunk for every pane.
-        return Run(self.low, later.high, frame.rechunk() if frame.n_chunks() >= _PIECES else frame)
+        return SortedGroups(self.low, later.high, frame.rechunk() if frame.n_chunks() >= _PIECES else frame)
 
     def moved(self, every: int, back: int) -> Rows:
         """Return the groups as rows, with pane p renumbered to ``p // every - back``."""
@@ -118,7 +120,7 @@ class Run(NamedTuple):
         return Rows(low, high, frame_of([pl.Series(PANE, panes), *_without_pane(self.frame).get_columns()]))
 
 
-_Panes = TypeVar("_Panes", Rows, Run)
+_Panes = TypeVar("_Panes", Rows, SortedGroups)
 
 
 def cut(part: _Panes | None, pane: int | None) -> tuple[_Panes | None, _Panes | None]:

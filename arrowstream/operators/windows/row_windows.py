@@ -16,7 +16,7 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.panes import PANE
 from arrowstream.operators.windows.spacing import Spacing
@@ -50,12 +50,12 @@ class RowWindows(Operator):
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
         check_names("window", schema)
-        time = EventTime.of("window", self.on, schema)
+        time = EventTimeColumn.of("window", self.on, schema)
         self.spacing.grid(time)
         return window_schema(time.dtype, pl.Schema(), schema)
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        return _RowWindows(self, EventTime.of("window", self.on, schema), schema)
+        return _RowWindows(self, EventTimeColumn.of("window", self.on, schema), schema)
 
     @property
     def identity(self) -> str:
@@ -70,7 +70,7 @@ class RowWindows(Operator):
 class _RowWindows(Process):
     __slots__ = ("_grid", "_late", "_lateness_us", "_open", "_schema", "_time", "_timeless")
 
-    def __init__(self, operator: RowWindows, time: EventTime, schema: pl.Schema) -> None:
+    def __init__(self, operator: RowWindows, time: EventTimeColumn, schema: pl.Schema) -> None:
         self._time = time
         self._grid = operator.spacing.grid(time)
         self._lateness_us = operator.lateness_us

@@ -9,7 +9,7 @@ from itertools import takewhile
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.windows.panes import PANE, Rows, Run, cut, cut_all
+from arrowstream.operators.windows.panes import PANE, Rows, SortedGroups, cut, cut_all
 from arrowstream.state.memory import StateMemory
 from arrowstream.state.owned_rows import held_bytes, with_own_text
 
@@ -64,15 +64,15 @@ class RunStore:
         self._groups = merged
         self._keys = list(keys)
         self._memory = memory
-        self._filed: list[Run] = []
-        self._merged: Run | None = None
-        self._added: list[Run] = []
+        self._filed: list[SortedGroups] = []
+        self._merged: SortedGroups | None = None
+        self._added: list[SortedGroups] = []
         self._held = 0
         self._group_bytes = 1
         """Bytes per group: the largest average of any run spilled so far."""
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[SortedGroups]:
         """All runs, older ones first."""
         return [*self._filed, *self._in_memory()]
 
@@ -101,7 +101,7 @@ class RunStore:
         """
         return _few(self.runs, max(self._most() // share, 1))
 
-    def add(self, run: Run) -> None:
+    def add(self, run: SortedGroups) -> None:
         """Add a run."""
         self._added.append(run)
         if sum(run.frame.height for run in self._added) > 2 * (
@@ -110,7 +110,7 @@ class RunStore:
             self._merged, self._added = self._merge(self._merged, self._added), []
         self._settle()
 
-    def take(self, pane: int | None, keep: int | None, rows: Run | None) -> Run | None:
+    def take(self, pane: int | None, keep: int | None, rows: SortedGroups | None) -> SortedGroups | None:
         """Return the groups of panes before `pane`, merged with `rows`, and remove those before `keep`.
 
         Parameters
@@ -134,10 +134,10 @@ class RunStore:
         found = there if here is None else [*there, here]
         return self._one(found) if found else None
 
-    def _in_memory(self) -> list[Run]:
+    def _in_memory(self) -> list[SortedGroups]:
         return [*self._added] if self._merged is None else [self._merged, *self._added]
 
-    def _merge(self, merged: Run | None, added: list[Run]) -> Run | None:
+    def _merge(self, merged: SortedGroups | None, added: list[SortedGroups]) -> SortedGroups | None:
         """Merge runs into one; `merged` has each pane and key once."""
         if not added:
             return merged
@@ -146,10 +146,10 @@ class RunStore:
         groups = self._one([open_, *added] if open_ is not None else added)
         return groups if kept is None else kept.joined(groups)
 
-    def _one(self, parts: list[Run]) -> Run:
+    def _one(self, parts: list[SortedGroups]) -> SortedGroups:
         if len(parts) == 1:
             return parts[0]
-        return Run.of(with_own_text(self._groups([run.moved(1, 0) for run in parts])))
+        return SortedGroups.of(with_own_text(self._groups([run.moved(1, 0) for run in parts])))
 
     def _settle(self) -> None:
         """Count the bytes in memory, and spill the runs to a file if they are too many."""
@@ -171,14 +171,14 @@ class RunStore:
         """Return the number of groups that are merged at a time."""
         return max(max(self._memory.half, _LEAST_BYTES) // self._group_bytes, 1)
 
-    def _in_file(self, parts: list[Run]) -> Run:
+    def _in_file(self, parts: list[SortedGroups]) -> SortedGroups:
         nbytes = sum(held_bytes(run.frame) for run in parts)
         self._group_bytes = max(self._group_bytes, -(-nbytes // sum(run.frame.height for run in parts)))
         low, high = min(run.low for run in parts), max(run.high for run in parts)
         file = self._memory.in_file(self._pieces(parts))
-        return Run(low, high, file.frame, file)
+        return SortedGroups(low, high, file.frame, file)
 
-    def _pieces(self, parts: list[Run]) -> Iterator[pl.DataFrame]:
+    def _pieces(self, parts: list[SortedGroups]) -> Iterator[pl.DataFrame]:
         """Yield the parts merged, a few panes at a time, or one pane a few keys at a time."""
         most = self._most()
         while parts:
@@ -191,7 +191,7 @@ class RunStore:
             else:
                 yield from self._by_key(few, most)
 
-    def _by_key(self, parts: list[Run], most: int) -> Iterator[pl.DataFrame]:
+    def _by_key(self, parts: list[SortedGroups], most: int) -> Iterator[pl.DataFrame]:
         """Yield the groups of a single pane, merged a few keys at a time; a file holds them partitioned by hash."""
         count = -(-sum(run.frame.height for run in parts) // most)
         starts: list[list[int]] = []
@@ -210,12 +210,12 @@ class RunStore:
         together = self._memory.in_file(sorted_pieces()).frame
         for number in range(count):
             spans = [places[number : number + 2] for places in starts]
-            found = [Run.of(together[start:stop]) for start, stop in spans if start < stop]
+            found = [SortedGroups.of(together[start:stop]) for start, stop in spans if start < stop]
             if found:
                 yield self._one(found).frame
 
 
-def _few(runs: list[Run], most: int) -> tuple[int, int] | None:
+def _few(runs: list[SortedGroups], most: int) -> tuple[int, int] | None:
     """Return the first pane, and a later one before which at most `most` groups, or only the first pane, lie.
 
     None if there are at most `most` groups.
@@ -228,7 +228,7 @@ def _few(runs: list[Run], most: int) -> tuple[int, int] | None:
     return first, max(min(ends), first + 1)
 
 
-def _alike(runs: list[Run]) -> int:
+def _alike(runs: list[SortedGroups]) -> int:
     """Return the number of runs at the end that are shorter than `_FAN` times the last one."""
     longest = _FAN * runs[-1].frame.height
     return sum(1 for _ in takewhile(lambda run: run.frame.height < longest, reversed(runs)))

@@ -21,7 +21,7 @@ from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.operators.windows.session_store import FIRST, LAST, SessionStore
@@ -67,12 +67,12 @@ class SessionWindow(Operator):
     null_times: NullTimes = "error"
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
-        time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
+        time, keys = EventTimeColumn.of("window", self.on, schema), key_schema("window", self.by, schema)
         time.ticks(self.gap_us)
         return window_schema(time.dtype, keys, aggregation_of(self, schema).output)
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
+        time, memory = EventTimeColumn.of("window", self.on, schema), self.limit.memory(context)
         return _SessionWindows(self, time, schema, aggregation_of(self, schema), memory)
 
     @property
@@ -124,7 +124,7 @@ class _SessionWindows(Process):
     def __init__(
         self,
         operator: SessionWindow,
-        time: EventTime,
+        time: EventTimeColumn,
         schema: pl.Schema,
         aggregation: Aggregation,
         memory: StateMemory,

@@ -13,7 +13,7 @@ import polars as pl
 from arrowstream.core.duration import Duration, is_duration, microseconds, not_a_duration, seconds_text
 from arrowstream.core.hints import did_you_mean
 from arrowstream.errors import PlanError, SchemaError
-from arrowstream.operators.windows.event_time import EventTime, window_duration
+from arrowstream.operators.windows.event_time import EventTimeColumn, window_duration
 from arrowstream.operators.windows.grid import DAY_US, DayGrid, EvenGrid, Grid, MonthGrid
 
 Unit = Literal["microseconds", "days", "months"]
@@ -113,7 +113,7 @@ class Spacing:
                     hint=did_you_mean(str(self.zone), available_timezones()),
                 ) from error
 
-    def grid(self, time: EventTime) -> Grid:
+    def grid(self, time: EventTimeColumn) -> Grid:
         """Return the grid over a column of event times.
 
         Raises

@@ -6,7 +6,7 @@ import polars as pl
 
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.windows.groups.running_sums import RunningSums
-from arrowstream.operators.windows.panes import Run, cut
+from arrowstream.operators.windows.panes import SortedGroups, cut
 
 _MANY = 1_000
 """The groups of a pane, on average, from which running sums take less time than merging panes."""
@@ -43,7 +43,7 @@ class SummedWindows:
         if self._sums.end is not None and pane < self._sums.end:
             self._sums.clear()
 
-    def close(self, panes: Run, first: int | None, until: int | None) -> pl.DataFrame | None:
+    def close(self, panes: SortedGroups, first: int | None, until: int | None) -> pl.DataFrame | None:
         """Return the windows from `first` to before `until`, in order; None if merging panes gives them.
 
         Parameters
@@ -58,7 +58,7 @@ class SummedWindows:
         if rest is not None and rest.frame.height < _MANY * (rest.high - rest.low + 1):
             sums.clear()
             return None
-        new: list[Run] = []
+        new: list[SortedGroups] = []
         while rest is not None:
             one, rest = cut(rest, rest.low + 1)
             assert one is not None

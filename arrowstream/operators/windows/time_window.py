@@ -23,10 +23,10 @@ from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.late_rows import LateRows
-from arrowstream.operators.windows.pane_store import Aggregates, PaneStore
-from arrowstream.operators.windows.panes import PANE, Run, cut, in_order
+from arrowstream.operators.windows.pane_store import PaneStore, PartialAggregates
+from arrowstream.operators.windows.panes import PANE, SortedGroups, cut, in_order
 from arrowstream.operators.windows.run_store import PaneStatistics
 from arrowstream.operators.windows.spacing import Spacing
 from arrowstream.operators.windows.summed_windows import SummedWindows
@@ -72,17 +72,17 @@ class TimeWindow(Operator):
     null_times: NullTimes = "error"
 
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
-        time, keys = EventTime.of("window", self.on, schema), key_schema("window", self.by, schema)
+        time, keys = EventTimeColumn.of("window", self.on, schema), key_schema("window", self.by, schema)
         self.spacing.grid(time)
         aggregation = aggregation_of(self, schema)
         return window_schema(time.dtype, keys, aggregation.output)
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
-        time, memory = EventTime.of("window", self.on, schema), self.limit.memory(context)
+        time, memory = EventTimeColumn.of("window", self.on, schema), self.limit.memory(context)
         return _TimeWindows(self, time, schema, aggregation_of(self, schema), memory)
 
     def grouping(self, schema: pl.Schema) -> Grouping | None:
-        panes = self.spacing.grid(EventTime.of("window", self.on, schema)).even(PANE, None)
+        panes = self.spacing.grid(EventTimeColumn.of("window", self.on, schema)).even(PANE, None)
         return None if panes is None else aggregation_of(self, schema).grouping(schema, self.by, panes)
 
     @property
@@ -131,7 +131,7 @@ class _TimeWindows(Process):
     def __init__(
         self,
         operator: TimeWindow,
-        time: EventTime,
+        time: EventTimeColumn,
         schema: pl.Schema,
         aggregation: Aggregation,
         memory: StateMemory,
@@ -147,7 +147,7 @@ class _TimeWindows(Process):
         self._grouping = operator.grouping(schema)
         self._store = PaneStore(
             operator.by,
-            Aggregates(operator.by, aggregation),
+            PartialAggregates(operator.by, aggregation),
             self._pane_of_row,
             memory,
             in_parts=aggregation.in_parts and not operator.by,
@@ -273,7 +273,7 @@ class _TimeWindows(Process):
         """Return the first and the last pane of rows."""
         return self._grid.span(rows)
 
-    def _windows(self, panes: Run, until: int | None) -> pl.DataFrame:
+    def _windows(self, panes: SortedGroups, until: int | None) -> pl.DataFrame:
         """Merge panes into their windows, from the first open one to before `until`."""
         every = self._per_every
         parts = []

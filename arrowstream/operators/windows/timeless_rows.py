@@ -10,7 +10,7 @@ from arrowstream.core.batch import Batch
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.notes import ReaderNote
 from arrowstream.errors import PlanError
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 
 NullTimes = Literal["error", "drop", "late"]
 _POLICIES = ("error", "drop", "late")
@@ -62,7 +62,9 @@ class TimelessRows:
 
     __slots__ = ("_count", "_first", "_late", "_policy", "_rows", "_step", "_time")
 
-    def __init__(self, policy: NullTimes, time: EventTime, late: KeepsLate, step: str = "window") -> None:
+    def __init__(
+        self, policy: NullTimes, time: EventTimeColumn, late: KeepsLate, step: str = "window"
+    ) -> None:
         self._policy = policy
         self._time = time
         self._late = late

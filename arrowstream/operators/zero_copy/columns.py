@@ -30,7 +30,7 @@ def numpy_type(dtype: pa.DataType) -> np.dtype[Any] | None:
     return np.dtype(np.int64) if pa.types.is_time64(dtype) else None
 
 
-class Layout:
+class BufferLayout:
     """The places of a schema's columns in a buffer, for any number of rows."""
 
     __slots__ = ("dtypes", "row_bytes")
@@ -65,7 +65,7 @@ class ZeroCopyColumns(Mapping[str, npt.NDArray[Any]]):
 
     __slots__ = ("_arrays", "_buffer", "_hold", "_layout", "_offsets", "_record")
 
-    def __init__(self, record: pa.RecordBatch, layout: Layout, buffer: ZeroCopyBuffer) -> None:
+    def __init__(self, record: pa.RecordBatch, layout: BufferLayout, buffer: ZeroCopyBuffer) -> None:
         self._record = record
         self._layout = layout
         self._buffer = buffer

@@ -171,7 +171,7 @@ class View {
   }
 
   showNotes(state) {
-    const notes = state.losses === null ? [] : [make("p", { class: state.losses.startsWith("lost") ? "as-lost" : "as-said" }, state.losses)];
+    const notes = state.losses === null ? [] : [make("p", { class: state.has_losses ? "as-lost" : "as-said" }, state.losses)];
     if (state.stopped !== null) notes.push(make("p", { class: "as-said" }, `stopped: ${state.stopped}`));
     if (state.error !== null) notes.push(make("pre", { class: "as-error", role: "alert" }, state.error));
     this.said.replaceChildren(...notes);

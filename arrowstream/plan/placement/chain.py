@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 from arrowstream.plan.placement.columns import ColumnUse, needed, unchanged
 from arrowstream.plan.placement.costs import WARM_UP, LineCost, measure
-from arrowstream.plan.placement.path import Cost, Held, Leg, Memory
-from arrowstream.plan.placement.transfer import Edge
+from arrowstream.plan.placement.path import Held, Leg, LinearCost, Memory
+from arrowstream.plan.placement.transfer import TransferEdge
 
 AHEAD = 8
 """Number of stages, from the one that chooses on, that a path is followed through."""
@@ -20,7 +20,7 @@ _FORGETTING = 0.95
 """Factor on the rows of a batch in the share of rows that is kept, with each later batch."""
 
 
-class Sides(NamedTuple):
+class StageCosts(NamedTuple):
     """The fitted costs of a stage: of the backends of the host, and of those of devices. Each side scales its own.
 
     What a device was assumed to cost says nothing about the host, nor the other way round.
@@ -68,11 +68,11 @@ class Link:
     def __init__(
         self,
         name: str,
-        costs: Sides,
+        costs: StageCosts,
         memories: Mapping[str, Memory],
         least_rows: Mapping[str, int],
-        entrance: Edge,
-        exit: Edge,
+        entrance: TransferEdge,
+        exit: TransferEdge,
         use: ColumnUse,
     ) -> None:
         self.name, self.costs, self.memories, self.least_rows = name, costs, memories, least_rows
@@ -148,7 +148,7 @@ class Link:
         self.entrance.observe_upload(form, rows, nbytes, seconds * 1e6)
         self.chain.changed(line, before, nbytes)
 
-    def observe_download(self, edge: Edge, form: str, rows: int, nbytes: int, seconds: float) -> None:
+    def observe_download(self, edge: TransferEdge, form: str, rows: int, nbytes: int, seconds: float) -> None:
         """Learn the seconds that rows before or after the stage took from a device to host memory."""
         line = edge.downloads[form].line
         before = (line.fixed, line.slope)
@@ -221,7 +221,7 @@ class Chain:
         if abs(cost.predict(size) - then) > MOVED * then:
             self.update()
 
-    def beginning_at(self, number: int) -> tuple[tuple[Leg, ...], Mapping[str, Cost]]:
+    def beginning_at(self, number: int) -> tuple[tuple[Leg, ...], Mapping[str, LinearCost]]:
         """Return the legs of a path that begins at a stage, and the downloads at its end."""
         end = min(number + AHEAD, len(self.legs))
         return self.legs[number:end], self.edges[end].download

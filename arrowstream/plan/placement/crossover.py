@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from arrowstream.plan.placement.choice import TUNING
-from arrowstream.plan.placement.path import Cost, Leg, Path, cheapest
+from arrowstream.plan.placement.path import Leg, LinearCost, Path, cheapest
 
 _LARGE = 1_000_000
 """Rows of the batch for which the costs of a device that never pays are compared."""
@@ -15,7 +15,7 @@ _CLOSE = 1.005
 
 
 def about_devices(
-    legs: Sequence[Leg], end: Mapping[str, Cost], number: int, names: Sequence[str]
+    legs: Sequence[Leg], end: Mapping[str, LinearCost], number: int, names: Sequence[str]
 ) -> Iterator[str]:
     """Say of each device of a stage from how many rows it pays, and which stages its rows then stay on it.
 
@@ -49,7 +49,7 @@ def about_devices(
 
 
 def pays_between(
-    legs: Sequence[Leg], end: Mapping[str, Cost], number: int, backend: str
+    legs: Sequence[Leg], end: Mapping[str, LinearCost], number: int, backend: str
 ) -> tuple[float, float | None] | None:
     """Return the rows between which the cheapest path of a batch in host memory has a backend for a stage.
 
@@ -87,7 +87,7 @@ def _first(holds: Callable[[float], bool], above: float) -> float | None:
     return rows
 
 
-def _comparison(legs: Sequence[Leg], end: Mapping[str, Cost], number: int, backend: str) -> str:
+def _comparison(legs: Sequence[Leg], end: Mapping[str, LinearCost], number: int, backend: str) -> str:
     """Return the cost of the best path with a backend, and that of the best one without it."""
     best = cheapest(legs, end, _LARGE)
     only = {backend: legs[number].costs[backend]}

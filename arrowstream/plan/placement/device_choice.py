@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from arrowstream.backends.base import Backend
-from arrowstream.plan.placement.chain import Chain, Link, Sides
+from arrowstream.plan.placement.chain import Chain, Link, StageCosts
 from arrowstream.plan.placement.choice import TUNING, Choice, Placement, fitted
 from arrowstream.plan.placement.columns import ColumnUse
 from arrowstream.plan.placement.costs import LineCost
 from arrowstream.plan.placement.crossover import about_devices
 from arrowstream.plan.placement.path import HOST, Held, Memory
-from arrowstream.plan.placement.transfer import Edge
+from arrowstream.plan.placement.transfer import TransferEdge
 from arrowstream.plan.placement.ways import HOST_SIDE, Ways
 
 
@@ -48,8 +48,8 @@ class DevicePlacement(Placement):
         refused: Mapping[str, str],
         pin: str,
         name: str,
-        entrance: Edge,
-        exit: Edge,
+        entrance: TransferEdge,
+        exit: TransferEdge,
         use: ColumnUse,
     ) -> None:
         hosts = {backend.name: backend.start_cost for backend in backends if backend.form is None}
@@ -57,9 +57,9 @@ class DevicePlacement(Placement):
         super().__init__(hosts or {device.name: device.start_cost for device in devices}, refused, pin)
         self.is_pinned = not hosts
         """True if no backend of the host may run the stage."""
-        sides = Sides({}, self._costs)
+        sides = StageCosts({}, self._costs)
         if hosts:
-            sides = Sides(self._costs, {device.name: LineCost(*device.start_cost) for device in devices})
+            sides = StageCosts(self._costs, {device.name: LineCost(*device.start_cost) for device in devices})
         # Records do not wait for probes of a device either (`PlacementTuning.few_rows`).
         least_rows = {
             device.name: max(device.least_rows, TUNING.few_rows + 1) if hosts else 0 for device in devices

@@ -22,7 +22,7 @@ HOST: Held = frozenset([None])
 """A batch that is in host memory only."""
 
 
-class Cost(Protocol):
+class LinearCost(Protocol):
     """A line over rows: microseconds a batch, and microseconds a row."""
 
     @property
@@ -49,11 +49,11 @@ class Leg(NamedTuple):
         Number of rows that come out for each that comes in.
     """
 
-    costs: Mapping[str, Cost]
+    costs: Mapping[str, LinearCost]
     memories: Mapping[str, Memory]
     least_rows: Mapping[str, int]
-    upload: Mapping[str, Cost]
-    download: Mapping[str, Cost]
+    upload: Mapping[str, LinearCost]
+    download: Mapping[str, LinearCost]
     kept: float = 1.0
 
     def eligible(self, rows: float) -> Sequence[str]:
@@ -94,7 +94,9 @@ class Path(NamedTuple):
         return tuple(found)
 
 
-def paths(legs: Sequence[Leg], end: Mapping[str, Cost], rows: float, held: Held = HOST) -> dict[str, Path]:
+def paths(
+    legs: Sequence[Leg], end: Mapping[str, LinearCost], rows: float, held: Held = HOST
+) -> dict[str, Path]:
     """Return the cheapest path that begins with each backend of the first stage.
 
     Parameters
@@ -128,7 +130,7 @@ def paths(legs: Sequence[Leg], end: Mapping[str, Cost], rows: float, held: Held 
     return found
 
 
-def cheapest(legs: Sequence[Leg], end: Mapping[str, Cost], rows: float, held: Held = HOST) -> Path:
+def cheapest(legs: Sequence[Leg], end: Mapping[str, LinearCost], rows: float, held: Held = HOST) -> Path:
     """Return the cheapest of all `paths`; of equal ones, the first."""
     return min(paths(legs, end, rows, held).values(), key=lambda path: path.fixed + path.slope * rows)
 

@@ -82,7 +82,7 @@ class Direction:
         self.line.observe(nbytes, max(micros - self.per_row * rows, 0.0))
 
 
-class Edge:
+class TransferEdge:
     """The place between two stages: the bytes of its rows that cross over, and the transfers to each device and back.
 
     Parameters
@@ -118,7 +118,7 @@ class Edge:
             for names in (uploaded, returned)
         )
 
-    def share(self, other: Edge) -> None:
+    def share(self, other: TransferEdge) -> None:
         """Learn transfers together with another edge."""
         self.uploads, self.downloads = other.uploads, other.downloads
 

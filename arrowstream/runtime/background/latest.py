@@ -81,6 +81,7 @@ class LatestRun:
             queue_depth=0,
             errors=0,
             losses=None,
+            has_losses=False,
             error=None,
             outline=self._outline(),
             stages=(),

@@ -151,7 +151,9 @@ class Snapshot:
     errors
         Number of attempts that failed in all stages.
     losses
-        What was lost so far, on one line, as in the report; None for nothing.
+        What was lost or noted so far, on one line, as in the report; None for nothing.
+    has_losses
+        Whether something was lost, in place of only noted.
     error
         The error of a run that has failed, as text; None for none.
     outline
@@ -174,6 +176,7 @@ class Snapshot:
     queue_depth: int
     errors: int
     losses: str | None
+    has_losses: bool
     error: str | None
     outline: Outline
     stages: tuple[StageFigures, ...]

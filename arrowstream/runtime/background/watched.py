@@ -192,6 +192,7 @@ class Watched(ABC):
         read_a_second = sum(each.rows_in_per_second for each in stages if each.id in sources)
         drawn = {node.id for node in outline.nodes}
         stages = [*(each for each in inner_figures(metrics, self.done) if each.id in drawn), *stages]
+        report = self._run.report(self.name)
         return Snapshot(
             name=self.name,
             state=self.state,
@@ -205,7 +206,8 @@ class Watched(ABC):
             p99_ms=latency.p99_ms if latency.count else None,
             queue_depth=metrics.queue_depth,
             errors=metrics.errors,
-            losses=self._run.losses(self.name),
+            losses=report.losses,
+            has_losses=report.has_losses,
             error=self.failure,
             outline=outline,
             stages=tuple(stages),

@@ -7,7 +7,7 @@ from arrowstream.runtime.flow.alignment import Alignment
 from arrowstream.runtime.flow.ports import OutputPort
 
 
-class Merge(Alignment):
+class RunningMerge(Alignment):
     """The merge of several inputs into one output.
 
     The watermark is the least of all inputs that are neither idle nor ended, and never decreases.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isinf
 
 import polars as pl
 from sqlglot import exp
 
+from arrowstream.errors import QueryError
 from arrowstream.sql.expressions import literals
 from arrowstream.sql.expressions.typed import TEXT, Typed, name_of
 from arrowstream.sql.places import QueryText
@@ -68,13 +70,22 @@ def cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, *,
     try:
         result = row.select(_cast(query, node, column, target, strict).expr).item()
     except pl.exceptions.InvalidOperationError:
-        raise query.error(
-            node,
-            f"the value is not of the type {name_of(target)}, or too large for it",
-            found=query.source(node),
-            hint="TRY_CAST gives NULL for what does not fit",
-        ) from None
+        raise _too_large(query, node, target) from None
+    if target == pl.Float32 and value.is_float and isinf(result) and not isinf(value.value):
+        # Polars gives infinity; that of a text is what SQL reads, too.
+        if strict:
+            raise _too_large(query, node, target)
+        result = None
     return Typed(pl.lit(result, target), target)
+
+
+def _too_large(query: QueryText, node: exp.Expr, target: pl.DataType) -> QueryError:
+    return query.error(
+        node,
+        f"the value is not of the type {name_of(target)}, or too large for it",
+        found=query.source(node),
+        hint="TRY_CAST gives NULL for what does not fit",
+    )
 
 
 def _cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, strict: bool) -> Typed:

@@ -14,7 +14,7 @@ from arrowstream.errors import QueryError
 from arrowstream.sql.expressions import literals, operations
 from arrowstream.sql.expressions.casts import cast, type_of
 from arrowstream.sql.expressions.comparisons import compared, operands
-from arrowstream.sql.expressions.functions.call import Call
+from arrowstream.sql.expressions.functions.call import FunctionCall
 from arrowstream.sql.expressions.functions.table import FUNCTIONS, unknown_function
 from arrowstream.sql.expressions.patterns import like
 from arrowstream.sql.expressions.refused import refused
@@ -23,7 +23,7 @@ from arrowstream.sql.places import QueryText
 
 
 @dataclass(frozen=True, slots=True)
-class Expressions:
+class ExpressionReader:
     """Reads expressions whose columns are those of a builder.
 
     Parameters
@@ -88,7 +88,7 @@ class Expressions:
         return [each.cast(dtype) for each in found]
 
 
-def _column(self: Expressions, node: exp.Expr) -> Typed:
+def _column(self: ExpressionReader, node: exp.Expr) -> Typed:
     dtype = self.schema.get(node.name)
     if dtype is None:
         assert self.missing is not None, "columns are bound before they are read"
@@ -96,31 +96,31 @@ def _column(self: Expressions, node: exp.Expr) -> Typed:
     return Typed(pl.col(node.name), dtype)
 
 
-def _inside(self: Expressions, node: exp.Expr) -> Typed:
+def _inside(self: ExpressionReader, node: exp.Expr) -> Typed:
     return self.read(node.this)
 
 
-def _and(self: Expressions, node: exp.Expr) -> Typed:
+def _and(self: ExpressionReader, node: exp.Expr) -> Typed:
     both = [self.condition(part).expr for part in node.flatten()]
     return Typed(reduce(lambda one, other: one & other, both), pl.Boolean())
 
 
-def _or(self: Expressions, node: exp.Expr) -> Typed:
+def _or(self: ExpressionReader, node: exp.Expr) -> Typed:
     both = [self.condition(part).expr for part in node.flatten()]
     return Typed(reduce(lambda one, other: one | other, both), pl.Boolean())
 
 
-def _not(self: Expressions, node: exp.Expr) -> Typed:
+def _not(self: ExpressionReader, node: exp.Expr) -> Typed:
     return Typed(~self.condition(node.this).expr, pl.Boolean())
 
 
-def _compare(self: Expressions, node: exp.Expr) -> Typed:
+def _compare(self: ExpressionReader, node: exp.Expr) -> Typed:
     if isinstance(node, exp.EQ | exp.NEQ) and (multiple := _multiple(self, node)) is not None:
         return multiple
     return compared(self.query, node, type(node), self.read(node.this), self.read(node.expression))
 
 
-def _multiple(self: Expressions, node: exp.Expr) -> Typed | None:
+def _multiple(self: ExpressionReader, node: exp.Expr) -> Typed | None:
     """Return ``x % n = 0``, for which the sign of the remainder does not matter; None for other comparisons."""
     one, zero = node.this.unnest(), node.expression
     if not isinstance(zero, exp.Literal) or zero.is_string or zero.name != "0":
@@ -136,7 +136,7 @@ def _multiple(self: Expressions, node: exp.Expr) -> Typed | None:
     return Typed(rest == 0 if isinstance(node, exp.EQ) else rest != 0, pl.Boolean())
 
 
-def _between(self: Expressions, node: exp.Expr) -> Typed:
+def _between(self: ExpressionReader, node: exp.Expr) -> Typed:
     value = self.read(node.this)
     low = compared(self.query, node, exp.GTE, value, self.read(node.args["low"]))
     high = compared(self.query, node, exp.LTE, value, self.read(node.args["high"]))
@@ -147,7 +147,7 @@ def _negated(node: exp.Expr, expr: pl.Expr) -> Typed:
     return Typed(~expr if node.args.get("negate") else expr, pl.Boolean())
 
 
-def _in(self: Expressions, node: exp.Expr) -> Typed:
+def _in(self: ExpressionReader, node: exp.Expr) -> Typed:
     if node.args.get("query") is not None:
         raise self.query.error(
             node,
@@ -175,7 +175,7 @@ def _fits(value: Typed, own: Typed) -> bool:
     return same and value.value is not None
 
 
-def _is(self: Expressions, node: exp.Expr) -> Typed:
+def _is(self: ExpressionReader, node: exp.Expr) -> Typed:
     value = self.read(node.this)
     match node.expression:
         case exp.Null():
@@ -191,7 +191,7 @@ def _is(self: Expressions, node: exp.Expr) -> Typed:
     )
 
 
-def _case(self: Expressions, node: exp.Expr) -> Typed:
+def _case(self: ExpressionReader, node: exp.Expr) -> Typed:
     of = node.this
     conditions = [
         self.condition(each.this).expr
@@ -205,13 +205,13 @@ def _case(self: Expressions, node: exp.Expr) -> Typed:
     return _chosen(self, node, conditions, values)
 
 
-def _if(self: Expressions, node: exp.Expr) -> Typed:
+def _if(self: ExpressionReader, node: exp.Expr) -> Typed:
     other = node.args.get("false")
     values = [self.read(node.args["true"]), literals.null() if other is None else self.read(other)]
     return _chosen(self, node, [self.condition(node.this).expr], values)
 
 
-def _chosen(self: Expressions, node: exp.Expr, conditions: list[pl.Expr], values: list[Typed]) -> Typed:
+def _chosen(self: ExpressionReader, node: exp.Expr, conditions: list[pl.Expr], values: list[Typed]) -> Typed:
     *chosen, rest = self.unified(node, values)
     made: Any = pl
     for condition, value in zip(conditions, chosen, strict=True):
@@ -219,7 +219,7 @@ def _chosen(self: Expressions, node: exp.Expr, conditions: list[pl.Expr], values
     return Typed(made.otherwise(rest.expr), rest.dtype)
 
 
-def _like(self: Expressions, node: exp.Expr) -> Typed:
+def _like(self: ExpressionReader, node: exp.Expr) -> Typed:
     escape = None
     if isinstance(node, exp.Escape):
         escape, node = self.read(node.expression), node.this
@@ -227,13 +227,13 @@ def _like(self: Expressions, node: exp.Expr) -> Typed:
     return _negated(node, found)
 
 
-def _arithmetic(self: Expressions, node: exp.Expr) -> Typed:
+def _arithmetic(self: ExpressionReader, node: exp.Expr) -> Typed:
     if isinstance(node.expression, exp.Interval) or isinstance(node.this, exp.Interval):
         return self_shifted(self, node)
     return operations.calculated(self.query, node, self.read(node.this), self.read(node.expression))
 
 
-def self_shifted(self: Expressions, node: exp.Expr) -> Typed:
+def self_shifted(self: ExpressionReader, node: exp.Expr) -> Typed:
     """Return a time plus or minus an interval."""
     time, interval = node.this, node.expression
     if isinstance(time, exp.Interval):
@@ -241,54 +241,56 @@ def self_shifted(self: Expressions, node: exp.Expr) -> Typed:
     return operations.shifted(self.query, node, self.read(time), interval)
 
 
-def _negative(self: Expressions, node: exp.Expr) -> Typed:
+def _negative(self: ExpressionReader, node: exp.Expr) -> Typed:
     return operations.negative(self.query, node, self.read(node.this))
 
 
-def _concatenated(self: Expressions, node: exp.Expr) -> Typed:
+def _concatenated(self: ExpressionReader, node: exp.Expr) -> Typed:
     parts = [self.read(part) for part in node.flatten()]
     return operations.concatenated(self.query, node, parts)
 
 
-def _cast(self: Expressions, node: exp.Expr) -> Typed:
+def _cast(self: ExpressionReader, node: exp.Expr) -> Typed:
     target = type_of(self.query, node)
     return cast(self.query, node, self.read(node.this), target, strict=not isinstance(node, exp.TryCast))
 
 
-def _literal(self: Expressions, node: exp.Expr) -> Typed:
+def _literal(self: ExpressionReader, node: exp.Expr) -> Typed:
     return literals.read(self.query, node)
 
 
-def _function(self: Expressions, node: exp.Expr) -> Typed:
+def _function(self: ExpressionReader, node: exp.Expr) -> Typed:
     name = node.name.upper()
     function = FUNCTIONS.get(name)
     if function is None:
         raise unknown_function(self.query, node, name)
-    return function(Call(self, node, name, tuple(node.expressions)))
+    return function(FunctionCall(self, node, name, tuple(node.expressions)))
 
 
-def _named(name: str, *parts: str) -> Callable[[Expressions, exp.Expr], Typed]:
+def _named(name: str, *parts: str) -> Callable[[ExpressionReader, exp.Expr], Typed]:
     """Return the reader of a function that SQL writes in a way of its own, such as ``POSITION(x IN y)``."""
 
-    def read(self: Expressions, node: exp.Expr) -> Typed:
+    def read(self: ExpressionReader, node: exp.Expr) -> Typed:
         given = [node.args.get(part) for part in parts]
-        return FUNCTIONS[name](Call(self, node, name, tuple(each for each in given if each is not None)))
+        return FUNCTIONS[name](
+            FunctionCall(self, node, name, tuple(each for each in given if each is not None))
+        )
 
     return read
 
 
-def _extract(self: Expressions, node: exp.Expr) -> Typed:
+def _extract(self: ExpressionReader, node: exp.Expr) -> Typed:
     part = exp.Literal.string(node.name)
-    return FUNCTIONS["DATE_PART"](Call(self, node, "EXTRACT", (part, node.expression)))
+    return FUNCTIONS["DATE_PART"](FunctionCall(self, node, "EXTRACT", (part, node.expression)))
 
 
-def _trim(self: Expressions, node: exp.Expr) -> Typed:
+def _trim(self: ExpressionReader, node: exp.Expr) -> Typed:
     name = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get((node.args.get("position") or "").upper(), "TRIM")
     given = [node.this, node.args.get("expression")]
-    return FUNCTIONS[name](Call(self, node, name, tuple(each for each in given if each is not None)))
+    return FUNCTIONS[name](FunctionCall(self, node, name, tuple(each for each in given if each is not None)))
 
 
-_Reader = Callable[[Expressions, exp.Expr], Typed]
+_Reader = Callable[[ExpressionReader, exp.Expr], Typed]
 _READERS: dict[type[exp.Expr], _Reader] = {
     exp.Column: _column,
     exp.Paren: _inside,

@@ -12,13 +12,13 @@ import polars as pl
 from sqlglot import exp
 
 from arrowstream.sql.expressions.functions.table import AGGREGATES
-from arrowstream.sql.expressions.reader import Expressions
+from arrowstream.sql.expressions.reader import ExpressionReader
 from arrowstream.sql.expressions.typed import Typed, name_of
 from arrowstream.sql.places import QueryText
 
 
 @dataclass(frozen=True, slots=True)
-class Aggregate:
+class AggregateFunction:
     """A function of many rows.
 
     Parameters
@@ -62,7 +62,7 @@ def _call(node: exp.Expr) -> exp.Expr:
     return found
 
 
-def aggregate(expressions: Expressions, node: exp.Expr) -> Aggregate:
+def aggregate(expressions: ExpressionReader, node: exp.Expr) -> AggregateFunction:
     """Return a function of many rows.
 
     Raises
@@ -92,21 +92,23 @@ def aggregate(expressions: Expressions, node: exp.Expr) -> Aggregate:
     made = _AGGREGATES[name](query, call, value, distinct)
     if condition is None:
         return made
-    return Aggregate(pl.when(condition).then(made.argument), made.states, made.result, made.dtype)
+    return AggregateFunction(pl.when(condition).then(made.argument), made.states, made.result, made.dtype)
 
 
-def _count_all(condition: pl.Expr | None) -> Aggregate:
+def _count_all(condition: pl.Expr | None) -> AggregateFunction:
     # A row counts if it is there; a row of nulls stands for none where there is nothing to group.
     one = pl.lit(True) if condition is None else pl.when(condition).then(pl.lit(True))
-    return Aggregate(one, {"": lambda x: x.count().cast(pl.Int64)}, lambda x: x, pl.Int64())
+    return AggregateFunction(one, {"": lambda x: x.count().cast(pl.Int64)}, lambda x: x, pl.Int64())
 
 
-def _count(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> Aggregate:
+def _count(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> AggregateFunction:
     if value.is_null:
         value = value.cast(pl.Boolean())
     if not distinct:
-        return Aggregate(value.expr, {"": lambda x: x.count().cast(pl.Int64)}, lambda x: x, pl.Int64())
-    return Aggregate(
+        return AggregateFunction(
+            value.expr, {"": lambda x: x.count().cast(pl.Int64)}, lambda x: x, pl.Int64()
+        )
+    return AggregateFunction(
         value.expr,
         {"": lambda x: x.n_unique().cast(pl.Int64), " nulls": lambda x: x.null_count().cast(pl.Int64)},
         lambda count, nulls: count - (nulls > 0).cast(pl.Int64),
@@ -138,25 +140,25 @@ def _number(query: QueryText, node: exp.Expr, value: Typed) -> Typed:
     return value.cast(pl.Float64() if value.is_float else pl.Int64())
 
 
-def _sum(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> Aggregate:
+def _sum(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> AggregateFunction:
     value = _number(query, node, value)
 
     def total(x: pl.Expr) -> pl.Expr:
         return x.unique().sum() if distinct else x.sum()
 
-    return Aggregate(value.expr, {"": total, " values": _values}, _some, value.dtype)
+    return AggregateFunction(value.expr, {"": total, " values": _values}, _some, value.dtype)
 
 
-def _average(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> Aggregate:
+def _average(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> AggregateFunction:
     value = _number(query, node, value)
 
     def mean(x: pl.Expr) -> pl.Expr:
         return x.unique().mean() if distinct else x.mean()
 
-    return Aggregate(value.expr, {"": mean}, lambda x: x, pl.Float64())
+    return AggregateFunction(value.expr, {"": mean}, lambda x: x, pl.Float64())
 
 
-def _extreme(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> Aggregate:
+def _extreme(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> AggregateFunction:
     least = node.name.upper() == "MIN"
     if value.dtype.is_nested() or value.is_null:
         raise query.error(
@@ -170,11 +172,11 @@ def _extreme(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> 
             return x.min()
         return x.nan_max() if value.is_float else x.max()
 
-    return Aggregate(value.expr, {"": extreme}, lambda x: x, value.dtype)
+    return AggregateFunction(value.expr, {"": extreme}, lambda x: x, value.dtype)
 
 
 def _spread(ddof: int, root: bool) -> _Make:
-    def make(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> Aggregate:
+    def make(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> AggregateFunction:
         if distinct:
             raise query.error(
                 node,
@@ -186,33 +188,33 @@ def _spread(ddof: int, root: bool) -> _Make:
         def spread(x: pl.Expr) -> pl.Expr:
             return x.std(ddof=ddof) if root else x.var(ddof=ddof)
 
-        return Aggregate(value.expr, {"": spread}, lambda x: x, pl.Float64())
+        return AggregateFunction(value.expr, {"": spread}, lambda x: x, pl.Float64())
 
     return make
 
 
-def _logic(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> Aggregate:
+def _logic(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> AggregateFunction:
     value = value.cast(pl.Boolean()) if value.is_null else value
     if value.dtype != pl.Boolean:
         raise query.error(
             node, f"{node.name.upper()} is for conditions", expected="BOOLEAN", found=name_of(value.dtype)
         )
     every = node.name.upper() == "BOOL_AND"
-    return Aggregate(
+    return AggregateFunction(
         value.expr, {"": lambda x: x.all() if every else x.any(), " values": _values}, _some, pl.Boolean()
     )
 
 
-def _median(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> Aggregate:
+def _median(query: QueryText, node: exp.Expr, value: Typed, distinct: bool) -> AggregateFunction:
     value = _number(query, node, value)
 
     def median(x: pl.Expr) -> pl.Expr:
         return x.unique().median() if distinct else x.median()
 
-    return Aggregate(value.expr, {"": median}, lambda x: x, pl.Float64())
+    return AggregateFunction(value.expr, {"": median}, lambda x: x, pl.Float64())
 
 
-_Make = Callable[[QueryText, exp.Expr, Typed, bool], Aggregate]
+_Make = Callable[[QueryText, exp.Expr, Typed, bool], AggregateFunction]
 _AGGREGATES: dict[str, _Make] = {
     "COUNT": _count,
     "SUM": _sum,

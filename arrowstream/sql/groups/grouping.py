@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from arrowstream.connectors.source import Source
 from arrowstream.pipeline import Builder, Pipeline
-from arrowstream.sql.expressions.reader import Expressions
+from arrowstream.sql.expressions.reader import ExpressionReader
 from arrowstream.sql.groups.aggregates import aggregate
 from arrowstream.sql.groups.windows import END, START, in_group_by, is_window, length, materialized
 from arrowstream.sql.places import QueryText
@@ -18,7 +18,7 @@ from arrowstream.sql.relation import Name, PendingWindow, Relation, WindowColumn
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class QueryExpression:
     """An expression of a query.
 
     Parameters
@@ -66,7 +66,11 @@ class _Columns:
 
 
 def grouped(
-    query: QueryText, node: exp.Expr, relation: Relation, keys: Sequence[Part], calls: Sequence[Part]
+    query: QueryText,
+    node: exp.Expr,
+    relation: Relation,
+    keys: Sequence[QueryExpression],
+    calls: Sequence[QueryExpression],
 ) -> tuple[Relation, dict[exp.Expr, str]]:
     """Return one row for each group, and the columns by the parts of the query that they hold.
 
@@ -92,7 +96,7 @@ def grouped(
     if window is None:
         relation = materialized(query, relation)
     columns = _Columns()
-    expressions = Expressions(query, relation.schema)
+    expressions = ExpressionReader(query, relation.schema)
     for key in keys:
         value = expressions.read(key.bound)
         name = key.bound.name if isinstance(key.bound, exp.Column) else query.source(key.written)
@@ -116,7 +120,7 @@ def grouped(
     return _in_all(relation, columns)
 
 
-def _add(query: QueryText, expressions: Expressions, call: Part, columns: _Columns) -> None:
+def _add(query: QueryText, expressions: ExpressionReader, call: QueryExpression, columns: _Columns) -> None:
     """Add a function of many rows."""
     made = aggregate(expressions, call.bound)
     result = columns.fresh(query.source(call.written))
@@ -158,7 +162,9 @@ class _Window:
     every_us: int | None
 
 
-def _window(query: QueryText, relation: Relation, keys: Sequence[Part]) -> tuple[_Window | None, list[Part]]:
+def _window(
+    query: QueryText, relation: Relation, keys: Sequence[QueryExpression]
+) -> tuple[_Window | None, list[QueryExpression]]:
     """Return the windows that a GROUP BY names, and its other keys."""
     calls = [key for key in keys if is_window(key.bound)]
     others = [key for key in keys if not is_window(key.bound)]
@@ -192,7 +198,11 @@ def _window(query: QueryText, relation: Relation, keys: Sequence[Part]) -> tuple
 
 
 def _check_session(
-    query: QueryText, relation: Relation, pending: PendingWindow, keys: Sequence[Part], bounds: Sequence[Part]
+    query: QueryText,
+    relation: Relation,
+    pending: PendingWindow,
+    keys: Sequence[QueryExpression],
+    bounds: Sequence[QueryExpression],
 ) -> None:
     """Raise unless a GROUP BY names the columns that sessions are of, and both of their bounds."""
     plain = {key.bound.name for key in keys if isinstance(key.bound, exp.Column)}
@@ -215,7 +225,9 @@ def _of(pending: PendingWindow, starts: tuple[exp.Expr, ...], ends: tuple[exp.Ex
     return _Window(pending.on, length(pending.size), every, None, starts, ends, apart)
 
 
-def _of_windows(relation: Relation, keys: Sequence[Part]) -> tuple[_Window | None, list[Part]]:
+def _of_windows(
+    relation: Relation, keys: Sequence[QueryExpression]
+) -> tuple[_Window | None, list[QueryExpression]]:
     """Return windows for rows that are grouped by an event time, such as the bounds of earlier windows.
 
     Rows of one time are in one window, which closes when the watermark has passed. Bounds of windows at equal

@@ -9,7 +9,7 @@ import polars as pl
 from sqlglot import exp
 
 from arrowstream.pipeline import Builder
-from arrowstream.sql.expressions.reader import Expressions
+from arrowstream.sql.expressions.reader import ExpressionReader
 from arrowstream.sql.expressions.typed import Typed
 from arrowstream.sql.places import QueryText
 from arrowstream.sql.relation import Name, Ranking, Relation, fresh, same
@@ -48,7 +48,7 @@ class Order:
 
 def order_of(
     query: QueryText,
-    expressions: Expressions,
+    expressions: ExpressionReader,
     partition: Sequence[exp.Expr],
     order: exp.Expr | None,
     taken: Sequence[str],

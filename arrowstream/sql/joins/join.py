@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from arrowstream.pipeline import Builder
 from arrowstream.sql.expressions.comparisons import operands
-from arrowstream.sql.expressions.reader import Expressions
+from arrowstream.sql.expressions.reader import ExpressionReader
 from arrowstream.sql.groups.windows import materialized
 from arrowstream.sql.joins.conditions import Conditions, columns_of, sorted_out
 from arrowstream.sql.joins.time_bounds import TimeBound
@@ -198,7 +198,7 @@ class Join:
         A column is joined by as it is where the join gives it back on both sides; else by a copy.
         """
         sides = (self.left, self.right)
-        readers = tuple(Expressions(self.query, side.schema) for side in sides)
+        readers = tuple(ExpressionReader(self.query, side.schema) for side in sides)
         made: tuple[dict[str, pl.Expr], dict[str, pl.Expr]] = ({}, {})
         keys: tuple[list[str], list[str]] = ([], [])
         pairs = conditions.keys or [(exp.true(), exp.true())]
@@ -286,7 +286,7 @@ def filtered(query: QueryText, relation: Relation, conditions: list[exp.Expr]) -
     if not conditions:
         return relation
     relation = materialized(query, relation) if _names_bounds(relation, conditions) else relation
-    expressions = Expressions(query, relation.schema)
+    expressions = ExpressionReader(query, relation.schema)
     builder = relation.builder.filter(*(expressions.condition(each).expr for each in conditions))
     return replace(relation, builder=builder)
 

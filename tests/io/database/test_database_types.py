@@ -13,7 +13,7 @@ from databases import Database
 from arrowstream import ErrorHandler, Pipeline, Source
 from arrowstream.errors import SchemaError, SinkError
 from arrowstream.io.database.address import Kind
-from arrowstream.io.database.systems.column_types import Unfit
+from arrowstream.io.database.systems.column_types import UnfitColumn
 from arrowstream.io.database.systems.types_of import types_of
 
 KINDS: tuple[Kind, ...] = ("sqlite", "postgresql", "duckdb")
@@ -198,7 +198,7 @@ def test_the_guide_has_the_type_of_every_column() -> None:
 def _created(kind: Kind, dtype: pl.DataType) -> str:
     try:
         return f"`{types_of(kind).created(dtype).sql}`"
-    except Unfit:
+    except UnfitColumn:
         return "refused"
 
 

@@ -88,13 +88,13 @@ def test_a_process_that_cannot_be_started(
 def test_a_process_that_ends_before_its_first_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Short(sqlite_processes.Process):
+    class Short(sqlite_processes.StartedProcess):
         def __init__(self) -> None:
             super().__init__()
             self._process.kill()
             self._process.wait()
 
-    monkeypatch.setattr(sqlite_connection, "Process", Short)
+    monkeypatch.setattr(sqlite_connection, "StartedProcess", Short)
     with pytest.raises(adbc.OperationalError, match=r"cannot be started: .* with the exit code -9"):
         SqliteConnection(f"file:{tmp_path}/a.db?mode=rwc")
 
@@ -102,7 +102,7 @@ def test_a_process_that_ends_before_its_first_request(
 def test_a_process_that_ends_before_it_hears_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_processes, "send", lambda *_: _broken_pipe())
     with pytest.raises(BrokenPipeError):
-        sqlite_processes.Process()
+        sqlite_processes.StartedProcess()
 
 
 def _broken_pipe() -> None:
@@ -152,7 +152,7 @@ def test_what_a_fork_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_fork_that_lives_on_lets_processes_end() -> None:
     """A copy of their pipes in it would keep them from it, and they would be killed in the end."""
-    process = sqlite_processes.Process()
+    process = sqlite_processes.StartedProcess()
     alive, end = os.pipe()
     pid = os.fork()
     if not pid:  # pragma: no cover
@@ -273,7 +273,7 @@ def test_rows_are_whole_for_a_reader_in_this_process(sqlite: Database) -> None:
 
 def test_a_process_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_processes, "END_SECONDS", 0.01)
-    process = sqlite_processes.Process()
+    process = sqlite_processes.StartedProcess()
     os.kill(process._process.pid, signal.SIGSTOP)
     assert process.end() == -signal.SIGKILL
 
@@ -283,12 +283,12 @@ def test_a_process_that_is_killed_fails_the_run_and_loses_nothing(
 ) -> None:
     started: list[Any] = []
 
-    class Watched(sqlite_processes.Process):
+    class Watched(sqlite_processes.StartedProcess):
         def __init__(self) -> None:
             super().__init__()
             started.append(self._process)
 
-    monkeypatch.setattr(sqlite_connection, "Process", Watched)
+    monkeypatch.setattr(sqlite_connection, "StartedProcess", Watched)
     writer = opened(sqlite.sink())
     writer.write(batch(1))
     for process in started:

@@ -20,12 +20,12 @@ from kafka_readers import in_loop
 from arrowstream.errors import SinkError
 from arrowstream.io.kafka.producing import Producing
 from arrowstream.io.kafka.records.compression import Codec
-from arrowstream.io.kafka.records.encode import RecordColumns
+from arrowstream.io.kafka.records.encode import EncodableRecords
 from arrowstream.io.kafka.writing import delivery as delivery_module
 from arrowstream.io.kafka.writing import producer as producer_module
 from arrowstream.io.kafka.writing.delivery import Delivery
-from arrowstream.io.kafka.writing.groups import Group, Piece, pieces, sorted_by
-from arrowstream.io.kafka.writing.producer import Link
+from arrowstream.io.kafka.writing.groups import PartitionGroup, ProducerBatch, producer_batches, sorted_by
+from arrowstream.io.kafka.writing.producer import ProducerLink
 
 pytestmark = pytest.mark.once
 
@@ -72,11 +72,11 @@ class Servers:
         return future
 
 
-def group(values: list[bytes], partition: int = 0, first_row: int = 0) -> Group:
+def group(values: list[bytes], partition: int = 0, first_row: int = 0) -> PartitionGroup:
     column = pa.array([b"<" + value + b">" for value in values], pa.large_binary())
     times = pa.array(np.zeros(len(values), np.int64))
-    return Group(
-        ("t", partition), RecordColumns(column, None, times), np.arange(first_row, first_row + len(values))
+    return PartitionGroup(
+        ("t", partition), EncodableRecords(column, None, times), np.arange(first_row, first_row + len(values))
     )
 
 
@@ -99,8 +99,8 @@ async def test_one_refused_record_leaves_its_neighbours(error: type[BaseExceptio
     values = [b"bad" if n in (3, 4, 40) else b"%d" % n for n in range(50)]
     servers = Servers(refuse_bad(error))
     groups = [group(values), group(values[::-1], 1, 50), group([b"fine"], 2, 100)]
-    outcomes = await delivery(servers).deliver(pieces(groups, 300, {}), inline=inline)
-    assert sorted(row for piece, _ in outcomes for row in piece.rows.tolist()) == [3, 4, 40, 59, 95, 96]
+    outcomes = await delivery(servers).deliver(producer_batches(groups, 300, {}), inline=inline)
+    assert sorted(row for batch, _ in outcomes for row in batch.rows.tolist()) == [3, 4, 40, 59, 95, 96]
     assert all(type(found) is error for _, found in outcomes)
     good = [value for value in values if value != b"bad"]
     assert servers.kept == {0: good, 1: good[::-1], 2: [b"fine"]}, "in order, and each once"
@@ -111,12 +111,12 @@ async def test_smaller_record_batches_after_one_was_too_large() -> None:
     servers = Servers(lambda _, values: MessageSizeTooLargeError() if len(values) > 3 else None)
     values = [b"%d" % n for n in range(64)]
     found = delivery(servers)
-    assert await found.deliver(pieces([group(values)], 300, found.limits), inline=True) == []
+    assert await found.deliver(producer_batches([group(values)], 300, found.limits), inline=True) == []
     assert servers.kept == {0: values}
     assert servers.producers < 8, "all are halved together"
     assert found.limits["t"] < 60
     before = servers.producers
-    assert await found.deliver(pieces([group(values)], 300, found.limits), inline=True) == []
+    assert await found.deliver(producer_batches([group(values)], 300, found.limits), inline=True) == []
     assert servers.producers == before, "the next rows are small enough at once"
 
 
@@ -125,17 +125,17 @@ async def test_smaller_record_batches_after_one_was_too_large() -> None:
 async def test_what_concerns_a_whole_topic_is_final(idempotent: bool) -> None:
     servers = Servers(lambda partition, _: TopicAuthorizationFailedError() if partition else None)
     outcomes = await delivery(servers, idempotent=idempotent).deliver(
-        pieces([group([b"a", b"b"]), group([b"c", b"d"], 1, 2)], 1_000, {}), inline=True
+        producer_batches([group([b"a", b"b"]), group([b"c", b"d"], 1, 2)], 1_000, {}), inline=True
     )
-    [(piece, error)] = outcomes
-    assert piece.rows.tolist() == [2, 3] and isinstance(error, TopicAuthorizationFailedError)
+    [(batch, error)] = outcomes
+    assert batch.rows.tolist() == [2, 3] and isinstance(error, TopicAuthorizationFailedError)
     assert servers.kept == {0: [b"a", b"b"]} and servers.producers == idempotent
 
 
 @in_loop
 async def test_sequences_that_are_out_of_order_without_a_reason_are_final() -> None:
     servers = Servers(lambda *_: OutOfOrderSequenceNumber())
-    [(_, error)] = await delivery(servers).deliver(pieces([group([b"a"])], 1_000, {}), inline=True)
+    [(_, error)] = await delivery(servers).deliver(producer_batches([group([b"a"])], 1_000, {}), inline=True)
     assert isinstance(error, OutOfOrderSequenceNumber)
 
 
@@ -145,7 +145,9 @@ async def test_no_answer_in_time_is_final(monkeypatch: pytest.MonkeyPatch) -> No
     servers.silent = True
     monkeypatch.setattr(delivery_module, "_WAITING_BYTES", 50)
     groups = [group([b"a", b"b"]), group([b"c"], 1, 2)]
-    outcomes = await delivery(servers, delivery_seconds=0.01).deliver(pieces(groups, 1_000, {}), inline=True)
+    outcomes = await delivery(servers, delivery_seconds=0.01).deliver(
+        producer_batches(groups, 1_000, {}), inline=True
+    )
     assert [str(error) for _, error in outcomes] == ["KafkaTimeoutError: no answer within 0.01 s"] * 2
     assert servers.requests == 2 and servers.producers == 3
 
@@ -160,10 +162,10 @@ async def test_a_producer_that_has_no_room_is_asked_again() -> None:
             return await super().send_batch(batch, topic, partition=partition)
 
     servers = Full(lambda *_: None)
-    assert await delivery(servers).deliver(pieces([group([b"a"])], 1_000, {}), inline=True) == []
+    assert await delivery(servers).deliver(producer_batches([group([b"a"])], 1_000, {}), inline=True) == []
     servers.requests = 0
     [(_, error)] = await delivery(servers, delivery_seconds=0).deliver(
-        pieces([group([b"a"])], 1_000, {}), inline=True
+        producer_batches([group([b"a"])], 1_000, {}), inline=True
     )
     assert isinstance(error, KafkaTimeoutError)
 
@@ -172,7 +174,9 @@ async def test_a_producer_that_has_no_room_is_asked_again() -> None:
 async def test_a_cancelled_delivery_cancels_what_it_waits_for() -> None:
     servers = Servers(lambda *_: None)
     servers.silent = True
-    task = asyncio.create_task(delivery(servers).deliver(pieces([group([b"a"])], 1_000, {}), inline=True))
+    task = asyncio.create_task(
+        delivery(servers).deliver(producer_batches([group([b"a"])], 1_000, {}), inline=True)
+    )
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -193,7 +197,7 @@ async def test_a_producer_ends_before_its_sequences_wrap(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(producer_module, "open_producer", open_one)
     monkeypatch.setattr(producer_module, "close_producer", close_one)
-    link = Link(Producing("s"))
+    link = ProducerLink(Producing("s"))
     first = await link.producer(2**31 - 2)
     assert await link.producer(1) is first and closed == []
     assert await link.producer(1) is not first and closed == [first]
@@ -218,7 +222,7 @@ async def test_a_topic_whose_partitions_are_unknown(
 
     monkeypatch.setattr(producer_module, "open_producer", open_one)
     with pytest.raises(SinkError, match="the topic 't' cannot be written") as caught:
-        await Link(Producing("s")).partitions("t")
+        await ProducerLink(Producing("s")).partitions("t")
     found = (
         "none of this name after 5 s"
         if isinstance(error, TimeoutError)
@@ -287,12 +291,15 @@ def test_order_of_codes() -> None:
 
 def test_record_batches_of_partitions_in_turn() -> None:
     groups = [group([b"x" * 40] * 5), group([b"y" * 40] * 2, 1)]
-    found = pieces(groups, 200, {})
-    assert [(piece.partition[1], piece.first, piece.last) for piece in found] == [
+    found = producer_batches(groups, 200, {})
+    assert [(batch.partition[1], batch.first, batch.last) for batch in found] == [
         (0, 0, 2),
         (1, 0, 2),
         (0, 2, 4),
         (0, 4, 5),
     ]
-    assert [piece.records for piece in pieces(groups, 200, {"t": 10})] == [1] * 7
-    assert Piece(groups[0], 0, 5).halves() == [Piece(groups[0], 0, 2), Piece(groups[0], 2, 5)]
+    assert [batch.records for batch in producer_batches(groups, 200, {"t": 10})] == [1] * 7
+    assert ProducerBatch(groups[0], 0, 5).halves() == [
+        ProducerBatch(groups[0], 0, 2),
+        ProducerBatch(groups[0], 2, 5),
+    ]

@@ -30,7 +30,7 @@ from arrowstream.core.checkpoints.failpoints import on_reach
 from arrowstream.errors import SinkError, TakenOver, UndeliveredRows
 from arrowstream.io.kafka.producing import TRANSACTION_SECONDS, Producing
 from arrowstream.io.kafka.records.compression import Codec
-from arrowstream.io.kafka.records.encode import EncodedBatch, RecordColumns
+from arrowstream.io.kafka.records.encode import EncodableRecords, EncodedBatch
 from arrowstream.io.kafka.writing import earlier_runs
 from arrowstream.io.kafka.writing import producer as producer_module
 from arrowstream.io.kafka.writing import transaction as transaction_module
@@ -466,7 +466,7 @@ def test_a_log_of_many_record_batches_in_order(tmp_path: Path) -> None:
     log = OutputLog(tmp_path)
     log.truncate(0)
     assert list(log.growing()) == []
-    columns = RecordColumns(pa.array([b"a", b"b"], pa.large_binary()), None, pa.array([5, 3]))
+    columns = EncodableRecords(pa.array([b"a", b"b"], pa.large_binary()), None, pa.array([5, 3]))
     batches = [(("t", n), columns.encode(0, 1 + n % 2, Codec.NONE)) for n in range(5)]
     sizes = []
     for partition, one in batches:

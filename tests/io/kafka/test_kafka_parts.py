@@ -13,16 +13,16 @@ from contexts import context
 from kafka_readers import ZEROS_BYTES, chunk_of_zeros, in_loop
 
 from arrowstream.errors import SourceError
-from arrowstream.io.kafka.columns import Columns, columns_of
+from arrowstream.io.kafka.columns import SourceColumns, columns_of
 from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.reading import decode as decode_module
-from arrowstream.io.kafka.reading import parts as parts_module
-from arrowstream.io.kafka.reading.client import Client
+from arrowstream.io.kafka.reading import partition_rows
+from arrowstream.io.kafka.reading.client import ConsumerClient
 from arrowstream.io.kafka.reading.consumer import close_consumer, failure
 from arrowstream.io.kafka.reading.decode import decode, ends_between_batches, guessed_bytes, in_order
 from arrowstream.io.kafka.reading.fetch import Chunk, FetchedBytes, offset_after, share_bytes, whole_batches
-from arrowstream.io.kafka.reading.parts import Part, take_batch
-from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_rows import PartitionRows, take_batch
 from arrowstream.io.kafka.reading.server_offsets import check_ends, first_offsets
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.io.kafka.records.compression import Codec
@@ -35,11 +35,11 @@ pytestmark = pytest.mark.once
 A, B = ("t", 0), ("t", 1)
 
 
-def part(partition: Partition, *offsets: int, next_offset: int | None = None) -> Part:
+def part(partition: Partition, *offsets: int, next_offset: int | None = None) -> PartitionRows:
     values = pa.array([b"%d" % offset for offset in offsets], pa.large_binary())
     places = np.array(offsets, np.int64)
     after = (offsets[-1] + 1 if offsets else 0) if next_offset is None else next_offset
-    return Part(partition, Columns().batch(partition, values, {}), places, after)
+    return PartitionRows(partition, SourceColumns().batch(partition, values, {}), places, after)
 
 
 def test_parts_that_fit_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,16 +51,16 @@ def test_parts_that_fit_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     assert batch.position is not None
     assert [place.exact for _, place in batch.position.pieces(5)] == [True, False, True]
     assert take_batch(deque([part(A, next_offset=3)]))[0] is None
-    monkeypatch.setattr(parts_module, "BATCH_ROWS", 3)
+    monkeypatch.setattr(partition_rows, "BATCH_ROWS", 3)
     waiting = deque([part(A, 0, 1), part(B, 0, 1), part(B, 2)])
     assert [take_batch(waiting)[0].num_rows for _ in range(2)] == [2, 3]  # type: ignore[union-attr]
-    pieces = list(part(A, 0, 1, 2, 4, 9, 10, 11, next_offset=20).pieces())
+    pieces = list(part(A, 0, 1, 2, 4, 9, 10, 11, next_offset=20).for_batches())
     assert [piece.offsets.tolist() for piece in pieces] == [[0, 1, 2], [4, 9, 10], [11]]
     assert [piece.next_offset for piece in pieces] == [3, 11, 20]
-    assert [piece.next_offset for piece in part(A, next_offset=4).pieces()] == [4]
-    monkeypatch.setattr(parts_module, "BATCH_BYTES", 20)
-    assert all(piece.rows.nbytes < 30 for piece in part(A, *range(100, 110)).pieces())
-    assert [len(piece.offsets) for piece in part(A, 1).pieces()] == [1]
+    assert [piece.next_offset for piece in part(A, next_offset=4).for_batches()] == [4]
+    monkeypatch.setattr(partition_rows, "BATCH_BYTES", 20)
+    assert all(piece.rows.nbytes < 30 for piece in part(A, *range(100, 110)).for_batches())
+    assert [len(piece.offsets) for piece in part(A, 1).for_batches()] == [1]
 
 
 def test_rows_before_an_end() -> None:
@@ -71,7 +71,7 @@ def test_rows_before_an_end() -> None:
 
 
 def test_progress() -> None:
-    progress = Progress()
+    progress = PartitionOffsets()
     progress.begin({A: 5, B: 0}, {A: 8, B: 0})
     assert progress.unfinished == {A} and progress.rebalances == 0
     assert not progress.advance(A, 7)
@@ -111,7 +111,7 @@ class Consumer:
 
 @in_loop
 async def test_the_watch_ends_a_consumer_that_is_stuck() -> None:
-    clock, consumer, progress = ManualClock(), Consumer(), Progress()
+    clock, consumer, progress = ManualClock(), Consumer(), PartitionOffsets()
     failures: list[SourceError] = []
     progress.begin({A: 4}, {})
     watch = Watch(clock, consumer, progress, 60, failures.append)
@@ -182,7 +182,7 @@ class Committing:
 
 @in_loop
 async def test_a_commit_that_fails() -> None:
-    client = Client(Subscription("a:1", Topics(("t",))), context(), Progress(), lambda: None)
+    client = ConsumerClient(Subscription("a:1", Topics(("t",))), context(), PartitionOffsets(), lambda: None)
     client.consumer = Committing(CommitFailedError())
     assert not await client.commit({A: 5})
     client.consumer = Committing(KafkaError("no"))

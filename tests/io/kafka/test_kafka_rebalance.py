@@ -27,10 +27,10 @@ from arrowstream.io.kafka.partition_name import Partition, source_position
 from arrowstream.io.kafka.reading import decode as decoding
 from arrowstream.io.kafka.reading import reader as reader_module
 from arrowstream.io.kafka.reading import watch as watching
-from arrowstream.io.kafka.reading.client import Client
+from arrowstream.io.kafka.reading.client import ConsumerClient
 from arrowstream.io.kafka.reading.decode import warm_up
-from arrowstream.io.kafka.reading.parts import Part
-from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_rows import PartitionRows
 from arrowstream.io.kafka.reading.reader import KafkaReader
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.io.kafka.records.compression import Codec
@@ -129,7 +129,7 @@ def started(
     resume: dict[Partition, int] | None = None,
     topics: Topics | None = None,
     **rest: Any,
-) -> tuple[KafkaReader, Client, Scripted]:
+) -> tuple[KafkaReader, ConsumerClient, Scripted]:
     """A reader with a scripted consumer, which owns nothing yet."""
     subscription = Subscription(
         "a:1",
@@ -140,14 +140,14 @@ def started(
         **rest,
     )
     reader = KafkaReader(subscription, context("kafka"), None if resume is None else source_position(resume))
-    client = Client(subscription, context("kafka"), reader._progress, reader._drop_rows)
+    client = ConsumerClient(subscription, context("kafka"), reader._progress, reader._drop_rows)
     consumer = client.consumer = Scripted()
     client.watch = Watch(context().clock, consumer, reader._progress, 60, client._fail)
     reader._client = client
     return reader, client, consumer
 
 
-def rebalance(client: Client, *partitions: Partition) -> None:
+def rebalance(client: ConsumerClient, *partitions: Partition) -> None:
     """Let the group take all partitions, and give out these."""
     client.ownership.on_partitions_revoked([])
     client.consumer.at.clear()
@@ -321,11 +321,11 @@ async def test_the_decoder_is_loaded_while_the_consumer_connects(monkeypatch: py
     reader._context = replace(context("kafka"), threads=threads)
     reader._client = None
 
-    async def open_client(self: Client) -> None:
+    async def open_client(self: ConsumerClient) -> None:
         await asyncio.sleep(0)
         assert threads.called == [warm_up], "the decoder is being loaded before the consumer is connected"
 
-    monkeypatch.setattr(Client, "open", open_client)
+    monkeypatch.setattr(ConsumerClient, "open", open_client)
     await reader._open()
     reader._client = client
     await reader.read()
@@ -363,9 +363,9 @@ async def test_offsets_without_rows_move_the_position() -> None:
     client.ownership.own([A])
     await reader.read()
     nothing = columns_of(["partition", "offset"]).batch(A, pa.array([], pa.large_binary()), {"offset": NONE})
-    reader._parts.append(Part(A, nothing, np.array([], np.int64), 7))
+    reader._parts.append(PartitionRows(A, nothing, np.array([], np.int64), 7))
     assert places(await drain(reader, 3), 0) == [0, 1, 2]
-    reader._parts.append(Part(A, nothing, np.array([], np.int64), 7))
+    reader._parts.append(PartitionRows(A, nothing, np.array([], np.int64), 7))
     client.consumer.has_data.clear()
     pending = asyncio.create_task(reader.read())
     await asyncio.sleep(0.01)
@@ -431,8 +431,8 @@ async def test_at_the_end_of_a_run_its_member_commits_what_the_group_has_left_to
 @in_loop
 async def test_a_group_that_gives_no_partitions_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
-    client = Client(
-        Subscription("a:1", Topics(("t",)), group="g"), context("kafka"), Progress(), lambda: None
+    client = ConsumerClient(
+        Subscription("a:1", Topics(("t",)), group="g"), context("kafka"), PartitionOffsets(), lambda: None
     )
     client._context = replace(context("kafka"), clock=clock)
     noticing = asyncio.create_task(client._notice_no_partitions())

@@ -30,7 +30,7 @@ from arrowstream.errors import MissingExtra, PlanError, SchemaError, SinkError, 
 from arrowstream.io.kafka import connection
 from arrowstream.io.kafka.writing import partitions
 from arrowstream.io.kafka.writing.delivery import Delivery, Outcome
-from arrowstream.io.kafka.writing.groups import Piece
+from arrowstream.io.kafka.writing.groups import ProducerBatch
 from arrowstream.io.kafka.writing.partitions import Chooser
 from arrowstream.jobs.job import Job
 from arrowstream.testing import TestSink
@@ -415,8 +415,8 @@ def test_rows_of_a_run_that_goes_on_belong_to_kafka_once_they_are_written() -> N
 async def test_the_error_of_rows_that_were_not_delivered(
     embedded_kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def deliver(self: Delivery, pieces: list[Piece], *, inline: bool) -> list[Outcome]:
-        return [(piece, KafkaError("no") if piece.partition[1] < 4 else OSError()) for piece in pieces[1:]]
+    async def deliver(self: Delivery, batches: list[ProducerBatch], *, inline: bool) -> list[Outcome]:
+        return [(batch, KafkaError("no") if batch.partition[1] < 4 else OSError()) for batch in batches[1:]]
 
     monkeypatch.setattr(Delivery, "deliver", deliver)
     topic = new_topic(embedded_kafka.address, 5)

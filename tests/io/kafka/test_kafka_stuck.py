@@ -12,9 +12,9 @@ from kafka_readers import in_loop
 from arrowstream.errors import SourceError
 from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.reading import consumer as consumer_module
-from arrowstream.io.kafka.reading.answers import Answers
+from arrowstream.io.kafka.reading.answers import OverdueAnswers
 from arrowstream.io.kafka.reading.consumer import close_consumer
-from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.testing import ManualClock
 
@@ -134,7 +134,7 @@ async def test_a_connection_without_an_answer_is_closed() -> None:
     clock = ManualClock()
     dead, busy, idle = Connection(1), Connection(1), Connection()
     client = SimpleNamespace(_conns={1: dead, 2: busy, 3: idle})
-    running = asyncio.create_task(Answers(clock, client, 10).run())
+    running = asyncio.create_task(OverdueAnswers(clock, client, 10).run())
     for second in range(10):
         await clock.advance(1)
         dead._requests.append((second + 2, None, None))  # a rebalance gives up the one before, which stays
@@ -151,7 +151,7 @@ async def test_a_connection_without_an_answer_is_closed() -> None:
 
 @in_loop
 async def test_the_watch_ends_a_run_whose_reads_return_marks_only() -> None:
-    clock, progress = ManualClock(), Progress()
+    clock, progress = ManualClock(), PartitionOffsets()
     failures: list[SourceError] = []
     progress.begin({A: 4, B: 0}, {})
 

@@ -23,7 +23,7 @@ from arrowstream.errors import BadMessage, PlanError, SchemaError, SinkError
 from arrowstream.io.messages.avro import datums
 from arrowstream.io.messages.avro.derived import derived_schema
 from arrowstream.io.messages.formats import decoder, encoder
-from arrowstream.io.messages.wire import places, varints
+from arrowstream.io.messages.wire import byte_ranges, varints
 
 UTC = dt.UTC
 MOMENT = dt.datetime(2020, 1, 2, 3, 4, 5, 678000)
@@ -74,7 +74,7 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Run compiled functions as machine code, and as the Python that they are written in."""
     if request.param == "plain":
         monkeypatch.setattr(datums, "read_datums", datums.read_datums.py_func)
-        monkeypatch.setattr(places, "copy_ranges", places.copy_ranges.py_func)
+        monkeypatch.setattr(byte_ranges, "copy_ranges", byte_ranges.copy_ranges.py_func)
         monkeypatch.setattr(varints, "append_values", varints.append_values.py_func)
 
 

@@ -20,7 +20,7 @@ from arrowstream import ErrorHandler, Pipeline
 from arrowstream.errors import BadMessage, SchemaError
 from arrowstream.io.messages.formats import decoder, encoder
 from arrowstream.io.messages.json import JsonDecoder
-from arrowstream.io.messages.lines import Lines
+from arrowstream.io.messages.lines import LineWriter
 from arrowstream.testing import TestSink
 
 SCHEMA = pl.Schema(
@@ -167,7 +167,7 @@ def test_the_parts_of_a_column_of_messages() -> None:
     without_buffers = pa.Array.from_buffers(pa.large_binary(), 0, [None, None, pa.py_buffer(b"")])
     assert read(values[:0]) == read(pa.array([], pa.large_binary())) == read(without_buffers) == []
     assert read(values[1:3]) == [1, 2]  # their bytes are lines already
-    assert Lines(b"{}").of(values[1:3]) == b'{"a": 1}\n{"a": 2}\n'
+    assert LineWriter(b"{}").of(values[1:3]) == b'{"a": 1}\n{"a": 2}\n'
     assert read(messages(b'{"a": 1}\n', b"{}\n")) == [1, None]
 
 

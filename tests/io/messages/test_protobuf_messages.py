@@ -23,7 +23,7 @@ from arrowstream.connectors.messages import ProtobufOptions, SchemaRegistry
 from arrowstream.errors import BadMessage, MissingExtra, PlanError, SchemaError, SinkError
 from arrowstream.io.messages.formats import decoder, encoder
 from arrowstream.io.messages.protobuf import wire
-from arrowstream.io.messages.wire import places, varints
+from arrowstream.io.messages.wire import byte_ranges, varints
 
 FULL = ALL(
     **{
@@ -71,7 +71,7 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Run compiled functions as machine code, and as the Python that they are written in."""
     if request.param == "plain":
         monkeypatch.setattr(wire, "read_fields", wire.read_fields.py_func)
-        monkeypatch.setattr(places, "copy_ranges", places.copy_ranges.py_func)
+        monkeypatch.setattr(byte_ranges, "copy_ranges", byte_ranges.copy_ranges.py_func)
         monkeypatch.setattr(varints, "append_values", varints.append_values.py_func)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tcp_ends import frame
 
-from arrowstream.io.tcp.framing import Frames, Framing, Lines, QuotedLines
+from arrowstream.io.tcp.framing import Framing, LengthPrefixed, LineFraming, QuotedLines
 
 pytestmark = pytest.mark.once
 
@@ -21,9 +21,9 @@ FRAMES = frame(b"12345678") + frame(b"a" * 300) + frame(b"87654321") + b"\0\0"
 
 def framing(kind: str, most: int = 1000) -> Framing:
     return {
-        "lines": lambda: Lines(most, skip_blank=True),
+        "lines": lambda: LineFraming(most, skip_blank=True),
         "csv": lambda: QuotedLines(most),
-        "frames": lambda: Frames(most),
+        "frames": lambda: LengthPrefixed(most),
     }[kind]()
 
 

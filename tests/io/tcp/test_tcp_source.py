@@ -18,7 +18,7 @@ from tcp_ends import Listening, frame, until
 from arrowstream import ErrorHandler, Pipeline, Source, TcpLimits, Tls
 from arrowstream.errors import BadMessage, PlanError, SourceError
 from arrowstream.io.tcp.client import Client, Room
-from arrowstream.io.tcp.framing import Lines
+from arrowstream.io.tcp.framing import LineFraming
 from arrowstream.io.tcp.losses import Losses
 from arrowstream.io.tcp.source import TcpSource
 from arrowstream.runtime.report import RunReport
@@ -288,7 +288,7 @@ def test_a_client_that_is_being_closed_is_closed_once() -> None:
     """Bytes that were on their way, and a time that is over just then, change nothing."""
     here, there = socket.socketpair()
     transport = mock.Mock(get_extra_info={"socket": here, "peername": ("127.0.0.1", 1)}.get)
-    client = Client(room := Alone(), Lines(10, skip_blank=True))
+    client = Client(room := Alone(), LineFraming(10, skip_blank=True))
     with here, there:
         client.connection_made(transport)
     client.data_received(b"a\n" + b"x" * 11)

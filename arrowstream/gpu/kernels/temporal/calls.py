@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from arrowstream.gpu import libraries as cuda
-from arrowstream.gpu.kernels.tree import Run
+from arrowstream.gpu.kernels.tree import OperationFunction
 from arrowstream.gpu.work import Work
 
 if TYPE_CHECKING:
     import pylibcudf as plc
 
 
-def component(name: str) -> Run:
+def component(name: str) -> OperationFunction:
     """Return the call that gives a part of timestamps as int16, such as ``"YEAR"``; Monday is weekday 1."""
 
     def run(work: Work, moments: plc.Column) -> plc.Column:
@@ -52,6 +52,6 @@ _CALENDAR: dict[str, Callable[[Work, plc.Column], plc.Column]] = {
 }
 
 
-def calendar(name: str) -> Run:
+def calendar(name: str) -> OperationFunction:
     """Return the call of a function of the calendar, by libcudf's name."""
     return _CALENDAR[name]

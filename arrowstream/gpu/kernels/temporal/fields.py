@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pyarrow as pa
 
 from arrowstream.expressions.program import Call
@@ -11,16 +9,14 @@ from arrowstream.gpu.kernels.base import Kernel
 from arrowstream.gpu.kernels.conversion import as_date
 from arrowstream.gpu.kernels.temporal.calls import calendar, component
 from arrowstream.gpu.kernels.temporal.settled import days, is_universal, settled
-from arrowstream.gpu.kernels.tree import Constant, Node, apply, bits, cast, labelled
+from arrowstream.gpu.kernels.tree import Constant, Node, NodeFunction, apply, bits, cast, labelled
 from arrowstream.gpu.kernels.tree import call as call_of
 
 _types = pa.types
 _DATE, _INT16, _INT32 = pa.date32(), pa.int16(), pa.int32()
 
-Part = Callable[[Node], Node]
 
-
-def _part(part: Part, dates: bool) -> Kernel:
+def _part(part: NodeFunction, dates: bool) -> Kernel:
     """Return the kernel of a part of dates and times; `dates`: True if dates have it, too."""
 
     def kernel(call: Call, moments: Node) -> Node | str:
@@ -35,17 +31,17 @@ def _part(part: Part, dates: bool) -> Kernel:
     return kernel
 
 
-def part_of(name: str) -> Part:
+def part_of(name: str) -> NodeFunction:
     """Return the part of moments that libcudf gives by this name, as int16."""
     return lambda moments: call_of(name, component(name), moments, dtype=_INT16)
 
 
-def of_calendar(name: str, dtype: pa.DataType = _INT16) -> Part:
+def of_calendar(name: str, dtype: pa.DataType = _INT16) -> NodeFunction:
     """Return what a function of libcudf's calendar gives of moments."""
     return lambda moments: call_of(name.upper(), calendar(name), moments, dtype=dtype)
 
 
-def _fraction(*names: str) -> Part:
+def _fraction(*names: str) -> NodeFunction:
     """Return the part that counts the finest of units in the second: libcudf gives each within the next larger."""
 
     def part(moments: Node) -> Node:
@@ -57,7 +53,7 @@ def _fraction(*names: str) -> Part:
     return part
 
 
-def _nth(years: int) -> Part:
+def _nth(years: int) -> NodeFunction:
     """Return the part that numbers periods of `years` years from year 1 on; no settled date is earlier."""
 
     def part(moments: Node) -> Node:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import pyarrow as pa
 
@@ -12,7 +11,7 @@ from arrowstream.gpu.kernels.base import Kernel, text_of
 from arrowstream.gpu.kernels.conversion import DAY, TICKS
 from arrowstream.gpu.kernels.temporal.fields import of_calendar, part_of
 from arrowstream.gpu.kernels.temporal.settled import days, is_universal, settled
-from arrowstream.gpu.kernels.tree import Constant, Node, apply, bits, cast
+from arrowstream.gpu.kernels.tree import Constant, Node, NodeFunction, apply, bits, cast
 
 _types = pa.types
 _DATE, _INT32, _INT64 = pa.date32(), pa.int32(), pa.int64()
@@ -33,8 +32,6 @@ _MONDAY = -3
 """The days from 1970-01-01 to a Monday before it."""
 _LONGEST = 366 * DAY * _SECOND
 """Longest period and offset, in nanoseconds: a longer one could leave the years that are computed alike."""
-
-Part = Callable[[Node], Node]
 
 
 def _unmovable(dtype: pa.DataType) -> str | None:
@@ -134,7 +131,7 @@ def _moved(moments: Node, ticks: Node) -> Node:
     return bits(apply("ADD", number, ticks), moments.dtype)
 
 
-def _same_time_on(ahead: Part) -> Kernel:
+def _same_time_on(ahead: NodeFunction) -> Kernel:
     """Return the kernel of a move by whole days, in int32; a timestamp keeps its time of day."""
 
     def kernel(call: Call, moments: Node) -> Node | str:

@@ -15,7 +15,7 @@ from arrowstream.errors import ArrowstreamError, SourceError
 from arrowstream.io.database.query import DatabaseQuery
 from arrowstream.io.database.systems.connect import connect
 from arrowstream.io.database.systems.failures import source_failure
-from arrowstream.io.database.systems.read_columns import Decoding
+from arrowstream.io.database.systems.read_columns import QueryDecoding
 from arrowstream.io.source import BlockingReader
 
 ROWS = 65_536
@@ -42,7 +42,7 @@ class OpenQuery:
         try:
             with self.reading():
                 columns = self.database.read_columns(query.label, query.text, query.declared)
-            self._decoding = Decoding(query.label, columns)
+            self._decoding = QueryDecoding(query.label, columns)
             self.schema = self._decoding.schema
             query.check(self.schema)
         except BaseException:

@@ -38,7 +38,7 @@ class Stored:
     cast: str | None = None
 
 
-class Unfit(Exception):
+class UnfitColumn(Exception):
     """A column cannot be stored.
 
     Parameters
@@ -114,22 +114,22 @@ class ColumnTypes(ABC):
             yield f"times of whole {stored.time_unit}", number % (unit // other) != 0
 
 
-def unsupported(name: str, dtype: pl.DataType) -> Unfit:
+def unsupported(name: str, dtype: pl.DataType) -> UnfitColumn:
     """Return the error for a type that a system has no values of."""
     if isinstance(dtype, pl.Duration):
-        return Unfit("a number in place of a Duration", 'write pl.col("x").dt.total_microseconds()')
+        return UnfitColumn("a number in place of a Duration", 'write pl.col("x").dt.total_microseconds()')
     if isinstance(dtype, pl.Struct):
-        return Unfit(
+        return UnfitColumn(
             f"text in place of a Struct, which {name} lacks", 'write pl.col("x").struct.json_encode()'
         )
     if isinstance(dtype, pl.List | pl.Array):
-        return Unfit(
+        return UnfitColumn(
             f"text in place of a list, which is not written to {name}",
             'write pl.struct("x").struct.json_encode(), or explode the column',
         )
     if isinstance(dtype, pl.Null):
-        return Unfit("a column with a type", 'write pl.col("x").cast(pl.String)')
-    return Unfit("a type that databases have", 'cast the column, such as pl.col("x").cast(pl.String)')
+        return UnfitColumn("a column with a type", 'write pl.col("x").cast(pl.String)')
+    return UnfitColumn("a type that databases have", 'cast the column, such as pl.col("x").cast(pl.String)')
 
 
 def fits(dtype: pl.DataType, stored: pl.DataType) -> bool:

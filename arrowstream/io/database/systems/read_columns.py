@@ -61,7 +61,7 @@ def check_declared(label: str, names: Iterable[str], declared: pl.Schema) -> Non
             )
 
 
-class Decoding:
+class QueryDecoding:
     """Makes frames of the record batches of a query.
 
     Parameters

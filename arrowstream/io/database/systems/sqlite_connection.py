@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from arrowstream.io.database.systems import sqlite_processes
 from arrowstream.io.database.systems.sqlite_process import comes, receive, send
-from arrowstream.io.database.systems.sqlite_processes import Process
+from arrowstream.io.database.systems.sqlite_processes import StartedProcess
 
 STOP_SECONDS = 1.0
 """How long a query may go on that looks for rows which nobody wants any more, in seconds."""
@@ -42,7 +42,7 @@ class SqliteConnection:
             # False from a request to its answer, and while rows are read: the process cannot take another request.
             self._at_rest = True
             waiting = sqlite_processes.waiting()
-            self._process: Process | None = waiting or _started()
+            self._process: StartedProcess | None = waiting or _started()
             try:
                 self._request("open", uri)
                 opened = True
@@ -109,7 +109,7 @@ class SqliteConnection:
             return _answer(process)
 
     @contextmanager
-    def _exchange(self) -> Iterator[Process]:
+    def _exchange(self) -> Iterator[StartedProcess]:
         process = self._process
         if process is None:
             raise _failure("the connection is closed")
@@ -143,9 +143,9 @@ class SqliteConnection:
             process.end()
 
 
-def _started() -> Process:
+def _started() -> StartedProcess:
     try:
-        return Process()
+        return StartedProcess()
     except OSError as error:
         raise _failure(f"{_NOT_STARTED}: {error}") from error
 
@@ -154,7 +154,7 @@ def _failure(message: str) -> adbc.OperationalError:
     return adbc.OperationalError(message, status_code=adbc.AdbcStatusCode.INVALID_STATE)
 
 
-def _answer(process: Process) -> Any:
+def _answer(process: StartedProcess) -> Any:
     """Return the value of an answer, or None without one."""
     kind, *values = receive(process.answers)
     if kind == "failed":

@@ -29,8 +29,8 @@ IDLE_SECONDS = 60.0
 class WithoutPandas:
     """A finder of modules for which pandas is not installed.
 
-    pyarrow looks for pandas with its first array of Python values: 0.3 s of processor time in a process that starts in
-    a fifth of a second.
+    pyarrow looks for pandas with its first array of Python values: 0.3 s of processor time in a process that starts
+    in a fifth of a second.
     """
 
     @staticmethod

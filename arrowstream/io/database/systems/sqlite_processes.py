@@ -1,4 +1,4 @@
-"""`Process`: a process that opens SQLite files for this one; and those that wait for their next file."""
+"""`StartedProcess`: a process that opens SQLite files for this one; and those that wait for their next file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ IDLE = 2
 END_SECONDS = 10.0
 """How long a process may take to end by itself, in seconds."""
 
-_idle: list[Process] = []
-_all: WeakSet[Process] = WeakSet()
+_idle: list[StartedProcess] = []
+_all: WeakSet[StartedProcess] = WeakSet()
 
 
-class Process:
+class StartedProcess:
     """A process that has just been started.
 
     Raises
@@ -91,7 +91,7 @@ class Process:
         self.answers.raw.close()
 
 
-def waiting() -> Process | None:
+def waiting() -> StartedProcess | None:
     """Return a process that waits for its next file; None without one."""
     with suppress(IndexError):  # also if another thread has taken the last one
         while (process := _idle.pop()).ended:
@@ -100,7 +100,7 @@ def waiting() -> Process | None:
     return None
 
 
-def give_back(process: Process) -> None:
+def give_back(process: StartedProcess) -> None:
     """Let a process wait for its next file, or end it if enough of them do."""
     if len(_idle) < IDLE:
         _idle.append(process)

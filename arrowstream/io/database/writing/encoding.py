@@ -15,7 +15,7 @@ _NO_NAN = "make NaN null before, or leave such rows out"
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column of the rows and of the table.
 
     Parameters
@@ -33,7 +33,7 @@ class Column:
     stored: Stored
 
 
-class Encoding:
+class RowEncoding:
     """Makes rows of Polars into rows for a table.
 
     Parameters
@@ -55,7 +55,7 @@ class Encoding:
         types: ColumnTypes,
         table: str,
         schema: pl.Schema,
-        columns: Sequence[Column],
+        columns: Sequence[TableColumn],
         key: Sequence[str] = (),
     ) -> None:
         self._table = table

@@ -14,7 +14,7 @@ from arrowstream.io.database.identifiers import TableName
 from arrowstream.io.database.systems.connect import connect
 from arrowstream.io.database.systems.database import Database
 from arrowstream.io.database.writing.epochs import Epochs
-from arrowstream.io.database.writing.target import Mode, Target
+from arrowstream.io.database.writing.target import Mode, TargetTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Session:
     """
 
     database: Database
-    target: Target
+    target: TargetTable
     epochs: Epochs | None
     lacks_table: bool = False
 
@@ -54,11 +54,11 @@ class Session:
         try:
             with database.writing(table):
                 if checkpoint is None:
-                    return cls(database, Target(database, table, mode, key, schema), None)
+                    return cls(database, TargetTable(database, table, mode, key, schema), None)
                 database.begin()
                 epochs = Epochs(database, table, sink, checkpoint)
                 own = epochs.claim()
-                target = Target(database, table, mode, key, schema, own=own)
+                target = TargetTable(database, table, mode, key, schema, own=own)
                 lacks_table = own and target.missing
                 if not lacks_table:
                     target.create()

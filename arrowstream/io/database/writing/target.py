@@ -1,4 +1,4 @@
-"""`Target`: the table that a sink writes, made or checked when the sink opens."""
+"""`TargetTable`: the table that a sink writes, made or checked when the sink opens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from arrowstream.core.plural import counted
 from arrowstream.core.rows.changes import BEFORE, CHANGE, CHANGES, DELETE
 from arrowstream.errors import SchemaError, SinkError
 from arrowstream.io.database.identifiers import LONGEST, TableName, quoted, quoted_list
-from arrowstream.io.database.systems.column_types import ColumnTypes, Stored, Unfit
+from arrowstream.io.database.systems.column_types import ColumnTypes, Stored, UnfitColumn
 from arrowstream.io.database.systems.database import Database
 from arrowstream.io.database.systems.failures import Failure
-from arrowstream.io.database.writing.encoding import Column, Encoding
+from arrowstream.io.database.writing.encoding import RowEncoding, TableColumn
 
 Mode = Literal["append", "upsert", "create"]
 
@@ -64,7 +64,7 @@ def check_columns(types: ColumnTypes, schema: pl.Schema, key: Sequence[str]) -> 
 def _created(types: ColumnTypes, name: str, dtype: pl.DataType) -> Stored:
     try:
         return types.created(dtype)
-    except Unfit as unfit:
+    except UnfitColumn as unfit:
         raise SchemaError(
             f"{types.name} cannot store the column {name!r}",
             expected=unfit.expected,
@@ -91,7 +91,7 @@ def stored_schema(schema: pl.Schema, mode: Mode) -> pl.Schema:
     return pl.Schema({name: dtype for name, dtype in schema.items() if mode != "upsert" or name != CHANGE})
 
 
-class Target:
+class TargetTable:
     """The table of a sink.
 
     Parameters
@@ -138,7 +138,7 @@ class Target:
         self._was_missing = self.missing
         if found is None:
             self.name = name
-            columns = [Column(each, each, stored) for each, stored in created.items()]
+            columns = [TableColumn(each, each, stored) for each, stored in created.items()]
         else:
             if mode == "create" and not own:
                 raise SinkError(
@@ -151,13 +151,13 @@ class Target:
         self._columns = {column.target: column.stored for column in columns}
         self._key = [column.target for column in columns if column.name in key]
         encoded_key = key if mode == "upsert" else ()
-        self._encode = Encoding(database.types, name.label, schema, columns, encoded_key).encode
+        self._encode = RowEncoding(database.types, name.label, schema, columns, encoded_key).encode
         self._row_key = encoded_key
         self._statement: str | None = None
         if mode == "upsert" or any(column.stored.cast is not None for column in columns):
             self._statement = self._through_stage(columns, upsert=mode == "upsert")
 
-    def _through_stage(self, columns: Sequence[Column], *, upsert: bool) -> str:
+    def _through_stage(self, columns: Sequence[TableColumn], *, upsert: bool) -> str:
         stage = self._database.make_stage(
             {column.target: column.stored.sql if column.stored.cast is None else "text" for column in columns}
         )
@@ -274,7 +274,7 @@ class Target:
 
 def _column(
     types: ColumnTypes, table: TableName, there: Mapping[str, str], name: str, dtype: pl.DataType
-) -> Column:
+) -> TableColumn:
     """Return the column of a table for one of the rows."""
     target = name if name in there or not types.folds else _folded(there, name)
     if target not in there:
@@ -292,7 +292,7 @@ def _column(
             found=f"{dtype}, for which a new table would have {_created(types, name, dtype).sql}",
             hint=f"cast it before the sink: .cast({{{name!r}: ...}})",
         )
-    return Column(name, target, stored)
+    return TableColumn(name, target, stored)
 
 
 def _folded(there: Mapping[str, str], name: str) -> str:

@@ -14,7 +14,7 @@ from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.text.byte_stream import unreadable
 
-Stamp = tuple[int, int, int, int]
+FileStat = tuple[int, int, int, int]
 """Device, inode, size (bytes) and time of the last change (ns): other content has another stamp."""
 
 
@@ -39,7 +39,7 @@ class OpenFile:
     __slots__ = ("__weakref__", "_handle", "path", "stamp")
 
     path: Path | RemotePath
-    stamp: Stamp
+    stamp: FileStat
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -112,7 +112,7 @@ class OpenFile:
         """Return the first line of an error, with the file's name in place of `place`."""
         return (str(error).splitlines() or [type(error).__name__])[0].replace(self.place, str(self.path))
 
-    def _now(self) -> Stamp:
+    def _now(self) -> FileStat:
         status = os.fstat(self._handle)
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 

@@ -17,7 +17,7 @@ from arrowstream.io.files.columnar.damage import checked_types, damaged_rows, fa
 from arrowstream.io.files.columnar.footer_bytes import ParquetEnds, parquet_footer
 from arrowstream.io.files.columnar.given_types import Adapt
 from arrowstream.io.files.columnar.ipc_file import BatchCopy, IpcFile
-from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
+from arrowstream.io.files.columnar.open_file import FileStat, OpenFile
 from arrowstream.io.files.formats import Format
 from arrowstream.io.files.read_ahead import Piece, gathered
 from arrowstream.io.files.remote.urls import RemotePath
@@ -26,7 +26,7 @@ PIECE_BYTES = 16 << 20
 """Decoded size of a piece, about, in bytes; two are read at a time while a third is processed."""
 
 _KNOWN_SCHEMAS: Final = 4096
-_known: dict[tuple[Path | RemotePath, Stamp], pl.Schema] = {}
+_known: dict[tuple[Path | RemotePath, FileStat], pl.Schema] = {}
 
 _END_BYTES: Final = 65_536
 """Bytes at the end of a Parquet file that hold most footers whole."""

@@ -18,7 +18,7 @@ from arrowstream.io.files.destination.old_csv import beginning, check_layout, ch
 from arrowstream.io.files.destination.old_text import text_blocks, text_lines, unreadable
 from arrowstream.io.files.destination.text_ends import END_BYTES, check_utf8
 from arrowstream.io.files.formats import FileKind, Format, kind_of
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.output.encoders import encoder_for
 from arrowstream.io.files.output.streaming_sink import encoded
 from arrowstream.io.files.remote.urls import RemotePath
@@ -58,7 +58,7 @@ def holds_rows(path: Path | RemotePath, kind: FileKind, empty: bytes) -> bool:
         opened = open_file(path)
         if opened.size in (0, len(empty)) and opened.read(0, opened.size) in (b"", empty):
             return False
-        return kind.format not in _TYPED or open_table(DataFile(path, kind)).rows != 0
+        return kind.format not in _TYPED or open_table(ListedFile(path, kind)).rows != 0
     except (OSError, ArrowstreamError):
         return True
 
@@ -156,7 +156,7 @@ def check_part(
 def _stored(path: Path | RemotePath, kind: FileKind) -> pl.Schema:
     """Return the names and types of a file's columns."""
     try:
-        return open_table(DataFile(path, kind)).schema
+        return open_table(ListedFile(path, kind)).schema
     except SourceError as error:
         raise unreadable(path, error.found or error.what) from error
 

@@ -13,8 +13,8 @@ from arrowstream.io.files.destination.encoding import part_suffix
 from arrowstream.io.files.destination.part_limits import PartLimits
 from arrowstream.io.files.destination.write_mode import Kind, Mode
 from arrowstream.io.files.formats import FileKind
-from arrowstream.io.files.hive_folders import Partitions
-from arrowstream.io.files.output.encoder import Encoder
+from arrowstream.io.files.hive_folders import HivePartitions
+from arrowstream.io.files.output.encoder import FileEncoder
 from arrowstream.io.files.output.encoders import RowGroups, encoder_for, unit_rows
 from arrowstream.io.files.output.sorting_encoder import SortingEncoder
 from arrowstream.io.sink import JsonPart
@@ -54,7 +54,7 @@ class ResolvedSink:
     compression: str | None
     mode: Mode
     limits: PartLimits
-    partitions: Partitions
+    partitions: HivePartitions
     sort_by: tuple[str, ...]
     groups: RowGroups
     level: int | None
@@ -71,7 +71,7 @@ class ResolvedSink:
 
     def encoder(
         self, context: StepContext, schema: pl.Schema, *, header: bool = True, newline: str = "\n"
-    ) -> Encoder:
+    ) -> FileEncoder:
         """Make the encoder of files of this schema.
 
         Parameters
@@ -102,5 +102,5 @@ class ResolvedSink:
 
 def json_part(kind: FileKind, partitions: Sequence[str], schema: pl.Schema) -> JsonPart | None:
     """Return what gives the columns in files of a kind, if these are JSON; see `SinkSpec.json_part`."""
-    names = Partitions(tuple(partitions)).file_schema(schema).names()
+    names = HivePartitions(tuple(partitions)).file_schema(schema).names()
     return (lambda rows: rows.select(names)) if kind.format in ("ndjson", "json") else None

@@ -24,7 +24,7 @@ from arrowstream.io.files.destination.existing_rows import (
 )
 from arrowstream.io.files.destination.write_mode import Mode
 from arrowstream.io.files.formats import FileKind, Format, detect
-from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.hive_folders import HivePartitions
 from arrowstream.io.files.staging.appended_file import AppendedFile
 from arrowstream.io.files.staging.base import Staging
 from arrowstream.io.files.staging.contents import Version
@@ -68,7 +68,7 @@ def stage_file(
 
 
 def stage_folder(
-    target: Path, mode: Mode, kind: FileKind, schema: pl.Schema, partitions: Partitions, rolls: bool
+    target: Path, mode: Mode, kind: FileKind, schema: pl.Schema, partitions: HivePartitions, rolls: bool
 ) -> tuple[Staging, bool]:
     """Return the staging of part files in a folder, and whether the folder holds data files that stay.
 
@@ -145,7 +145,7 @@ def parts_that_stay(
     found: Sequence[tuple[Path, Format]],
     kind: FileKind,
     schema: pl.Schema,
-    partitions: Partitions,
+    partitions: HivePartitions,
     refusal: str = APPEND_REFUSED,
 ) -> list[Path]:
     """Check that rows can be added to those of a folder; return its files without rows, which go once it has others.

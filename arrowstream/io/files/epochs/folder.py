@@ -33,7 +33,7 @@ from arrowstream.io.files.epochs.parts import STEM, EpochParts, lost
 from arrowstream.io.files.epochs.staged_epoch import StagedEpoch
 from arrowstream.io.files.epochs.target import EpochTarget
 from arrowstream.io.files.folder_writer import FolderWriter
-from arrowstream.io.files.output.encoder import Encoder
+from arrowstream.io.files.output.encoder import FileEncoder
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import (
     MANY,
@@ -73,7 +73,7 @@ class EpochFolder(EpochTarget):
         self,
         output: ResolvedSink,
         schema: pl.Schema,
-        new_encoder: Callable[[pl.Schema], Encoder],
+        new_encoder: Callable[[pl.Schema], FileEncoder],
         checkpoint: CheckpointContext,
     ) -> None:
         self._output = output

@@ -30,7 +30,7 @@ from arrowstream.io.files.destination.resolved import ResolvedSink
 from arrowstream.io.files.epochs.file_marker import FileMarker, epoch_in
 from arrowstream.io.files.epochs.staged_rows import StagedRows
 from arrowstream.io.files.epochs.target import EpochTarget
-from arrowstream.io.files.output.encoder import Encoder
+from arrowstream.io.files.output.encoder import FileEncoder
 from arrowstream.io.files.output.growing_file import GrowingFile
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import remove
@@ -59,7 +59,7 @@ class EpochTextFile(EpochTarget):
         self,
         output: ResolvedSink,
         schema: pl.Schema,
-        new_encoder: Callable[[bool, str], Encoder],
+        new_encoder: Callable[[bool, str], FileEncoder],
         checkpoint: CheckpointContext,
     ) -> None:
         self._output = output

@@ -9,13 +9,13 @@ from typing import Any, Final
 import polars as pl
 
 from arrowstream.io.files.avro.container import rows_start
-from arrowstream.io.files.output.encoder import Encoder, Target
+from arrowstream.io.files.output.encoder import EncodedOutput, FileEncoder
 
 BLOCK_ROWS: Final = 65_536
 """Most rows of a block."""
 
 
-class AvroEncoder(Encoder):
+class AvroFileEncoder(FileEncoder):
     """Encoder of Avro container files; every field may be null.
 
     Parameters
@@ -30,21 +30,23 @@ class AvroEncoder(Encoder):
         super().__init__(schema)
         self._codec: Any = codec or "uncompressed"
 
-    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
+    def encode_frames(
+        self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: EncodedOutput
+    ) -> None:
         begun = False
         for frame in frames:
             for rows in frame.iter_slices(BLOCK_ROWS):
                 self._add(rows, target, begun)
                 begun = True
 
-    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: EncodedOutput) -> pl.LazyFrame:
         def add(frame: pl.DataFrame) -> pl.DataFrame:
             self._add(frame, target, False)
             return frame
 
         return rows.map_batches(add)
 
-    def _add(self, rows: pl.DataFrame, target: Target, begun: bool) -> None:
+    def _add(self, rows: pl.DataFrame, target: EncodedOutput, begun: bool) -> None:
         # Polars writes whole files, whose sync markers are the same: after the first header, only the blocks count.
         content = io.BytesIO()
         # Polars 1 writes a whole file for each chunk.

@@ -16,7 +16,7 @@ _POLARS: Any = pl
 """Polars, whose partitionings are other classes in other versions."""
 
 
-class Target(Protocol):
+class EncodedOutput(Protocol):
     """Place for the bytes of a file."""
 
     def add(self, data: bytes) -> None:
@@ -24,7 +24,7 @@ class Target(Protocol):
         ...
 
 
-class Encoder(ABC):
+class FileEncoder(ABC):
     """Encoder of frames of one schema into the bytes of one file. It has no state, and serves any number of files.
 
     Parameters
@@ -39,7 +39,7 @@ class Encoder(ABC):
     def __init__(self, schema: pl.Schema) -> None:
         self.schema = schema
 
-    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+    def encode(self, frames: Iterator[pl.DataFrame], target: EncodedOutput) -> None:
         """Add the bytes of a file with these rows to `target`, piece by piece.
 
         What `frames` or `target` raises ends the call, perhaps as another exception.
@@ -51,12 +51,12 @@ class Encoder(ABC):
         with self.framed(target) as inside:
             self.encode_frames(chain([first], frames), first, inside)
 
-    def encode_rows(self, rows: pl.DataFrame, target: Target) -> None:
+    def encode_rows(self, rows: pl.DataFrame, target: EncodedOutput) -> None:
         """Add the bytes of a file with these rows to `target`; for few rows, this takes a third of the time."""
         with self.framed(target) as inside:
             self.encode_lazy(self.prepared(rows).lazy(), rows, inside)
 
-    def encode_files(self, files: Sequence[tuple[pl.DataFrame, Target]]) -> None:
+    def encode_files(self, files: Sequence[tuple[pl.DataFrame, EncodedOutput]]) -> None:
         """Add the bytes of several files at once, each with few rows, which takes half the time of one by one."""
         with ExitStack() as stack:
             inside = [stack.enter_context(self.framed(target)) for _, target in files]
@@ -66,21 +66,23 @@ class Encoder(ABC):
             ]
             pl.collect_all(sinks, engine="streaming")
 
-    def framed(self, target: Target) -> AbstractContextManager[Target]:
+    def framed(self, target: EncodedOutput) -> AbstractContextManager[EncodedOutput]:
         """Give the target for the rows of one file, whose bytes reach `target` with what surrounds them."""
         return nullcontext(target)
 
-    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
+    def encode_frames(
+        self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: EncodedOutput
+    ) -> None:
         """Add the bytes of all frames to `target`, as for `encode_lazy`."""
         rest = (self.prepared(frame) for frame in frames)
         self.encode_lazy(register_io_source(lambda *_: rest, schema=self.schema), first, target)
 
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: EncodedOutput) -> None:
         """Add the bytes of rows to `target`; see `sink`."""
         self.sink(rows, first, target).collect(engine="streaming")
 
     @abstractmethod
-    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: EncodedOutput) -> pl.LazyFrame:
         """Return the query that adds the bytes of rows to `target`.
 
         Parameters
@@ -100,10 +102,10 @@ class Encoder(ABC):
         return frame.with_columns(pl.col(arrays).gather(pl.int_range(pl.len()))) if arrays else frame
 
 
-class PolarsEncoder(Encoder):
+class PolarsEncoder(FileEncoder):
     """Encoder of a format that Polars' streaming engine writes into a file object, or into one for each key."""
 
-    def encode_files(self, files: Sequence[tuple[pl.DataFrame, Target]]) -> None:
+    def encode_files(self, files: Sequence[tuple[pl.DataFrame, EncodedOutput]]) -> None:
         # A file without rows has no key.
         if not self.are_prepared_alike or not all(rows.height for rows, _ in files):
             super().encode_files(files)
@@ -117,7 +119,7 @@ class PolarsEncoder(Encoder):
             place = _one_file_each(number, lambda key: file_of(inside[key]))
             self.polars_sink(rows.with_columns(numbers).lazy(), rows, place).collect(engine="streaming")
 
-    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: EncodedOutput) -> pl.LazyFrame:
         return self.polars_sink(rows, first, file_of(target))
 
     @property
@@ -153,7 +155,7 @@ def _has_arrays(dtype: Any) -> bool:
     return isinstance(dtype, pl.Array) or (isinstance(dtype, pl.List) and _has_arrays(dtype.inner))
 
 
-def file_of(target: Target) -> IO[bytes]:
+def file_of(target: EncodedOutput) -> IO[bytes]:
     """Return a file object that adds what is written to it to a target."""
     if isinstance(target, io.BytesIO):
         return target

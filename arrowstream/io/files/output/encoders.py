@@ -17,8 +17,8 @@ import pyarrow as pa
 from arrowstream.core.batch import to_record
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.io.files.formats import Format
-from arrowstream.io.files.output.avro_encoder import AvroEncoder
-from arrowstream.io.files.output.encoder import Encoder, PolarsEncoder, Target, file_of
+from arrowstream.io.files.output.avro_encoder import AvroFileEncoder
+from arrowstream.io.files.output.encoder import EncodedOutput, FileEncoder, PolarsEncoder, file_of
 from arrowstream.io.files.output.row_buffer import frame_bytes
 from arrowstream.io.files.text.old_zones import has_zones, with_whole_minutes
 from arrowstream.io.files.text.options.csv_layout import PLAIN, CsvLayout
@@ -74,7 +74,7 @@ def encoder_for(
     level: int | None = None,
     groups: RowGroups | None = None,
     flows: bool = False,
-) -> Encoder:
+) -> FileEncoder:
     r"""Make an encoder.
 
     Parameters
@@ -112,12 +112,12 @@ def encoder_for(
     if format == "ipc":
         return IpcEncoder(schema, compression)
     if format == "avro":
-        return AvroEncoder(schema, compression)
-    text: Encoder
+        return AvroFileEncoder(schema, compression)
+    text: FileEncoder
     if format == "csv":
-        text = CsvEncoder(schema, delimiter, layout, header, flows, newline)
+        text = CsvFileEncoder(schema, delimiter, layout, header, flows, newline)
     else:
-        text = (JsonEncoder if format == "json" else NdjsonEncoder)(schema, flows)
+        text = (JsonFileEncoder if format == "json" else NdjsonEncoder)(schema, flows)
     return PackedEncoder(text, compression, level) if compression is not None else text
 
 
@@ -155,7 +155,7 @@ class IpcEncoder(PolarsEncoder):
         super().__init__(schema)
         self._codec: Any = codec or "uncompressed"
 
-    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> None:
+    def encode_lazy(self, rows: pl.LazyFrame, first: pl.DataFrame, target: EncodedOutput) -> None:
         if not first.height:
             # Polars 1 writes no dictionaries into a file without a batch, and would not see an enum's categories.
             file = pa.PythonFile(file_of(target), mode="w")
@@ -184,7 +184,9 @@ class TextEncoder(PolarsEncoder):
     def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
         return with_whole_minutes(super().prepared(frame))
 
-    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
+    def encode_frames(
+        self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: EncodedOutput
+    ) -> None:
         if not self._frame_by_frame:
             super().encode_frames(frames, first, target)
             return
@@ -201,7 +203,7 @@ class TextEncoder(PolarsEncoder):
         """Return the query that writes the text of rows at the beginning of the file or, if it has `begun`, later."""
 
 
-class CsvEncoder(TextEncoder):
+class CsvFileEncoder(TextEncoder):
     """Encoder of CSV."""
 
     def __init__(
@@ -238,24 +240,24 @@ class NdjsonEncoder(TextEncoder):
         return rows.sink_ndjson(place, lazy=True)
 
 
-class JsonEncoder(NdjsonEncoder):
+class JsonFileEncoder(NdjsonEncoder):
     """Encoder of one JSON array of objects, one object per line."""
 
     @contextmanager
-    def framed(self, target: Target) -> Iterator[Target]:
+    def framed(self, target: EncodedOutput) -> Iterator[EncodedOutput]:
         array = _Array(target)
         yield array
         array.end()
 
 
-class PackedEncoder(Encoder):
+class PackedEncoder(FileEncoder):
     """Encoder that compresses another one's bytes, piece by piece: each is a gzip member or a Zstandard frame.
 
     Both formats allow several in a row (RFC 1952, section 2.2; RFC 8878, section 3), so that no
     compression state is kept between them.
     """
 
-    def __init__(self, inner: Encoder, compression: str, level: int | None) -> None:
+    def __init__(self, inner: FileEncoder, compression: str, level: int | None) -> None:
         super().__init__(inner.schema)
         self._inner = inner
         # pyarrow's default is gzip's slowest level, 9; the gzip tool's default is 6.
@@ -263,7 +265,7 @@ class PackedEncoder(Encoder):
         self._codec = pa.Codec(compression, compression_level=chosen)
 
     @contextmanager
-    def framed(self, target: Target) -> Iterator[Target]:
+    def framed(self, target: EncodedOutput) -> Iterator[EncodedOutput]:
         packed = _Packed(target, self._codec)
         with self._inner.framed(packed) as inside:
             yield inside
@@ -272,23 +274,25 @@ class PackedEncoder(Encoder):
     def prepared(self, frame: pl.DataFrame) -> pl.DataFrame:
         return self._inner.prepared(frame)
 
-    def encode_files(self, files: Sequence[tuple[pl.DataFrame, Target]]) -> None:
+    def encode_files(self, files: Sequence[tuple[pl.DataFrame, EncodedOutput]]) -> None:
         packed = [_Packed(target, self._codec) for _, target in files]
         self._inner.encode_files([(rows, target) for (rows, _), target in zip(files, packed, strict=True)])
         for target in packed:
             target.end()
 
-    def encode_frames(self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: Target) -> None:
+    def encode_frames(
+        self, frames: Iterator[pl.DataFrame], first: pl.DataFrame, target: EncodedOutput
+    ) -> None:
         self._inner.encode_frames(frames, first, target)
 
-    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: EncodedOutput) -> pl.LazyFrame:
         return self._inner.sink(rows, first, target)
 
 
 class _Array:
     """Lines of NDJSON as the elements of one JSON array."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: EncodedOutput) -> None:
         self._target = target
         self._begun = self._line_ended = False
 
@@ -308,7 +312,7 @@ class _Array:
 class _Packed:
     """Bytes that are compressed together once there are enough of them."""
 
-    def __init__(self, target: Target, codec: pa.Codec) -> None:
+    def __init__(self, target: EncodedOutput, codec: pa.Codec) -> None:
         self._target = target
         self._codec = codec
         self._held: list[bytes] = []

@@ -9,14 +9,14 @@ import polars as pl
 
 from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.errors import SinkError
-from arrowstream.io.files.output.encoder import Encoder, Target
+from arrowstream.io.files.output.encoder import EncodedOutput, FileEncoder
 from arrowstream.io.files.output.row_buffer import frame_bytes
 
 _COPIES = 2
 """The rows as they came, and in order."""
 
 
-class SortingEncoder(Encoder):
+class SortingEncoder(FileEncoder):
     """Encoder that holds all rows of a file and sorts them, then passes them to another one.
 
     Parameters
@@ -36,7 +36,7 @@ class SortingEncoder(Encoder):
     holds_rows = True
 
     def __init__(
-        self, inner: Encoder, by: Sequence[str], memory: MemoryBudget, step: str, unit_rows: int
+        self, inner: FileEncoder, by: Sequence[str], memory: MemoryBudget, step: str, unit_rows: int
     ) -> None:
         super().__init__(inner.schema)
         self._inner = inner
@@ -45,7 +45,7 @@ class SortingEncoder(Encoder):
         self._step = step
         self._unit_rows = unit_rows
 
-    def encode(self, frames: Iterator[pl.DataFrame], target: Target) -> None:
+    def encode(self, frames: Iterator[pl.DataFrame], target: EncodedOutput) -> None:
         held: list[pl.DataFrame] = []
         with self._held() as hold:
             for frame in frames:
@@ -58,16 +58,16 @@ class SortingEncoder(Encoder):
             else:
                 self._inner.encode(iter(()), target)
 
-    def encode_rows(self, rows: pl.DataFrame, target: Target) -> None:
+    def encode_rows(self, rows: pl.DataFrame, target: EncodedOutput) -> None:
         with self._held() as hold:
             hold(rows)
             self._inner.encode_rows(self._sorted(rows), target)
 
-    def encode_files(self, files: Sequence[tuple[pl.DataFrame, Target]]) -> None:
+    def encode_files(self, files: Sequence[tuple[pl.DataFrame, EncodedOutput]]) -> None:
         for rows, target in files:  # one by one, since only the rows of one file count against the budget
             self.encode_rows(rows, target)
 
-    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: Target) -> pl.LazyFrame:
+    def sink(self, rows: pl.LazyFrame, first: pl.DataFrame, target: EncodedOutput) -> pl.LazyFrame:
         return self._inner.sink(rows, first, target)
 
     def _sorted(self, rows: pl.DataFrame) -> pl.DataFrame:

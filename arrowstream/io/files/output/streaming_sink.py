@@ -10,7 +10,7 @@ import polars as pl
 
 from arrowstream.errors import SinkError
 from arrowstream.io.files.output import frame_queue
-from arrowstream.io.files.output.encoder import Encoder
+from arrowstream.io.files.output.encoder import FileEncoder
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.output_file import OutputFile
 from arrowstream.io.files.output.row_buffer import frame_bytes
@@ -38,7 +38,7 @@ class StreamingSink:
     __slots__ = ("_done", "_encoder", "_failure", "_file", "_queue", "_taken", "_thread", "rows")
 
     def __init__(
-        self, file: OutputFile, encoder: Encoder, unit_rows: int, capacity: int | None = None
+        self, file: OutputFile, encoder: FileEncoder, unit_rows: int, capacity: int | None = None
     ) -> None:
         self._file = file
         self._encoder = encoder
@@ -140,14 +140,14 @@ class StreamingSink:
             self._file.changed.notify_all()
 
 
-def encoded(frame: pl.DataFrame, encoder: Encoder) -> bytes:
+def encoded(frame: pl.DataFrame, encoder: FileEncoder) -> bytes:
     """Return the bytes of a file with these rows."""
     content = _Content()
     encoder.encode_rows(frame, content)
     return content.getvalue()
 
 
-def encoded_files(frames: Sequence[pl.DataFrame], encoder: Encoder) -> list[bytes]:
+def encoded_files(frames: Sequence[pl.DataFrame], encoder: FileEncoder) -> list[bytes]:
     """Return the bytes of one file for each frame of a few rows."""
     contents = [_Content() for _ in frames]
     encoder.encode_files(list(zip(frames, contents, strict=True)))

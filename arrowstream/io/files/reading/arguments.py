@@ -15,7 +15,7 @@ from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.io.files.evolution import Evolution, Extra, Missing
 from arrowstream.io.files.formats import TEXT_FORMATS, Format, format_named, kind_of
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.paths import can_be_resumed, printable, source_paths
 from arrowstream.io.files.reading.selection import Selection
 from arrowstream.io.files.remote.options import StorageOptions
@@ -208,7 +208,7 @@ class FileArguments:
             self.watch_s is not None,
         )
 
-    def check(self, file: DataFile) -> None:
+    def check(self, file: ListedFile) -> None:
         """Raise PlanError if an option is set that files of the format of `file` do not have."""
         for options, formats in self._limited:
             _check_format(options, formats, file)
@@ -233,14 +233,14 @@ class FileArguments:
         options = ", ".join((*delimiter, *self.text.identity, *sheet))
         return f" ({options})" if options else ""
 
-    def text_options(self, first: DataFile) -> TextOptions:
+    def text_options(self, first: ListedFile) -> TextOptions:
         """Return how the files are written, if `first` is one of them."""
         partitions = [key for key, _ in first.partitions]
         names = () if self.text.has_header else (name for name in self.given if name not in partitions)
         return replace(self.text, delimiter=self.delimiter or first.kind.delimiter, names=tuple(names))
 
 
-def _check_format(options: Sequence[str], formats: Collection[Format], file: DataFile) -> None:
+def _check_format(options: Sequence[str], formats: Collection[Format], file: ListedFile) -> None:
     """Raise PlanError if options are set that a file's format does not have.
 
     Parameters

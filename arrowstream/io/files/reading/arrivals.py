@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.reading.stamps import Stamp, stamp_of
 
 
@@ -23,7 +23,7 @@ class Arrivals:
         self._rest_ns = rest_ns
         self._since: dict[str, tuple[Stamp | None, int]] = {}
 
-    def at_rest(self, files: Iterable[DataFile], now_ns: int) -> list[DataFile]:
+    def at_rest(self, files: Iterable[ListedFile], now_ns: int) -> list[ListedFile]:
         """Return those of the files that are there now which have not changed for long enough, in order.
 
         Parameters

@@ -8,7 +8,7 @@ import polars as pl
 
 from arrowstream.io.files.evolution import Evolution
 from arrowstream.io.files.formats import TEXT_FORMATS
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.pushed_query import Pushed, pushed
 from arrowstream.io.files.text.bad.put_aside import BadRowsTo
 from arrowstream.io.files.text.options.text_options import TextOptions
@@ -41,7 +41,7 @@ class FileTable:
         Largest number of rows of a batch; None for some 131,072.
     """
 
-    first: DataFile
+    first: ListedFile
     options: TextOptions
     stored: pl.Schema
     schema: pl.Schema

@@ -12,14 +12,14 @@ import numpy as np
 import polars as pl
 
 from arrowstream.errors import ArrowstreamError
-from arrowstream.io.choice import Choice
+from arrowstream.io.choice import ColumnChoice
 from arrowstream.io.files.columnar.given_types import Adapt, cast_to
 from arrowstream.io.files.formats import TEXT_FORMATS
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.pushed_query import Pushed
 from arrowstream.io.files.read_ahead import Piece
 from arrowstream.io.files.reading.file_table import FileTable
-from arrowstream.io.files.reading.progress import Start
+from arrowstream.io.files.reading.progress import ResumePoint
 from arrowstream.io.files.reading.stamps import Stamp, check_unchanged, local_stamp, stamp_of, status_of
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.schema import check_columns, check_names
@@ -29,7 +29,7 @@ from arrowstream.io.files.text.ndjson_format import Ndjson
 from arrowstream.io.files.text.options.text_options import UTF8
 from arrowstream.io.files.together.alike import TOGETHER_BYTES, Alike, SmallFile, small_content
 from arrowstream.io.files.together.columnar import AlikeIpc, AlikeParquet
-from arrowstream.io.files.together.group import Group, Readings, Waiting
+from arrowstream.io.files.together.group import FileGroup, Readings, Waiting
 from arrowstream.io.files.together.text import AlikeCsv, AlikeJson, AlikeLines, AlikeNdjson, is_array
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ class FilePieces:
         self,
         table: FileTable,
         pushed: Pushed,
-        files: Sequence[DataFile],
+        files: Sequence[ListedFile],
         needed: Sequence[int],
         partitions: pl.DataFrame,
-        start: Start,
+        start: ResumePoint,
     ) -> None:
         self._table = table
         self._pushed = pushed
@@ -120,7 +120,7 @@ class FilePieces:
         small = self._alike.take(number, found[0])
         return None if small is None or small.nbytes > TOGETHER_BYTES else (small, found[1])
 
-    def _alike_of(self, file: DataFile) -> Alike | None:
+    def _alike_of(self, file: ListedFile) -> Alike | None:
         """Return the traits that another file needs to be read together with this one."""
         found = small_content(file.path, file.kind.compression)
         if found is None or self._table.options.encoding != UTF8:
@@ -153,7 +153,7 @@ class FilePieces:
             self._alone,
             self._finish,
         )
-        return Group(readings, self._alike, waiting.files).piece(waiting.stored)
+        return FileGroup(readings, self._alike, waiting.files).piece(waiting.stored)
 
     def _alone(self, number: int) -> Iterator[Piece]:
         file = self._files[number]
@@ -161,7 +161,7 @@ class FilePieces:
         for piece in read(number, file):
             yield replace(piece, file=number)
 
-    def _stamp(self, number: int, file: DataFile) -> Stamp | None:
+    def _stamp(self, number: int, file: ListedFile) -> Stamp | None:
         """Return the stamp of a file that is about to be opened; an earlier run must have found the same."""
         stamp = stamp_of(file.path)
         if number >= len(self._start.files):
@@ -183,7 +183,7 @@ class FilePieces:
         values = [keys[name].cast(self._table.schema[name]) for name in keys.columns]
         return self._query_on(frame.with_columns(*values).lazy(), frame.schema, keys.columns).collect()
 
-    def _of_columns(self, number: int, file: DataFile) -> Iterator[Piece]:
+    def _of_columns(self, number: int, file: ListedFile) -> Iterator[Piece]:
         opened = open_table(file)
         found = opened.schema
         check_columns(file, found, self._table.first, self._table.stored, self._table.evolution)
@@ -210,7 +210,7 @@ class FilePieces:
                 piece = replace(piece, rows=piece.rows - begin, read=part.read, explain=explain)
             yield piece
 
-    def _of_text(self, number: int, file: DataFile) -> Iterator[Piece]:
+    def _of_text(self, number: int, file: ListedFile) -> Iterator[Piece]:
         widens = len(self._files) > 1 and not self._table.evolution.widen
         text = TextFile(file, self._table.options, aside=self._table.bad_rows != "error", widens=widens)
         try:
@@ -251,8 +251,8 @@ class FilePieces:
     def _choice(self, found: pl.Schema) -> tuple[str, ...] | None:
         """Return the columns after the query if they are all among `found`, with their final types; else None."""
         schema, query = self._table.schema, self._table.query
-        names = query.names if isinstance(query, Choice) else tuple(schema)
-        plain = query is None or isinstance(query, Choice)
+        names = query.names if isinstance(query, ColumnChoice) else tuple(schema)
+        plain = query is None or isinstance(query, ColumnChoice)
         return names if plain and all(found.get(name) == schema[name] for name in names) else None
 
     def _query_on(

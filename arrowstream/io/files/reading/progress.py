@@ -15,7 +15,7 @@ from arrowstream.io.files.reading.written_paths import renaming, written
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class ResumePoint:
     """Where reading begins: at the beginning of the files, or where an earlier run ended.
 
     Parameters
@@ -75,7 +75,7 @@ class FilePosition(Mapping[str, JsonValue]):
     place, rows
         The row from which rows are counted, and their number.
     bad_rows
-        As in `Start`.
+        As in `ResumePoint`.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class FilePosition(Mapping[str, JsonValue]):
         }
 
 
-class Progress:
+class ReadProgress:
     """What the readers of one run have handed out.
 
     Parameters
@@ -151,7 +151,7 @@ class Progress:
 
     def __init__(self, paths: Sequence[str], resume: SourcePosition | None = None) -> None:
         self._paths = paths
-        self.done, self.start = (DoneFiles(), Start()) if resume is None else _read(paths, resume)
+        self.done, self.start = (DoneFiles(), ResumePoint()) if resume is None else _read(paths, resume)
         self.to_drop = self._rows = self.start.rows
         self._place = _Place(self.start.files, self.start.row)
         self._bad_rows = self.start.bad_rows
@@ -210,14 +210,14 @@ class Progress:
             )
 
 
-def _read(paths: Sequence[str], position: SourcePosition) -> tuple[DoneFiles, Start]:
+def _read(paths: Sequence[str], position: SourcePosition) -> tuple[DoneFiles, ResumePoint]:
     row, rows = position_number(position, "row"), position_number(position, "rows")
     values: Mapping[str, Any] = position
     try:
         renamed = renaming(values["given"], written(paths))
         reading = [(Stamp(renamed(path), size, mark), crc) for path, size, mark, crc in values["reading"]]
         files, crcs = tuple(stamp for stamp, _ in reading), tuple(crc for _, crc in reading)
-        return decoded(values["done"], renamed), Start(files, crcs, row, rows, values["bad_rows"])
+        return decoded(values["done"], renamed), ResumePoint(files, crcs, row, rows, values["bad_rows"])
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(
             "the source cannot continue after this position",

@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from arrowstream.errors import SourceError
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.reading.done_files import DoneFiles
-from arrowstream.io.files.reading.progress import Progress
+from arrowstream.io.files.reading.progress import ReadProgress
 from arrowstream.io.files.reading.stamps import check_unchanged, stamp_of
 
 
-def remaining(files: Iterable[DataFile], progress: Progress) -> list[DataFile]:
+def remaining(files: Iterable[ListedFile], progress: ReadProgress) -> list[ListedFile]:
     """Return the files to read, in order: those that an earlier run has begun, then those that are new.
 
     Parameters
@@ -31,7 +31,7 @@ def remaining(files: Iterable[DataFile], progress: Progress) -> list[DataFile]:
     if not begun and not progress.done:
         return list(files)
     wanted = Counter(stamp.path for stamp in begun)
-    there: defaultdict[str, list[DataFile]] = defaultdict(list)
+    there: defaultdict[str, list[ListedFile]] = defaultdict(list)
     new = []
     for file in new_files(files, progress.done):
         path = str(file.path)
@@ -51,7 +51,7 @@ def remaining(files: Iterable[DataFile], progress: Progress) -> list[DataFile]:
     return [*(there[stamp.path].pop(0) for stamp in begun), *new]
 
 
-def new_files(files: Iterable[DataFile], done: DoneFiles) -> list[DataFile]:
+def new_files(files: Iterable[ListedFile], done: DoneFiles) -> list[ListedFile]:
     """Return the files that have not been read, in order.
 
     Raises

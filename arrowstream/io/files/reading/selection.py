@@ -7,7 +7,7 @@ from pathlib import Path
 
 from arrowstream.errors import SourceError
 from arrowstream.io.files.formats import Format, detect
-from arrowstream.io.files.listing import DataFile, find_files, first_file
+from arrowstream.io.files.listing import ListedFile, find_files, first_file
 from arrowstream.io.files.remote.options import StorageOptions
 from arrowstream.io.files.together.alike import has_content
 
@@ -46,7 +46,7 @@ class Selection:
     watched: bool
 
     @property
-    def first(self) -> DataFile:
+    def first(self) -> ListedFile:
         """A file that has the format and the partition keys of all files."""
         if self.watched:
             files, _ = self.files()
@@ -55,7 +55,7 @@ class Selection:
         return self._with_options(first_file(self.paths, self.format, listed=self.listed, options=options))
 
     @property
-    def stand_in(self) -> DataFile:
+    def stand_in(self) -> ListedFile:
         """A file of the format that the files will have, while there is none.
 
         Raises
@@ -64,9 +64,9 @@ class Selection:
             Neither `format` nor the pattern tells the format.
         """
         place = Path(self.paths[0])
-        return self._with_options(DataFile(place, detect(place, self.format)))
+        return self._with_options(ListedFile(place, detect(place, self.format)))
 
-    def files(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
+    def files(self) -> tuple[tuple[ListedFile, ...], tuple[ListedFile, ...]]:
         """Return the files to read, and those without content that are left out.
 
         If no file has content, the first one is among both: it stands for their format.
@@ -80,7 +80,7 @@ class Selection:
         full = tuple(file for file, is_empty in zip(files, empty, strict=True) if not is_empty)
         return full or files[:1], tuple(file for file, is_empty in zip(files, empty, strict=True) if is_empty)
 
-    def _with_options(self, file: DataFile) -> DataFile:
+    def _with_options(self, file: ListedFile) -> ListedFile:
         """Return a file with the sheet to read, and with its path as a column like a partition, if asked for."""
         if self.sheet is not None:
             file = replace(file, kind=replace(file.kind, sheet=self.sheet))

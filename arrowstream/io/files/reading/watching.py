@@ -15,11 +15,11 @@ from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SchemaError
 from arrowstream.io.files.hive_columns import partition_columns
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.reader import FileReader
 from arrowstream.io.files.reading.arrivals import Arrivals
 from arrowstream.io.files.reading.file_table import FileTable
-from arrowstream.io.files.reading.progress import Progress, Start
+from arrowstream.io.files.reading.progress import ReadProgress, ResumePoint
 from arrowstream.io.files.reading.remaining import new_files, remaining
 from arrowstream.io.files.reading.selection import Selection
 from arrowstream.io.files.search.walk import UnfinishedFolder
@@ -51,7 +51,12 @@ class WatchingReader(BlockingReader):
     empty_is_progress = True
 
     def __init__(
-        self, selection: Selection, table: FileTable, progress: Progress, watch_s: float, context: StepContext
+        self,
+        selection: Selection,
+        table: FileTable,
+        progress: ReadProgress,
+        watch_s: float,
+        context: StepContext,
     ) -> None:
         self._selection = selection
         self._table = table
@@ -127,9 +132,9 @@ class WatchingReader(BlockingReader):
         there = new_files((file for file in found if file not in empty), self._progress.done)
         ready = self._arrivals.at_rest(there, now_ns)
         if ready:
-            self._open(ready, Start())
+            self._open(ready, ResumePoint())
 
-    def _open(self, files: Sequence[DataFile], start: Start) -> None:
+    def _open(self, files: Sequence[ListedFile], start: ResumePoint) -> None:
         table, keys = self._table, [key for key, _ in files[0].partitions]
         stored = pl.Schema({name: dtype for name, dtype in table.stored.items() if name not in keys})
         if {*stored, *keys} != {*table.schema}:

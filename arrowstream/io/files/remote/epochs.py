@@ -28,7 +28,7 @@ from arrowstream.io.files.epochs.parts import STEM, EpochParts, lost
 from arrowstream.io.files.epochs.staged_epoch import StagedEpoch
 from arrowstream.io.files.epochs.target import EpochTarget
 from arrowstream.io.files.folder_writer import FolderWriter
-from arrowstream.io.files.output.encoder import Encoder
+from arrowstream.io.files.output.encoder import FileEncoder
 from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.held import data_objects, held_folder
 from arrowstream.io.files.remote.stores import delete, exists
@@ -62,7 +62,7 @@ class EpochObjects(EpochTarget):
         target: RemotePath,
         output: ResolvedSink,
         schema: pl.Schema,
-        new_encoder: Callable[[pl.Schema], Encoder],
+        new_encoder: Callable[[pl.Schema], FileEncoder],
         checkpoint: CheckpointContext,
     ) -> None:
         self._target = target

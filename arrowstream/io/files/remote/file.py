@@ -7,7 +7,7 @@ import zlib
 import pyarrow as pa
 
 from arrowstream.errors import SourceError, UnreadableData
-from arrowstream.io.files.columnar.open_file import OpenFile, Stamp
+from arrowstream.io.files.columnar.open_file import FileStat, OpenFile
 from arrowstream.io.files.remote.failures import hide_query, store_error
 from arrowstream.io.files.remote.object import RemoteObject, changed, native
 from arrowstream.io.files.remote.status import Status
@@ -77,7 +77,7 @@ class RemoteFile(OpenFile):
         hide_query(error, self._object.path)
         return super().text(error)
 
-    def _stamp(self, status: Status) -> Stamp:
+    def _stamp(self, status: Status) -> FileStat:
         tag = int.from_bytes(status.tag.encode())
         return zlib.crc32(repr(self._object.path.options.given).encode()), tag, status.size, 0
 

@@ -20,7 +20,7 @@ from arrowstream.io.files.destination.existing_rows import (
 )
 from arrowstream.io.files.destination.write_mode import Mode
 from arrowstream.io.files.formats import FileKind, kind_of
-from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.hive_folders import HivePartitions
 from arrowstream.io.files.remote.failures import store_error
 from arrowstream.io.files.remote.stores import exists, objects_below
 from arrowstream.io.files.remote.urls import RemotePath
@@ -78,7 +78,7 @@ def held_object(path: RemotePath, mode: Mode, kind: FileKind, schema: pl.Schema)
 
 
 def held_folder(
-    path: RemotePath, mode: Mode, kind: FileKind, schema: pl.Schema, partitions: Partitions
+    path: RemotePath, mode: Mode, kind: FileKind, schema: pl.Schema, partitions: HivePartitions
 ) -> Held:
     """Return what a folder in a store holds.
 

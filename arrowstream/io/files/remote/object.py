@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from arrowstream.core.plural import counted
 from arrowstream.errors import SourceError, UnreadableData
-from arrowstream.io.files.remote.status import Replaced, Status
+from arrowstream.io.files.remote.status import ObjectReplaced, Status
 from arrowstream.io.files.remote.stores import opened, reading, status_in, status_of
 from arrowstream.io.files.remote.urls import RemotePath
 from arrowstream.io.files.remote.web import WebStream, read_range
@@ -106,7 +106,7 @@ class RemoteObject:
         with reading(self.path):
             try:
                 yield
-            except Replaced as error:
+            except ObjectReplaced as error:
                 raise changed(self) from error
 
     def read(self, start: int, nbytes: int) -> bytes:

@@ -22,7 +22,7 @@ from arrowstream.io.files.destination.write_mode import Mode
 from arrowstream.io.files.epochs.opening import check_keeps
 from arrowstream.io.files.epochs.writer import EpochWriter
 from arrowstream.io.files.formats import FileKind, detect
-from arrowstream.io.files.hive_folders import Partitions
+from arrowstream.io.files.hive_folders import HivePartitions
 from arrowstream.io.files.remote.epochs import EpochObjects
 from arrowstream.io.files.remote.held import held_folder, held_object
 from arrowstream.io.files.remote.options import StorageOptions
@@ -191,7 +191,7 @@ class ObjectSink(SinkSpec):
         self.check(schema)
         if self.epochs:
             return self._open_epochs(schema, context)
-        kind, partitions = self._kind, Partitions(self.files.partition_by)
+        kind, partitions = self._kind, HivePartitions(self.files.partition_by)
         held = (
             held_folder(self.path, self._mode, kind, schema, partitions)
             if self.is_folder

@@ -23,5 +23,5 @@ class Status(NamedTuple):
     exact: bool = False
 
 
-class Replaced(Exception):
+class ObjectReplaced(Exception):
     """An object has been replaced since it was opened."""

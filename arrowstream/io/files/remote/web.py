@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from arrowstream.io.files.remote.status import Replaced, Status
+from arrowstream.io.files.remote.status import ObjectReplaced, Status
 from arrowstream.io.files.remote.urls import RemotePath
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _check_part(part: HTTPResponse, opened: Status) -> None:
     """Raise unless an answer is a part of the file that was opened."""
     now = _status(part)
     if now.size != opened.size or now.tag != opened.tag:
-        raise Replaced
+        raise ObjectReplaced
     if part.status != 206:
         raise io.UnsupportedOperation(_NO_RANGES)
 

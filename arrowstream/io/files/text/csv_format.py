@@ -19,9 +19,9 @@ from arrowstream.io.files.text.options.text_options import TextOptions
 from arrowstream.io.files.text.quotes import Quotes, checked, read_quotes
 from arrowstream.io.files.text.records import (
     MAX_RECORD_BYTES,
-    Block,
     Cut,
     Positions,
+    RecordBlock,
     positions,
     whole,
     with_last,
@@ -84,7 +84,7 @@ class Csv(TextFormat):
         comment = None if prefix is None else prefix.encode()
         plain = whole(self.cut)
 
-        def cut(data: bytes, last: bool) -> tuple[int, bool, Block | None]:
+        def cut(data: bytes, last: bool) -> tuple[int, bool, RecordBlock | None]:
             if comment is None or comment not in data:
                 if not aside:
                     return plain(data, last)

@@ -12,7 +12,7 @@ from arrowstream.core.plural import counted
 from arrowstream.errors import UnreadableData
 from arrowstream.io.files.columnar.given_types import Adapt
 from arrowstream.io.files.formats import Format
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.read_ahead import Loss, Piece
 from arrowstream.io.files.text.bad.bad_row import PutAside
 from arrowstream.io.files.text.bad.put_aside import bad_rows
@@ -29,7 +29,7 @@ from arrowstream.io.files.text.ndjson_rows import NdjsonRows
 from arrowstream.io.files.text.options.text_options import UTF8, TextOptions
 from arrowstream.io.files.text.options.transcode import AfterLines, Transcoded
 from arrowstream.io.files.text.record_errors import UnknownKey
-from arrowstream.io.files.text.records import BLOCK_BYTES, Block, Text, blocks, count, whole
+from arrowstream.io.files.text.records import BLOCK_BYTES, RecordBlock, Text, blocks, count, whole
 from arrowstream.io.files.text.unknown_key import unknown_key
 
 _NEWLINE = ord("\n")
@@ -76,7 +76,7 @@ class TextFile:
 
     def __init__(
         self,
-        file: DataFile,
+        file: ListedFile,
         options: TextOptions,
         *,
         keep: bool = False,
@@ -104,7 +104,7 @@ class TextFile:
             self._bytes.close()
             raise
 
-    def _open(self, file: DataFile, options: TextOptions) -> None:
+    def _open(self, file: ListedFile, options: TextOptions) -> None:
         text: Text = self._bytes
         if options.encoding != UTF8:
             text = Transcoded(text, options.encoding, self._path)
@@ -129,16 +129,16 @@ class TextFile:
             partial=self.format.quotes and not self._aside,
             is_live=self._bytes.is_live,
         )
-        self._first: Block | None = None
+        self._first: RecordBlock | None = None
         if header and isinstance(self.format, Csv):
             self._take_header(self.format, header, options, 0)
         elif isinstance(self.format, Csv):
             self._read_header(self.format, options)
 
-    def _begin(self) -> Block:
+    def _begin(self) -> RecordBlock:
         """Return the first block, which is read only once it is needed."""
         if self._first is None:
-            self._first = next(self._blocks, Block(b"", True))
+            self._first = next(self._blocks, RecordBlock(b"", True))
         return self._first
 
     def _plain_header(self, text: Text, format: Csv, options: TextOptions) -> bytes:
@@ -189,7 +189,7 @@ class TextFile:
         self._take_header(format, body[:end], options, data.count(b"\n", 0, blank) + before)
         end += blank
         rest = tuple(gap._replace(at=gap.at - end) for gap in gaps[before:])
-        self._first = Block(data[end:], in_order, rest)
+        self._first = RecordBlock(data[end:], in_order, rest)
 
     def infer(self, overrides: pl.Schema) -> pl.Schema:
         """Return names and types of the columns; those that `overrides` lacks from the first block.
@@ -227,7 +227,7 @@ class TextFile:
 
     def pieces(
         self,
-        file: DataFile,
+        file: ListedFile,
         schema: pl.Schema,
         adapt: Adapt,
         *,
@@ -249,7 +249,7 @@ class TextFile:
         known
             Keys that objects may have; any other is an error. None if any key is allowed.
         """
-        block: Block | None = self._begin()
+        block: RecordBlock | None = self._begin()
         self._first = None
         if isinstance(self.format, Ndjson):
             self._ndjson = NdjsonRows(schema, nbytes=self._bytes.size)
@@ -266,15 +266,15 @@ class TextFile:
                     self._lines += newlines + len(block.gaps)
             block = next(self._blocks, None)
 
-    def _nothing(self, file: DataFile, schema: pl.Schema, adapt: Adapt) -> Piece:
+    def _nothing(self, file: ListedFile, schema: pl.Schema, adapt: Adapt) -> Piece:
         """Return a piece without rows, after which a run can stop: the pipe is silent."""
         fault = self._fault(self.format, schema, adapt, b"", self._lines)
         return Piece(file.path, 0, 0, lambda: adapt(pl.LazyFrame(schema=schema)).collect(), fault.explain)
 
     def _piece(
         self,
-        file: DataFile,
-        block: Block,
+        file: ListedFile,
+        block: RecordBlock,
         newlines: int,
         schema: pl.Schema,
         adapt: Adapt,

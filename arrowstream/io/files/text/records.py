@@ -61,7 +61,7 @@ class Text(Stream, Protocol):
         ...
 
 
-class Restated(Text, ABC):
+class RewindableText(Text, ABC):
     """Stream made of another one, of which the last bytes can be read again."""
 
     __slots__ = ("_back",)
@@ -100,7 +100,7 @@ class Gap(NamedTuple):
     """Why it cannot be read; None for a comment."""
 
 
-class Block(NamedTuple):
+class RecordBlock(NamedTuple):
     """Consecutive whole records of a stream."""
 
     data: bytes
@@ -109,11 +109,11 @@ class Block(NamedTuple):
     gaps: tuple[Gap, ...] = ()
     """Lines of the stream that are not in `data`, in order."""
 
-    def joined(self, after: Block) -> Block:
+    def joined(self, after: RecordBlock) -> RecordBlock:
         """Return this block and the one after it as one."""
         gaps = (gap._replace(at=gap.at + len(self.data)) for gap in after.gaps)
         in_order = self.in_order and after.in_order
-        return Block(self.data + after.data, in_order, (*self.gaps, *gaps))
+        return RecordBlock(self.data + after.data, in_order, (*self.gaps, *gaps))
 
     @property
     def gaps_at(self) -> tuple[int, ...]:
@@ -121,7 +121,7 @@ class Block(NamedTuple):
         return tuple(gap.at for gap in self.gaps)
 
 
-Cut = Callable[[bytes, bool], tuple[int, bool, Block | None]]
+Cut = Callable[[bytes, bool], tuple[int, bool, RecordBlock | None]]
 """Finds the whole records at the beginning of bytes that begin with a record.
 
 Called with the bytes, and with whether they are the last ones of the stream: then it takes all of them. Returns how
@@ -144,7 +144,7 @@ def whole(cut: Callable[[bytes], tuple[int, bool]]) -> Cut:
         whether the quotes before that are in order.
     """
 
-    def cut_bytes(data: bytes, last: bool) -> tuple[int, bool, Block | None]:
+    def cut_bytes(data: bytes, last: bool) -> tuple[int, bool, RecordBlock | None]:
         end, in_order = cut(data)
         if last:  # what follows the last whole record may open a quote and not close it
             end, in_order = len(data), in_order and end == len(data)
@@ -162,7 +162,7 @@ def blocks(
     longest: int,
     partial: bool,
     is_live: bool = False,
-) -> Iterator[Block]:
+) -> Iterator[RecordBlock]:
     """Yield the stream in blocks of about `size` bytes, each of whole records; without data while a pipe gives none.
 
     A last record without a newline is in the block of the records before it, from which types may be inferred.
@@ -203,13 +203,13 @@ def blocks(
             if not is_silent:
                 break
             text.put_back(data)
-            yield Block(b"", True)
+            yield RecordBlock(b"", True)
             continue
         end, in_order, own = cut(data, False)
         rest = len(data) - end
         if not end and rest > longest:
             if partial:
-                yield Block(data, False)
+                yield RecordBlock(data, False)
             raise UnreadableData(
                 f"{name} holds a record without an end",
                 position=name,
@@ -220,15 +220,15 @@ def blocks(
         text.put_back(data[end:])
         del data
         if end:
-            yield Block(_shortened(buffer, end), in_order) if own is None else own
+            yield RecordBlock(_shortened(buffer, end), in_order) if own is None else own
             del own
             if end <= 2 * size:
                 used.append(buffer)
         elif is_live:
-            yield Block(b"", True)
+            yield RecordBlock(b"", True)
     if data:
         _, in_order, own = cut(data, True)
-        yield Block(data, in_order) if own is None else own
+        yield RecordBlock(data, in_order) if own is None else own
 
 
 def _new_buffer(size: int) -> io.BytesIO:

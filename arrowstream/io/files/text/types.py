@@ -8,7 +8,7 @@ import polars as pl
 
 from arrowstream.errors import SchemaError
 from arrowstream.io.files.formats import Format
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.text.file import TextFile
 from arrowstream.io.files.text.lines_format import check_columns
 from arrowstream.io.files.text.options.text_options import TextOptions
@@ -17,7 +17,9 @@ from arrowstream.io.files.text.times import has_inside
 _NOT_IN_JSON: Final = (pl.Binary, pl.Duration, pl.Time, pl.Decimal, pl.Object)
 
 
-def text_schema(file: DataFile, options: TextOptions, given: pl.Schema, *, aside: bool = False) -> pl.Schema:
+def text_schema(
+    file: ListedFile, options: TextOptions, given: pl.Schema, *, aside: bool = False
+) -> pl.Schema:
     """Return names and types of a text file's columns: types in `given`, the others inferred from the first rows.
 
     Raises
@@ -57,7 +59,7 @@ def check_width(schema: pl.Schema, given: pl.Schema, where: str) -> None:
             )
 
 
-def check_readable(file: DataFile, given: pl.Schema) -> None:
+def check_readable(file: ListedFile, given: pl.Schema) -> None:
     """Raise SchemaError for a type that the text of a file cannot be read as."""
     if file.kind.format == "lines":
         check_columns(given, {name for name, _ in file.partitions}, str(file.path))

@@ -68,7 +68,7 @@ class Waiting:
         self.stored += stored
 
 
-class Group:
+class FileGroup:
     """Small files that one scan reads.
 
     Parameters

@@ -1,4 +1,4 @@
-"""`Answers`: drops connections on which a server no longer answers."""
+"""`OverdueAnswers`: drops connections on which a server no longer answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TICK_SECONDS: Final = 1.0
 """Time between two looks."""
 
 
-class Answers:
+class OverdueAnswers:
     """Closes connections whose oldest request has no answer for too long.
 
     aiokafka does so when the time of a request is over, but gives up its requests at each rebalance: with rebalances

@@ -1,4 +1,4 @@
-"""`Client`: a consumer with what watches over it, from its first connection to its end."""
+"""`ConsumerClient`: a consumer with what watches over it, from its first connection to its end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from aiokafka.structs import TopicPartition
 
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.kafka.partition_name import Partition
-from arrowstream.io.kafka.reading.answers import Answers
+from arrowstream.io.kafka.reading.answers import OverdueAnswers
 from arrowstream.io.kafka.reading.consumer import close_consumer, cluster_partitions, failure, open_consumer
 from arrowstream.io.kafka.reading.fetch import hand_out_bytes, is_supported, share_bytes
 from arrowstream.io.kafka.reading.interruptions import Interruptions
 from arrowstream.io.kafka.reading.ownership import Ownership
-from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
 from arrowstream.io.kafka.reading.watch import Watch
 from arrowstream.io.kafka.subscription import Subscription
 
@@ -27,7 +27,7 @@ UNASSIGNED_SECONDS: Final = 10
 """Time without a partition of the group after which that is logged."""
 
 
-class Client:
+class ConsumerClient:
     """aiokafka's consumer, the partitions that it owns, and tasks that find new ones and watch it.
 
     Parameters
@@ -61,7 +61,7 @@ class Client:
         self,
         subscription: Subscription,
         context: StepContext,
-        progress: Progress,
+        progress: PartitionOffsets,
         on_change: Callable[[], None],
     ) -> None:
         self._subscription = subscription
@@ -117,7 +117,7 @@ class Client:
                 self._start(self._discover())
         self._start(self.watch.run())
         client = self.consumer._client
-        self._start(Answers(self._context.clock, client, self._subscription.answer_seconds).run())
+        self._start(OverdueAnswers(self._context.clock, client, self._subscription.answer_seconds).run())
         self._start(self.interruptions.run(client))
 
     async def close(self) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from arrowstream.errors import ArrowstreamError, SourceError
-from arrowstream.io.kafka.columns import Columns
+from arrowstream.io.kafka.columns import SourceColumns
 from arrowstream.io.kafka.partition_name import Partition, partition_name
 from arrowstream.io.kafka.reading.fetch import Chunk, whole_batches
-from arrowstream.io.kafka.reading.parts import Part
+from arrowstream.io.kafka.reading.partition_rows import PartitionRows
 from arrowstream.io.kafka.records.decode import decode_records
 
 Fetched = Sequence[tuple[Partition, Any]]
@@ -51,14 +51,14 @@ def ends_between_batches(ends: Mapping[Partition, int], fetched: Fetched) -> dic
     return found
 
 
-def warm_up(columns: Columns) -> None:
+def warm_up(columns: SourceColumns) -> None:
     """Load what decodes these columns, or compile it: without records, nothing else is done."""
     decode_records(b"", 0, keys=columns.has("key"), headers=columns.has("headers"))
 
 
 def decode(
-    fetched: Fetched, columns: Columns, ends: Mapping[Partition, int], *, max_decompressed_bytes: int
-) -> tuple[list[Part], Fetched]:
+    fetched: Fetched, columns: SourceColumns, ends: Mapping[Partition, int], *, max_decompressed_bytes: int
+) -> tuple[list[PartitionRows], Fetched]:
     """Decode a step of what was fetched: `STEP_BYTES`, and up to one record batch more.
 
     Parameters
@@ -84,7 +84,7 @@ def decode(
     SourceError
         The bytes are not record batches; the error names the partition.
     """
-    parts: list[Part] = []
+    parts: list[PartitionRows] = []
     waiting, left = deque(fetched), STEP_BYTES
     while waiting and left > 0:
         partition, item = waiting.popleft()
@@ -97,13 +97,13 @@ def decode(
             part = part.before(ends[partition])
         if rest is not None and part.next_offset == rest.fetch_offset:
             waiting.appendleft((partition, rest))
-        parts.extend(part.pieces())
+        parts.extend(part.for_batches())
     return parts, tuple(waiting)
 
 
 def _from_bytes(
-    partition: Partition, chunk: Chunk, columns: Columns, max_decompressed_bytes: int, step_bytes: int
-) -> tuple[Part, Chunk | None]:
+    partition: Partition, chunk: Chunk, columns: SourceColumns, max_decompressed_bytes: int, step_bytes: int
+) -> tuple[PartitionRows, Chunk | None]:
     """Return the first rows of a chunk, and the chunk as it is read on, or None if that was all."""
     try:
         records = decode_records(
@@ -133,10 +133,10 @@ def _from_bytes(
     rows = columns.batch(partition, records.values, metadata)
     rest = replace(chunk, fetch_offset=records.next_offset) if records.more else None
     after = max(records.next_offset, chunk.next_offset) if rest is None else records.next_offset
-    return Part(partition, rows, records.offsets.to_numpy(), after), rest
+    return PartitionRows(partition, rows, records.offsets.to_numpy(), after), rest
 
 
-def _from_objects(partition: Partition, records: Sequence[Any], columns: Columns) -> Part:
+def _from_objects(partition: Partition, records: Sequence[Any], columns: SourceColumns) -> PartitionRows:
     """Return aiokafka's records as columns: a loop over rows, for an aiokafka whose insides have changed."""
     offsets = np.array([record.offset for record in records], np.int64)
     metadata = {
@@ -151,4 +151,4 @@ def _from_objects(partition: Partition, records: Sequence[Any], columns: Columns
         kind = pa.large_list(pa.struct({"key": pa.large_string(), "value": pa.large_binary()}))
         metadata["headers"] = pa.array(pairs, kind)
     values = pa.array([record.value for record in records], pa.large_binary())
-    return Part(partition, columns.batch(partition, values, metadata), offsets, int(offsets[-1]) + 1)
+    return PartitionRows(partition, columns.batch(partition, values, metadata), offsets, int(offsets[-1]) + 1)

@@ -17,7 +17,7 @@ from arrowstream.core.notes import ReaderNote
 from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.core.step_context import StepContext
 from arrowstream.io.kafka.partition_name import Partition, offsets_of, partition_name, source_position
-from arrowstream.io.kafka.reading.client import Client
+from arrowstream.io.kafka.reading.client import ConsumerClient
 from arrowstream.io.kafka.reading.decode import (
     Fetched,
     decode,
@@ -26,8 +26,8 @@ from arrowstream.io.kafka.reading.decode import (
     in_order,
     warm_up,
 )
-from arrowstream.io.kafka.reading.parts import Part, take_batch
-from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
+from arrowstream.io.kafka.reading.partition_rows import PartitionRows, take_batch
 from arrowstream.io.kafka.reading.server_offsets import (
     check_ends,
     check_resumed,
@@ -63,8 +63,8 @@ class KafkaReader(Reader):
         self._subscription = subscription
         self._context = context
         self._resume: Mapping[Partition, int] | None = None if resume is None else offsets_of(resume)
-        self._progress = Progress()
-        self._client: Client | None = None
+        self._progress = PartitionOffsets()
+        self._client: ConsumerClient | None = None
         self._settled = -1
         """Generation of the ownership whose partitions are being read."""
         self._poll: asyncio.Task[dict[Any, Any]] | None = None
@@ -72,7 +72,7 @@ class KafkaReader(Reader):
         """What a poll returned and was not decoded yet."""
         self._warming: asyncio.Future[None] | None = None
         """Loads the decoder, or compiles it: that takes up to some seconds the first time."""
-        self._parts: deque[Part] = deque()
+        self._parts: deque[PartitionRows] = deque()
         self._mark: Partitions | None = None
         """What is handed out before the next rows."""
 
@@ -159,11 +159,11 @@ class KafkaReader(Reader):
         what = "offsets went to other members of the group before they were acknowledged, which may read them again"
         return (*notes, ReaderNote(what, count, f"group {self._subscription.group}", lost=False))
 
-    async def _open(self) -> Client:
+    async def _open(self) -> ConsumerClient:
         if self._warming is None:
             load = partial(warm_up, self._subscription.columns)
             self._warming = asyncio.ensure_future(self._context.threads.call(load))
-        client = Client(self._subscription, self._context, self._progress, self._drop_rows)
+        client = ConsumerClient(self._subscription, self._context, self._progress, self._drop_rows)
         await client.open()
         self._client = client
         return client
@@ -173,7 +173,7 @@ class KafkaReader(Reader):
         self._parts.clear()
         self._fetched = ()
 
-    def _at_hand(self, client: Client) -> Element | None:
+    def _at_hand(self, client: ConsumerClient) -> Element | None:
         """Return a mark or a batch that needs no wait, or None."""
         failure = client.failure or client.ownership.failure
         if failure is not None:
@@ -194,12 +194,12 @@ class KafkaReader(Reader):
     def _marked(self) -> Partitions:
         return Partitions(frozenset(partition_name(each) for each in self._progress.unfinished))
 
-    def _is_over(self, client: Client) -> bool:
+    def _is_over(self, client: ConsumerClient) -> bool:
         """Return whether the stream ends: its partitions are known and have come to their ends."""
         is_settled = self._settled == client.ownership.generation
         return self._subscription.stop_at_end and is_settled and not self._progress.unfinished
 
-    async def _advance(self, client: Client) -> None:
+    async def _advance(self, client: ConsumerClient) -> None:
         """Come closer to the next element: settle what is read, or read."""
         if client.ownership.partitions is None:
             await self._wait_for_partitions(client)
@@ -208,7 +208,7 @@ class KafkaReader(Reader):
         else:
             await self._fetch(client, self._settled)
 
-    async def _wait_for_partitions(self, client: Client) -> None:
+    async def _wait_for_partitions(self, client: ConsumerClient) -> None:
         """Wait until the group has given out partitions; a poll meanwhile raises what is wrong with the group."""
         if self._poll is None:
             self._poll = asyncio.ensure_future(client.consumer.getmany(timeout_ms=_POLL_MS))
@@ -219,7 +219,9 @@ class KafkaReader(Reader):
         else:
             await self._end_poll()
 
-    async def _settle(self, client: Client, generation: int, partitions: frozenset[Partition]) -> None:
+    async def _settle(
+        self, client: ConsumerClient, generation: int, partitions: frozenset[Partition]
+    ) -> None:
         """Begin to read these partitions, where `starting_offsets` says."""
         asked = self._subscription
         if not asked.is_subscribed:
@@ -265,7 +267,7 @@ class KafkaReader(Reader):
             resume = {each: at for each, at in resume.items() if each in partitions}
         return await check_resumed(consumer, resume, partitions)
 
-    async def _fetch(self, client: Client, generation: int) -> None:
+    async def _fetch(self, client: ConsumerClient, generation: int) -> None:
         """Get what the servers have, and decode it."""
         if not self._fetched:
             if self._poll is None:
@@ -285,7 +287,7 @@ class KafkaReader(Reader):
                 client.watch.begin_read()
                 client.watch.moved()
 
-    async def _decode(self, client: Client, generation: int) -> None:
+    async def _decode(self, client: ConsumerClient, generation: int) -> None:
         """Decode some of what a poll returned."""
         if self._warming is not None and not self._warming.done():
             await client.wait_for(self._warming)

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from arrowstream.errors import SourceError
 from arrowstream.io.kafka.partition_name import Partition, partition_name
-from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
 from arrowstream.io.kafka.start import Start
 
 _READ_COMMITTED: Final = 1
@@ -152,7 +152,7 @@ async def starting_offsets(
     *,
     start: Start,
     resume: Mapping[Partition, int],
-    progress: Progress,
+    progress: PartitionOffsets,
     grouped: bool,
 ) -> dict[Partition, int]:
     """Return where reading starts, or goes on, in partitions that a reader has been given.

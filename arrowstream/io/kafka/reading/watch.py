@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from arrowstream.core.clock import Clock
 from arrowstream.errors import SourceError
 from arrowstream.io.kafka.partition_name import Partition, partition_name
-from arrowstream.io.kafka.reading.progress import Progress
+from arrowstream.io.kafka.reading.partition_offsets import PartitionOffsets
 from arrowstream.io.kafka.reading.server_offsets import end_offsets
 
 TICK_SECONDS: Final = 1.0
@@ -49,7 +49,7 @@ class Watch:
         self,
         clock: Clock,
         consumer: Any,
-        progress: Progress,
+        progress: PartitionOffsets,
         stuck_after: float,
         on_failure: Callable[[SourceError], None],
     ) -> None:

@@ -15,7 +15,7 @@ TIMESTAMP: Final = pa.timestamp("ms", "UTC")
 """Type of the times of records."""
 
 
-class Columns:
+class DecodedColumns:
     """Columns with room for records of batches.
 
     Parameters

@@ -15,7 +15,7 @@ from arrowstream.io.kafka.records.bodies import ROW_BYTES, unpack, unpacked
 from arrowstream.io.kafka.records.buffers import Integers, Octets
 from arrowstream.io.kafka.records.checks import header_error, wrong_batch
 from arrowstream.io.kafka.records.checksum import checksum, has_instruction, zeros_table
-from arrowstream.io.kafka.records.columns import Columns
+from arrowstream.io.kafka.records.columns import DecodedColumns
 from arrowstream.io.kafka.records.header import (
     AT,
     BASE_OFFSET,
@@ -151,7 +151,7 @@ def decode_records(
     else:
         parts = [(octets, 0, len(batches))]
         taken, rows, size = len(batches), int(sums[RECORDS]), int(sums[BYTES])
-    columns = Columns(rows, size - rows * LEAST_RECORD_BYTES, keys=keys, headers=headers)
+    columns = DecodedColumns(rows, size - rows * LEAST_RECORD_BYTES, keys=keys, headers=headers)
     for body, first, last in parts:
         if fault := columns.fill(body, batches[first:last], fetch_offset):
             raise _wrong_record(batches[first:last], *fault)

@@ -85,7 +85,7 @@ class EncodedBatch:
         return b"".join((HEADER.pack(0, length, _NO_ID, _MAGIC, crc, *fields), records))
 
 
-class Split(NamedTuple):
+class SplitRows(NamedTuple):
     """Rows in batches that are small enough.
 
     Parameters
@@ -100,7 +100,7 @@ class Split(NamedTuple):
     too_large: Integers
 
 
-class RecordColumns:
+class EncodableRecords:
     """Rows that become the records of one or more batches.
 
     Parameters
@@ -143,7 +143,7 @@ class RecordColumns:
         """Return the bytes of the records from `first` to `last`, without their lengths, times and offsets."""
         return int(self._sizes[first:last].sum())
 
-    def split(self, max_batch_bytes: int) -> Split:
+    def split(self, max_batch_bytes: int) -> SplitRows:
         """Return batches of neighbouring rows that are not larger than `max_batch_bytes`, compressed or not.
 
         The sizes are estimated, up to 17 bytes too large for each record.
@@ -161,7 +161,7 @@ class RecordColumns:
                 batches.append((first, last))
                 first = last
             first = stop + 1
-        return Split(batches, too_large)
+        return SplitRows(batches, too_large)
 
     def encode(
         self, first: int, last: int, codec: Codec = Codec.NONE, level: int | None = None
@@ -221,8 +221,8 @@ def encode_batch(
     codec: Codec = Codec.NONE,
     level: int | None = None,
 ) -> EncodedBatch:
-    """Return rows as one batch; the parameters are those of `RecordColumns` and its `encode`."""
-    columns = RecordColumns(values, keys, timestamps, headers)
+    """Return rows as one batch; the parameters are those of `EncodableRecords` and its `encode`."""
+    columns = EncodableRecords(values, keys, timestamps, headers)
     return columns.encode(0, len(columns), codec, level)
 
 

@@ -21,8 +21,8 @@ from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.producing import Producing
 from arrowstream.io.kafka.records.encode import EncodedBatch
 from arrowstream.io.kafka.records.prebuilt import PrebuiltBatch
-from arrowstream.io.kafka.writing.groups import Piece
-from arrowstream.io.kafka.writing.producer import Link
+from arrowstream.io.kafka.writing.groups import ProducerBatch
+from arrowstream.io.kafka.writing.producer import ProducerLink
 
 _WAITING_BYTES: Final = 32 * 1024 * 1024
 """Bytes that may be on their way. No request has more than the 100 MiB that servers accept."""
@@ -35,8 +35,8 @@ _FOR_A_RECORD: Final = (*_TOO_LARGE, InvalidTimestampError, UnknownError)
 """What a record batch is refused with because of one record. Reasons that aiokafka does not know, as that of a record
 without a key for a compacted topic, are its `UnknownError`."""
 
-Outcome = tuple[Piece, BaseException]
-"""A piece that was not delivered, and why."""
+Outcome = tuple[ProducerBatch, BaseException]
+"""A record batch that was not delivered, and why."""
 
 
 class Delivery:
@@ -60,88 +60,90 @@ class Delivery:
     transactional: ClassVar[bool] = False
     """True if what was delivered is lost with what was not, and is sent again with the rest of it."""
 
-    def __init__(self, link: Link, producing: Producing, call: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, link: ProducerLink, producing: Producing, call: Callable[..., Awaitable[Any]]) -> None:
         self._link = link
         self._producing = producing
         self._call = call
         self.limits: dict[str, int] = {}
 
-    async def deliver(self, pieces: Sequence[Piece], *, inline: bool) -> list[Outcome]:
+    async def deliver(self, batches: Sequence[ProducerBatch], *, inline: bool) -> list[Outcome]:
         """Send record batches; return those that were not delivered.
 
         A record batch that is refused because of one of its records is divided until that is alone.
 
         Parameters
         ----------
-        pieces
+        batches
             The record batches; those of one partition arrive in this order.
         inline
             Whether they are encoded on the loop's thread.
         """
         final: list[Outcome] = []
-        while pieces:
-            failed = await self._round(pieces, inline=inline)
+        while batches:
+            failed = await self._round(batches, inline=inline)
             if not failed:
                 break
-            pieces = await self._settle(pieces, failed, final)
+            batches = await self._settle(batches, failed, final)
         return final
 
     async def _settle(
-        self, sent: Sequence[Piece], failed: dict[Piece, BaseException], final: list[Outcome]
-    ) -> list[Piece]:
+        self, sent: Sequence[ProducerBatch], failed: dict[ProducerBatch, BaseException], final: list[Outcome]
+    ) -> list[ProducerBatch]:
         """Add to `final` what has failed for good; return what is to be sent again, in order."""
         if self._producing.idempotent:
             # The servers expect the sequence numbers of what they have refused.
             await self._link.drop()
-        again: list[Piece] = []
+        again: list[ProducerBatch] = []
         begun: set[Partition] = set()
         refused: dict[str, int] = {}
-        for piece in sent:
-            error = failed.get(piece)
+        for batch in sent:
+            error = failed.get(batch)
             if error is None:
-                again += [piece] if self.transactional else []
+                again += [batch] if self.transactional else []
                 continue
-            is_first = piece.partition not in begun
-            begun.add(piece.partition)
+            is_first = batch.partition not in begun
+            begun.add(batch.partition)
             if isinstance(error, OutOfOrderSequenceNumber) and not is_first:
-                again.append(piece)
-            elif isinstance(error, _FOR_A_RECORD) and piece.records > 1:
+                again.append(batch)
+            elif isinstance(error, _FOR_A_RECORD) and batch.records > 1:
                 if isinstance(error, _TOO_LARGE):
-                    topic, _ = piece.partition
-                    refused[topic] = min(refused.get(topic, piece.size), piece.size)
-                    again.append(piece)
+                    topic, _ = batch.partition
+                    refused[topic] = min(refused.get(topic, batch.size), batch.size)
+                    again.append(batch)
                 else:
-                    again += piece.halves()
+                    again += batch.halves()
             else:
-                final.append((piece, error))
+                final.append((batch, error))
         self.limits |= {topic: max(1, size // 2) for topic, size in refused.items()}
-        return [part for piece in again for part in self._smaller(piece, refused)]
+        return [smaller for batch in again for smaller in self._smaller(batch, refused)]
 
     @staticmethod
-    def _smaller(piece: Piece, refused: Mapping[str, int]) -> list[Piece]:
-        """Return a piece, or its halves if one of this size was too large for its topic."""
-        least = refused.get(piece.partition[0])
-        return [piece] if least is None or piece.records == 1 or piece.size < least else piece.halves()
+    def _smaller(batch: ProducerBatch, refused: Mapping[str, int]) -> list[ProducerBatch]:
+        """Return a record batch, or its halves if one of this size was too large for its topic."""
+        least = refused.get(batch.partition[0])
+        return [batch] if least is None or batch.records == 1 or batch.size < least else batch.halves()
 
-    async def _round(self, pieces: Sequence[Piece], *, inline: bool) -> dict[Piece, BaseException]:
+    async def _round(
+        self, batches: Sequence[ProducerBatch], *, inline: bool
+    ) -> dict[ProducerBatch, BaseException]:
         """Send each record batch once; return those that were not delivered."""
-        producer = await self._link.producer(sum(piece.records for piece in pieces))
-        failed: dict[Piece, BaseException] = {}
-        waiting: dict[asyncio.Future[Any], tuple[Piece, int]] = {}
+        producer = await self._link.producer(sum(batch.records for batch in batches))
+        failed: dict[ProducerBatch, BaseException] = {}
+        waiting: dict[asyncio.Future[Any], tuple[ProducerBatch, int]] = {}
         try:
-            for at in range(0, len(pieces), _TOGETHER):
-                some = pieces[at : at + _TOGETHER]
+            for at in range(0, len(batches), _TOGETHER):
+                some = batches[at : at + _TOGETHER]
                 encode = partial(self._encoded, some)
-                batches = encode() if inline else await self._call(encode)
-                for piece, batch in zip(some, batches, strict=True):
+                encoded = encode() if inline else await self._call(encode)
+                for batch, encoded_batch in zip(some, encoded, strict=True):
                     while sum(size for _, size in waiting.values()) > _WAITING_BYTES:
                         await self._take(waiting, failed)
                     try:
-                        future = await self._send(producer, piece, batch)
+                        future = await self._send(producer, batch, encoded_batch)
                     except KafkaError as error:
-                        failed[piece] = error
+                        failed[batch] = error
                     else:
-                        waiting[future] = (piece, batch.size)
+                        waiting[future] = (batch, encoded_batch.size)
             while waiting:
                 await self._take(waiting, failed)
         finally:
@@ -149,15 +151,15 @@ class Delivery:
                 future.cancel()
         return failed
 
-    async def _send(self, producer: Any, piece: Piece, batch: EncodedBatch) -> asyncio.Future[Any]:
+    async def _send(self, producer: Any, batch: ProducerBatch, encoded: EncodedBatch) -> asyncio.Future[Any]:
         """Hand a record batch to the producer, after those of its partition that wait for the servers."""
-        topic, number = piece.partition
+        topic, number = batch.partition
         loop = asyncio.get_running_loop()
         end = loop.time() + self._producing.delivery_seconds
         while True:
             try:
                 found: asyncio.Future[Any] = await producer.send_batch(
-                    PrebuiltBatch(batch, transactional=self.transactional), topic, partition=number
+                    PrebuiltBatch(encoded, transactional=self.transactional), topic, partition=number
                 )
             except KafkaTimeoutError:
                 if loop.time() >= end:
@@ -166,23 +168,25 @@ class Delivery:
                 return found
 
     async def _take(
-        self, waiting: dict[asyncio.Future[Any], tuple[Piece, int]], failed: dict[Piece, BaseException]
+        self,
+        waiting: dict[asyncio.Future[Any], tuple[ProducerBatch, int]],
+        failed: dict[ProducerBatch, BaseException],
     ) -> None:
         """Wait until some deliveries have ended; all fail if that takes too long."""
         done, _ = await asyncio.wait(
             waiting, timeout=self._producing.delivery_seconds, return_when=asyncio.FIRST_COMPLETED
         )
         for future in done or list(waiting):
-            piece, _ = waiting.pop(future)
+            batch, _ = waiting.pop(future)
             if future in done:
                 error = future.exception()
             else:
                 future.cancel()
                 error = KafkaTimeoutError(f"no answer within {self._producing.delivery_seconds:g} s")
             if error is not None:
-                failed[piece] = error
+                failed[batch] = error
         if not done:
             await self._link.drop(flush=False)
 
-    def _encoded(self, pieces: Sequence[Piece]) -> list[EncodedBatch]:
-        return [piece.encode(self._producing.codec, self._producing.level) for piece in pieces]
+    def _encoded(self, batches: Sequence[ProducerBatch]) -> list[EncodedBatch]:
+        return [batch.encode(self._producing.codec, self._producing.level) for batch in batches]

@@ -13,11 +13,11 @@ from arrowstream.errors import SinkError
 from arrowstream.io.kafka.partition_name import Partition
 from arrowstream.io.kafka.records.buffers import Integers
 from arrowstream.io.kafka.records.compression import Codec
-from arrowstream.io.kafka.records.encode import EncodedBatch, RecordColumns
+from arrowstream.io.kafka.records.encode import EncodableRecords, EncodedBatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class PartitionGroup:
     """Records of one partition.
 
     Parameters
@@ -33,15 +33,15 @@ class Group:
     """
 
     partition: Partition
-    columns: RecordColumns
+    columns: EncodableRecords
     rows: Integers
     one_each: bool = True
 
 
-class Piece(NamedTuple):
+class ProducerBatch(NamedTuple):
     """Neighbouring records of a group, which are one record batch: from `first` to `last`, without the last."""
 
-    group: Group
+    group: PartitionGroup
     first: int
     last: int
 
@@ -65,17 +65,19 @@ class Piece(NamedTuple):
         """Bytes of the records before compression."""
         return self.group.columns.size(self.first, self.last)
 
-    def halves(self) -> list[Piece]:
+    def halves(self) -> list[ProducerBatch]:
         """Return both halves of at least two records."""
         middle = (self.first + self.last) // 2
-        return [Piece(self.group, self.first, middle), Piece(self.group, middle, self.last)]
+        return [ProducerBatch(self.group, self.first, middle), ProducerBatch(self.group, middle, self.last)]
 
     def encode(self, codec: Codec, level: int | None) -> EncodedBatch:
         """Return the record batch."""
         return self.group.columns.encode(self.first, self.last, codec, level)
 
 
-def pieces(groups: Sequence[Group], most: int, limits: Mapping[str, int]) -> list[Piece]:
+def producer_batches(
+    groups: Sequence[PartitionGroup], most: int, limits: Mapping[str, int]
+) -> list[ProducerBatch]:
     """Divide groups into record batches, those of different partitions in turn: a request takes one of each.
 
     Parameters
@@ -95,10 +97,10 @@ def pieces(groups: Sequence[Group], most: int, limits: Mapping[str, int]) -> lis
     divided = [
         list(_divided(group, most, min(limits.get(group.partition[0], most), most))) for group in groups
     ]
-    return [piece for turn in zip_longest(*divided) for piece in turn if piece is not None]
+    return [batch for turn in zip_longest(*divided) for batch in turn if batch is not None]
 
 
-def _divided(group: Group, most: int, wanted: int) -> Iterator[Piece]:
+def _divided(group: PartitionGroup, most: int, wanted: int) -> Iterator[ProducerBatch]:
     found = group.columns.split(wanted)
     if len(found.too_large):
         too_large = found.too_large if wanted == most else group.columns.split(most).too_large
@@ -106,10 +108,10 @@ def _divided(group: Group, most: int, wanted: int) -> Iterator[Piece]:
             raise _too_large(group, int(too_large[0]), most)
     alone = [(row, row + 1) for row in found.too_large.tolist()]
     for first, last in sorted([*found.batches, *alone]):
-        yield Piece(group, first, last)
+        yield ProducerBatch(group, first, last)
 
 
-def _too_large(group: Group, record: int, most: int) -> SinkError:
+def _too_large(group: PartitionGroup, record: int, most: int) -> SinkError:
     size = group.columns.size(record, record + 1)
     rows = group.rows[record : record + 1] if group.one_each else group.rows
     what = f"row {int(rows[0]):,} of the batch makes" if len(rows) == 1 else f"{len(rows):,} rows make"

@@ -22,7 +22,7 @@ MOST_RECORDS: Final = 2**31 - 1
 """Records of one producer after which aiokafka's sequence numbers of a partition could become negative."""
 
 
-class Link:
+class ProducerLink:
     """The connection of a sink: a producer, replaced by a new one after failures that it cannot go on from.
 
     Parameters

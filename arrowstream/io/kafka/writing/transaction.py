@@ -22,7 +22,7 @@ from arrowstream.io.kafka.records.prebuilt import PrebuiltBatch
 from arrowstream.io.kafka.writing.earlier_runs import earlier_runs, epoch_group
 from arrowstream.io.kafka.writing.marker import newest_epoch
 from arrowstream.io.kafka.writing.output_log import OutputLog
-from arrowstream.io.kafka.writing.producer import MOST_RECORDS, Link, open_producer, reason
+from arrowstream.io.kafka.writing.producer import MOST_RECORDS, ProducerLink, open_producer, reason
 
 _END_SECONDS: Final = 20.0
 """Time for the end of a transaction: less than that of a request, which aiokafka would repeat."""
@@ -41,7 +41,7 @@ _log = logging.getLogger("arrowstream")
 Batches = Iterator[tuple[Partition, EncodedBatch]]
 
 
-class TransactionalLink(Link):
+class TransactionalLink(ProducerLink):
     """A connection whose producer has a transaction open for the epoch that is being written.
 
     A producer that has failed is replaced. The first request of the new one ends the transaction of the old one,

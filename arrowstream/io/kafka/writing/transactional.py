@@ -18,7 +18,7 @@ from arrowstream.io.kafka.message_columns import MessageColumns
 from arrowstream.io.kafka.producing import Producing
 from arrowstream.io.kafka.records.encode import EncodedBatch
 from arrowstream.io.kafka.writing.delivery import Delivery, Outcome
-from arrowstream.io.kafka.writing.groups import Piece
+from arrowstream.io.kafka.writing.groups import ProducerBatch
 from arrowstream.io.kafka.writing.output_log import OutputLog
 from arrowstream.io.kafka.writing.transaction import TransactionalLink
 from arrowstream.io.kafka.writing.writer import KafkaWriter
@@ -55,10 +55,10 @@ class TransactionalDelivery(Delivery):
         self._undo_to: int | None = None
         """Size of the log before the rows that are on their way; None without any."""
 
-    async def deliver(self, pieces: Sequence[Piece], *, inline: bool) -> list[Outcome]:
+    async def deliver(self, batches: Sequence[ProducerBatch], *, inline: bool) -> list[Outcome]:
         await self.undo()
         self._undo_to = self._log.size
-        final = await super().deliver(pieces, inline=inline)
+        final = await super().deliver(batches, inline=inline)
         self._undo_to = None
         return final
 
@@ -70,8 +70,8 @@ class TransactionalDelivery(Delivery):
             self._undo_to = None
 
     async def _settle(
-        self, sent: Sequence[Piece], failed: dict[Piece, BaseException], final: list[Outcome]
-    ) -> list[Piece]:
+        self, sent: Sequence[ProducerBatch], failed: dict[ProducerBatch, BaseException], final: list[Outcome]
+    ) -> list[ProducerBatch]:
         for error in failed.values():
             if isinstance(error, ProducerFenced):
                 raise await self._transactions.failed(error) from error
@@ -79,11 +79,11 @@ class TransactionalDelivery(Delivery):
         self._log.truncate(self._undo_to)
         return await super()._settle(sent, failed, final)
 
-    def _encoded(self, pieces: Sequence[Piece]) -> list[EncodedBatch]:
-        batches = super()._encoded(pieces)
-        for piece, batch in zip(pieces, batches, strict=True):
-            self._log.append(piece.partition, batch)
-        return batches
+    def _encoded(self, batches: Sequence[ProducerBatch]) -> list[EncodedBatch]:
+        encoded = super()._encoded(batches)
+        for batch, encoded_batch in zip(batches, encoded, strict=True):
+            self._log.append(batch.partition, encoded_batch)
+        return encoded
 
 
 class TransactionalWriter(KafkaWriter):

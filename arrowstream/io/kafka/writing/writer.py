@@ -19,9 +19,9 @@ from arrowstream.io.kafka.message_columns import MessageColumns
 from arrowstream.io.kafka.partition_name import partition_name
 from arrowstream.io.kafka.producing import Producing
 from arrowstream.io.kafka.writing.delivery import Delivery, Outcome
-from arrowstream.io.kafka.writing.groups import Piece, pieces
-from arrowstream.io.kafka.writing.layout import Layout, Topics
-from arrowstream.io.kafka.writing.producer import Link, reason
+from arrowstream.io.kafka.writing.groups import ProducerBatch, producer_batches
+from arrowstream.io.kafka.writing.producer import ProducerLink, reason
+from arrowstream.io.kafka.writing.record_mapping import RecordMapping, RowTopics
 from arrowstream.io.writer import Writer
 
 T = TypeVar("T")
@@ -58,10 +58,10 @@ class KafkaWriter(Writer):
         schema: pl.Schema,
         context: StepContext,
     ) -> None:
-        self._layout = Layout(columns, topic, encoder, schema, producing.max_message_bytes, context)
+        self._mapping = RecordMapping(columns, topic, encoder, schema, producing.max_message_bytes, context)
         self._producing = producing
         self._context = context
-        self._link = Link(producing)
+        self._link = ProducerLink(producing)
         self._delivery = Delivery(self._link, producing, context.threads.call)
         self._warm: set[str] = set()
         """Topics of which rows have been encoded."""
@@ -69,36 +69,38 @@ class KafkaWriter(Writer):
     async def write(self, batch: Batch) -> None:
         frame = batch.polars()
         small = batch.nbytes <= _INLINE_BYTES
-        topics = await (_inline if small else self._context.threads.call)(self._layout.topics, frame)
+        topics = await (_inline if small else self._context.threads.call)(self._mapping.topics, frame)
         # The first call of a topic loads or compiles functions and may ask a registry, which takes seconds.
         inline = small and self._warm.issuperset(topics.names)
         call = _inline if inline else self._context.threads.call
         partitions = {topic: await self._link.partitions(topic) for topic in topics.names}
-        found = await call(partial(self._pieces, frame, topics, partitions))
+        found = await call(partial(self._producer_batches, frame, topics, partitions))
         self._warm.update(topics.names)
         undelivered = await self._delivery.deliver(found, inline=inline)
         if undelivered:
             raise _failure(undelivered, frame.height)
 
-    def _pieces(self, frame: pl.DataFrame, topics: Topics, partitions: dict[str, int]) -> list[Piece]:
-        groups = self._layout.groups(frame, topics, partitions)
-        return pieces(groups, self._producing.max_message_bytes, self._delivery.limits)
+    def _producer_batches(
+        self, frame: pl.DataFrame, topics: RowTopics, partitions: dict[str, int]
+    ) -> list[ProducerBatch]:
+        groups = self._mapping.groups(frame, topics, partitions)
+        return producer_batches(groups, self._producing.max_message_bytes, self._delivery.limits)
 
     async def abort(self) -> None:
         """Close the connections: records that the servers have stay there."""
         await self._link.drop()
-        await self._context.threads.call(self._layout.close)
+        await self._context.threads.call(self._mapping.close)
 
     async def close(self) -> None:
         await self.abort()
 
 
 def _failure(undelivered: list[Outcome], rows: int) -> UndeliveredRows:
-    """Return the error for pieces that were not delivered."""
+    """Return the error for record batches that were not delivered."""
     reasons = {reason(error): number for number, (_, error) in enumerate(undelivered)}
     which = np.full(rows, -1)
-    for piece, error in undelivered:
-        which[piece.rows] = reasons[reason(error)]
+    for batch, error in undelivered:
+        which[batch.rows] = reasons[reason(error)]
     texts = {number: text for text, number in reasons.items()}
     starts = [0, *(np.flatnonzero(np.diff(which)) + 1).tolist(), rows]
     parts = [
@@ -106,7 +108,7 @@ def _failure(undelivered: list[Outcome], rows: int) -> UndeliveredRows:
         for start, stop in pairwise(starts)
         if which[start] >= 0
     ]
-    counts = Counter(partition_name(piece.partition) for piece, _ in undelivered)
+    counts = Counter(partition_name(batch.partition) for batch, _ in undelivered)
     places = ", ".join(list(counts)[:3]) + (f" and {len(counts) - 3} more" if len(counts) > 3 else "")
     failed = sum(length for _, length, _ in parts)
     return UndeliveredRows(

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowstream.io.messages.avro import datums
-from arrowstream.io.messages.avro.program import BadDatum, Program, Slots
+from arrowstream.io.messages.avro.program import AvroProgram, BadDatum, ReadSlots
 from arrowstream.io.messages.first_bad import first_bad
-from arrowstream.io.messages.wire.places import gathered, offsets_of
+from arrowstream.io.messages.wire.byte_ranges import gathered, offsets_of
 
 _INT: Final = (-(2**31), 2**31 - 1)
 _LONG: Final = (-(2**63), 2**63 - 1)
@@ -30,11 +30,11 @@ Mask = npt.NDArray[np.bool_] | None
 """True where a value is there; None if all are."""
 
 
-class Column(ABC):
+class AvroColumn(ABC):
     """A column of one type, whose steps are in a program."""
 
     @abstractmethod
-    def array(self, slots: Slots, valid: Mask) -> pa.Array:
+    def array(self, slots: ReadSlots, valid: Mask) -> pa.Array:
         """Return the values, and nulls where `valid` is False.
 
         Raises
@@ -45,7 +45,7 @@ class Column(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers(Column):
+class Numbers(AvroColumn):
     """Integers, dates and times, times a factor; numbers of enum symbols; bits of floats."""
 
     slot: int
@@ -53,7 +53,7 @@ class Numbers(Column):
     type: pa.DataType
     factor: int = 1
 
-    def array(self, slots: Slots, valid: Mask) -> pa.Array:
+    def array(self, slots: ReadSlots, valid: Mask) -> pa.Array:
         values = slots.of(self.slot)
         if self.factor != 1:
             values = values * self.factor
@@ -61,24 +61,24 @@ class Numbers(Column):
 
 
 @dataclass(frozen=True, slots=True)
-class Booleans(Column):
+class Booleans(AvroColumn):
     """Truth values."""
 
     slot: int
 
-    def array(self, slots: Slots, valid: Mask) -> pa.Array:
+    def array(self, slots: ReadSlots, valid: Mask) -> pa.Array:
         values = slots.of(self.slot)
         return _plain(pa.bool_(), np.packbits(values != 0, bitorder="little"), valid, len(values))
 
 
 @dataclass(frozen=True, slots=True)
-class Texts(Column):
+class Texts(AvroColumn):
     """Texts or bytes."""
 
     slot: int
     is_text: bool
 
-    def array(self, slots: Slots, valid: Mask) -> pa.Array:
+    def array(self, slots: ReadSlots, valid: Mask) -> pa.Array:
         offsets, data = gathered(slots.data, slots.of(self.slot), slots.of(self.slot + 1))
         kind = pa.large_string() if self.is_text else pa.large_binary()
         buffers = [_bitmap(valid), pa.py_buffer(offsets), pa.py_buffer(data)]
@@ -92,13 +92,13 @@ class Texts(Column):
 
 
 @dataclass(frozen=True, slots=True)
-class Decimals(Column):
+class Decimals(AvroColumn):
     """Decimals of at most 128 bits."""
 
     slot: int
     type: pa.Decimal128Type
 
-    def array(self, slots: Slots, valid: Mask) -> pa.Array:
+    def array(self, slots: ReadSlots, valid: Mask) -> pa.Array:
         words = np.stack((slots.of(self.slot + 1), slots.of(self.slot)), axis=1)
         found = _plain(self.type, words, valid, len(words))
         most = Decimal(10**self.type.precision - 1).scaleb(-self.type.scale)
@@ -112,26 +112,26 @@ class Decimals(Column):
 
 
 @dataclass(frozen=True, slots=True)
-class Nullable(Column):
+class Nullable(AvroColumn):
     """Values of another type, or null."""
 
     slot: int
-    values: Column
+    values: AvroColumn
 
-    def array(self, slots: Slots, valid: Mask) -> pa.Array:
+    def array(self, slots: ReadSlots, valid: Mask) -> pa.Array:
         # A value is there only where the record around it is.
         there = slots.of(self.slot) != 0
         return self.values.array(slots, None if bool(there.all()) else there)
 
 
 @dataclass(frozen=True, slots=True)
-class Items(Column):
+class Lists(AvroColumn):
     """Lists of another type; a map is one of keys and values."""
 
     slot: int
-    values: Column
+    values: AvroColumn
 
-    def array(self, slots: Slots, valid: Mask) -> pa.Array:
+    def array(self, slots: ReadSlots, valid: Mask) -> pa.Array:
         offsets = offsets_of(slots.of(self.slot))
         try:
             items = self.values.array(slots, None)
@@ -143,12 +143,12 @@ class Items(Column):
 
 
 @dataclass(frozen=True, slots=True)
-class Record(Column):
+class Record(AvroColumn):
     """Records of several fields."""
 
-    fields: dict[str, Column]
+    fields: dict[str, AvroColumn]
 
-    def array(self, slots: Slots, valid: Mask) -> pa.Array:
+    def array(self, slots: ReadSlots, valid: Mask) -> pa.Array:
         arrays = [column.array(slots, None) for column in self.fields.values()]
         kind = pa.struct(
             [pa.field(name, array.type) for name, array in zip(self.fields, arrays, strict=True)]
@@ -156,7 +156,7 @@ class Record(Column):
         return pa.Array.from_buffers(kind, len(arrays[0]), [_bitmap(valid)], children=arrays)
 
 
-def column_of(program: Program, schema: Any, dtype: Any) -> Column:
+def column_of(program: AvroProgram, schema: Any, dtype: Any) -> AvroColumn:
     """Append the steps of a type to a program, and return its column.
 
     Parameters
@@ -196,7 +196,7 @@ def column_of(program: Program, schema: Any, dtype: Any) -> Column:
             return _numbers(program, name, schema.get("logicalType", ""), dtype)
 
 
-def _nullable(program: Program, schema: list[Any], dtype: Any) -> Column:
+def _nullable(program: AvroProgram, schema: list[Any], dtype: Any) -> AvroColumn:
     null = schema.index("null")
     slot, step, before = program.slot(), len(program.steps), len(program.level)
     program.add(datums.UNION, slot)
@@ -209,7 +209,7 @@ def _nullable(program: Program, schema: list[Any], dtype: Any) -> Column:
     return Nullable(slot, values)
 
 
-def _items(program: Program, items: Any, dtype: Any) -> Column:
+def _items(program: AvroProgram, items: Any, dtype: Any) -> AvroColumn:
     slot, loop, step = program.slot(), program.loops, len(program.steps)
     program.loops += 1
     program.add(datums.LIST, 0, loop)
@@ -219,10 +219,10 @@ def _items(program: Program, items: Any, dtype: Any) -> Column:
     program.level = outside
     program.add(datums.ITEM, 0, loop, step + 2, step + 1)
     program.steps[step + 1][3] = len(program.steps)
-    return Items(slot, values)
+    return Lists(slot, values)
 
 
-def _sized(program: Program, name: str, size: int, dtype: Any) -> Column:
+def _sized(program: AvroProgram, name: str, size: int, dtype: Any) -> AvroColumn:
     slot = program.slot(2)
     if dtype == pl.Decimal:
         program.add(datums.DECIMAL if size < 0 else datums.FIXED_DECIMAL, slot, size)
@@ -231,7 +231,7 @@ def _sized(program: Program, name: str, size: int, dtype: Any) -> Column:
     return Texts(slot, name == "string")
 
 
-def _numbers(program: Program, name: str, logical: str, dtype: Any) -> Column:
+def _numbers(program: AvroProgram, name: str, logical: str, dtype: Any) -> AvroColumn:
     slot = program.slot()
     least, most = _INT if name == "int" else _LONG
     physical, kind, factor = (np.int32, pa.int32(), 1) if name == "int" else (np.int64, pa.int64(), 1)

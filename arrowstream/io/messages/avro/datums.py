@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from arrowstream.io.compiled import compiled
-from arrowstream.io.messages.wire.places import BYTES, INTEGERS
+from arrowstream.io.messages.wire.byte_ranges import BYTES, INTEGERS
 
 NUMBER, UNION, BLOCK, TEXT, DECIMAL, FIXED, FIXED_DECIMAL, BOOLEAN, BITS, LIST, ITEM = range(11)
 """Codes of steps; those up to `DECIMAL` begin with a varint.

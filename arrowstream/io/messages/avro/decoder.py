@@ -21,11 +21,11 @@ from arrowstream.io.messages.avro.program import BadDatum
 from arrowstream.io.messages.avro.reader import DatumReader
 from arrowstream.io.messages.first_bad import decoded
 from arrowstream.io.messages.registry.client import RegistryClient, UnknownSchema
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, places_of
 from arrowstream.io.messages.wire.header import without_header
-from arrowstream.io.messages.wire.places import Places, places_of
 from arrowstream.io.messages.wire.resolution import (
     Defaults,
-    Misfit,
+    Unresolvable,
     check_becomes,
     defaults_of,
     evolved,
@@ -163,7 +163,7 @@ class _AvroDecoding(Decoding):
         return Decoded(frame)
 
     def _frames(
-        self, places: Places, numbers: npt.NDArray[np.int64], indexes: npt.NDArray[np.int64]
+        self, places: ByteRanges, numbers: npt.NDArray[np.int64], indexes: npt.NDArray[np.int64]
     ) -> tuple[list[pl.DataFrame], npt.NDArray[np.int64]]:
         """Return the rows of each schema, and the places among the messages of all of them."""
         found, first, group = np.unique(numbers, return_index=True, return_inverse=True)
@@ -187,7 +187,7 @@ class _AvroDecoding(Decoding):
             raise bad
         return frames, np.concatenate(orders) if orders else np.empty(0, np.int64)
 
-    def _rows(self, number: int, places: Places) -> pl.DataFrame:
+    def _rows(self, number: int, places: ByteRanges) -> pl.DataFrame:
         try:
             reader, columns = self._plan(number)
         except UnknownSchema:
@@ -198,7 +198,7 @@ class _AvroDecoding(Decoding):
                 found=f"id {number}",
                 hint="is it the registry that the message was written with?",
             ) from None
-        except (SchemaError, Misfit) as error:
+        except (SchemaError, Unresolvable) as error:
             raise BadMessage(
                 f"a message of schema {number} cannot have the declared columns",
                 index=0,

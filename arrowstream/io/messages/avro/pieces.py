@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrowstream.io.messages.wire.places import offsets_of
+from arrowstream.io.messages.wire.byte_ranges import offsets_of
 from arrowstream.io.messages.wire.varints import (
     BadValue,
     Pieces,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from arrowstream.io.messages.wire.places import Bytes, Int64s
+from arrowstream.io.messages.wire.byte_ranges import Bytes, Int64s
 
-Step = list[int]
+Instruction = list[int]
 
 
 class BadDatum(Exception):
@@ -26,7 +26,7 @@ class BadDatum(Exception):
 
 
 @dataclass(slots=True)
-class Program:
+class AvroProgram:
     """Program of a schema while it is made.
 
     Attributes
@@ -39,7 +39,7 @@ class Program:
         Slots of the row or item that is being described: each gets a value for each of them.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Instruction] = field(default_factory=list)
     fills: list[int] = field(default_factory=list)
     slots: int = 0
     loops: int = 0
@@ -58,7 +58,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class ReadSlots:
     """The values that a program has read.
 
     Parameters

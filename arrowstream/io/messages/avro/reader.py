@@ -11,8 +11,8 @@ import pyarrow as pa
 from arrowstream.io.files.avro.types import AvroType
 from arrowstream.io.messages.avro import datums
 from arrowstream.io.messages.avro.columns import column_of
-from arrowstream.io.messages.avro.program import BadDatum, Program, Slots
-from arrowstream.io.messages.wire.places import Int64s, Places, offsets_of
+from arrowstream.io.messages.avro.program import AvroProgram, BadDatum, ReadSlots
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, Int64s, offsets_of
 
 
 class DatumReader:
@@ -30,7 +30,7 @@ class DatumReader:
     """
 
     def __init__(self, fields: dict[str, AvroType]) -> None:
-        program = Program()
+        program = AvroProgram()
         self.schema = pl.Schema({name: kind.dtype for name, kind in fields.items()})
         self._columns = {name: column_of(program, kind.schema, kind.dtype) for name, kind in fields.items()}
         # Symbols of enums are numbers up to here.
@@ -39,7 +39,7 @@ class DatumReader:
         self._fills = np.array(program.fills, np.int64)
         self._slots, self._loops = program.slots, program.loops
 
-    def read(self, places: Places) -> pl.DataFrame:
+    def read(self, places: ByteRanges) -> pl.DataFrame:
         """Return the rows of datums.
 
         Raises
@@ -53,7 +53,7 @@ class DatumReader:
             counts = self._run(places, np.zeros(self._slots, np.int64), np.empty(0, np.int64))
         bases = offsets_of(counts)
         out = np.empty(max(1, int(bases[-1])), np.int64)
-        slots = Slots(places.data, out, bases, self._run(places, bases, out))
+        slots = ReadSlots(places.data, out, bases, self._run(places, bases, out))
         arrays = {name: column.array(slots, None) for name, column in self._columns.items()}
         frame = cast(pl.DataFrame, pl.from_arrow(pa.table(arrays)))
         return frame.with_columns(
@@ -62,7 +62,7 @@ class DatumReader:
             if frame.schema[name] != self.schema[name]
         )
 
-    def _run(self, places: Places, bases: Int64s, out: Int64s) -> Int64s:
+    def _run(self, places: ByteRanges, bases: Int64s, out: Int64s) -> Int64s:
         counts = np.zeros(self._slots, np.int64)
         starts, ends = (np.ascontiguousarray(bounds) for bounds in (places.starts, places.ends))
         loops = np.zeros((max(1, self._loops), 2), np.int64)

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from arrowstream.io.messages.plain_json import table
-from arrowstream.io.messages.wire.places import Bytes, Int64s
+from arrowstream.io.messages.wire.byte_ranges import Bytes, Int64s
 
 _INTEGERS: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 _UNITS: Final = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}

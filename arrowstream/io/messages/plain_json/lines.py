@@ -8,7 +8,7 @@ import numpy as np
 
 from arrowstream.io.compiled import compiled
 from arrowstream.io.kafka.records.instructions import Integer, first_bit, word_at
-from arrowstream.io.messages.wire.places import BYTES
+from arrowstream.io.messages.wire.byte_ranges import BYTES
 
 _NEWLINES: Final = 0x0A0A0A0A0A0A0A0A
 _LOW: Final = 0x7F7F7F7F7F7F7F7F

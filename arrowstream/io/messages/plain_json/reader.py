@@ -19,7 +19,14 @@ from arrowstream.io.messages.plain_json import scan
 from arrowstream.io.messages.plain_json import table as layout
 from arrowstream.io.messages.plain_json.columns import PlainColumn, plain_columns
 from arrowstream.io.messages.plain_json.lines import find_lines
-from arrowstream.io.messages.wire.places import Int64s, Places, binary, copy_ranges, gathered, places_of
+from arrowstream.io.messages.wire.byte_ranges import (
+    ByteRanges,
+    Int64s,
+    binary,
+    copy_ranges,
+    gathered,
+    places_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,12 +105,12 @@ class PlainReader:
         if not find_lines(data, bounds[1:-1]) and not _is_utf8(binary(bounds[[0, -1]], data)):
             return None
         count = newlines + (bounds[newlines] < len(text))
-        places = Places(data, bounds[:count], bounds[1 : count + 1])
+        places = ByteRanges(data, bounds[:count], bounds[1 : count + 1])
         found = self._read(places, np.arange(count), count, 0, columns_only=True)
         return None if found is None else found[0]
 
     def _read(
-        self, places: Places, rows: Int64s, count: int, most_unread: int, *, columns_only: bool = False
+        self, places: ByteRanges, rows: Int64s, count: int, most_unread: int, *, columns_only: bool = False
     ) -> tuple[pl.DataFrame, Int64s] | None:
         size = int(places.ends[-1] - places.starts[0]) if len(places.starts) else 0
         table, numbers, marks = self._room(count, size)

@@ -27,7 +27,7 @@ from arrowstream.io.messages.plain_json.texts import (
 )
 from arrowstream.io.messages.plain_json.times import TIME_HELPERS
 from arrowstream.io.messages.plain_json.values import VALUE_HELPERS, read_value
-from arrowstream.io.messages.wire.places import BYTES, INTEGERS
+from arrowstream.io.messages.wire.byte_ranges import BYTES, INTEGERS
 
 
 @inlined

@@ -17,8 +17,8 @@ from arrowstream.io.messages.protobuf.fields import Field, fields_of
 from arrowstream.io.messages.protobuf.indexes import index_bytes, without_indexes
 from arrowstream.io.messages.protobuf.options import ProtobufOptions, given
 from arrowstream.io.messages.protobuf.reader import BadField, columns
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, places_of
 from arrowstream.io.messages.wire.header import without_header
-from arrowstream.io.messages.wire.places import Places, places_of
 from arrowstream.io.messages.wire.resolution import check_becomes, evolved, resolved
 
 
@@ -105,7 +105,7 @@ class _ProtobufDecoding(Decoding):
             frame = frame[place.set(place < 0, None)]
         return Decoded(frame)
 
-    def _rows(self, places: Places) -> pl.DataFrame:
+    def _rows(self, places: ByteRanges) -> pl.DataFrame:
         try:
             arrays = columns(self._fields, places)
         except BadField as error:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from arrowstream.errors import BadMessage
 from arrowstream.io.files.avro.container import number_bytes
-from arrowstream.io.messages.wire.places import Int64s, Places
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, Int64s
 
 
 def index_bytes(message: Any) -> list[bytes]:
@@ -24,7 +24,7 @@ def index_bytes(message: Any) -> list[bytes]:
     return [b"\0", long] if path == [0] else [long]
 
 
-def without_indexes(places: Places, rows: Int64s, forms: list[bytes]) -> Places:
+def without_indexes(places: ByteRanges, rows: Int64s, forms: list[bytes]) -> ByteRanges:
     """Return messages without these bytes at their beginning, in one of several forms.
 
     Raises
@@ -45,10 +45,10 @@ def without_indexes(places: Places, rows: Int64s, forms: list[bytes]) -> Places:
             found=repr(places.data[start:end][:10].tobytes()),
             hint="is it the class of these messages?",
         )
-    return Places(places.data, places.starts + sizes, places.ends)
+    return ByteRanges(places.data, places.starts + sizes, places.ends)
 
 
-def _begins(places: Places, form: bytes) -> npt.NDArray[np.bool_]:
+def _begins(places: ByteRanges, form: bytes) -> npt.NDArray[np.bool_]:
     found = places.ends - places.starts >= len(form)
     if found.any():
         at = np.where(found, places.starts, 0)

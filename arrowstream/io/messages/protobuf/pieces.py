@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from arrowstream.io.messages.protobuf.fields import BOOL, MESSAGE, ZIGZAG, Field
 from arrowstream.io.messages.protobuf.wire import BYTES, VARINT
-from arrowstream.io.messages.wire.places import offsets_of
+from arrowstream.io.messages.wire.byte_ranges import offsets_of
 from arrowstream.io.messages.wire.varints import (
     BadValue,
     Pieces,

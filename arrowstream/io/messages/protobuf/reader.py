@@ -14,7 +14,7 @@ from arrowstream.io.messages.first_bad import first_bad
 from arrowstream.io.messages.protobuf import wire
 from arrowstream.io.messages.protobuf.fields import BOOL, MESSAGE, TEXT, ZIGZAG, Field, table_of
 from arrowstream.io.messages.protobuf.known import OutOfRange
-from arrowstream.io.messages.wire.places import Int64s, Places, gathered, offsets_of
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, Int64s, gathered, offsets_of
 
 Mask = npt.NDArray[np.bool_]
 
@@ -35,7 +35,7 @@ class BadField(Exception):
         self.index = index
 
 
-def columns(fields: tuple[Field, ...], places: Places) -> list[pa.Array]:
+def columns(fields: tuple[Field, ...], places: ByteRanges) -> list[pa.Array]:
     """Return the columns of messages, in the order of the fields.
 
     Raises
@@ -52,7 +52,7 @@ def columns(fields: tuple[Field, ...], places: Places) -> list[pa.Array]:
     ]
 
 
-def _found(fields: tuple[Field, ...], places: Places) -> list[Int64s]:
+def _found(fields: tuple[Field, ...], places: ByteRanges) -> list[Int64s]:
     """Return the values of each field, as `read_fields` writes them."""
     starts, ends = (np.ascontiguousarray(bounds) for bounds in (places.starts, places.ends))
     table, groups = table_of(fields), np.empty(wire.GROUPS, np.int64)
@@ -82,7 +82,7 @@ def _without_rivals(fields: tuple[Field, ...], found: list[Int64s], count: int) 
     return kept
 
 
-def _column(field: Field, every: Int64s, values: Int64s, places: Places, count: int) -> pa.Array:
+def _column(field: Field, every: Int64s, values: Int64s, places: ByteRanges, count: int) -> pa.Array:
     """Return a column of `values`, which are those of `every` that a field of the same choice does not replace."""
     rows = values[:, wire.ROW]
     if field.repeated:
@@ -107,7 +107,7 @@ def _column(field: Field, every: Int64s, values: Int64s, places: Places, count: 
     return _values(field, firsts, sizes, places, valid)
 
 
-def _checked(field: Field, values: Int64s, places: Places) -> pa.Array:
+def _checked(field: Field, values: Int64s, places: ByteRanges) -> pa.Array:
     """Return each of the values, which must be valid by itself even if others replace it or are merged with it."""
     try:
         return _values(field, values[:, wire.FIRST], values[:, wire.SIZE], places, None)
@@ -115,20 +115,20 @@ def _checked(field: Field, values: Int64s, places: Places) -> pa.Array:
         raise BadField(int(values[error.index, wire.ROW]), str(error)) from None
 
 
-def _merged(values: Int64s, last: Int64s, places: Places) -> tuple[Int64s, Places]:
+def _merged(values: Int64s, last: Int64s, places: ByteRanges) -> tuple[Int64s, ByteRanges]:
     """Return one value for each message: the bytes of several, joined, are those of the merged message."""
     offsets, data = gathered(places.data, values[:, wire.FIRST], values[:, wire.SIZE])
     ends = offsets[last + 1]
     starts = np.append(0, ends[:-1])
     merged = np.stack((values[last, wire.ROW], starts, ends - starts, ends), axis=1)
-    return merged, Places(data, starts, ends)
+    return merged, ByteRanges(data, starts, ends)
 
 
-def _values(field: Field, firsts: Int64s, sizes: Int64s, places: Places, valid: Mask | None) -> pa.Array:
+def _values(field: Field, firsts: Int64s, sizes: Int64s, places: ByteRanges, valid: Mask | None) -> pa.Array:
     """Return values as an array, with nulls where `valid` is False."""
     bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
     if field.type == MESSAGE:
-        arrays = columns(field.fields, Places(places.data, firsts, firsts + sizes))
+        arrays = columns(field.fields, ByteRanges(places.data, firsts, firsts + sizes))
         if field.known is not None:
             try:
                 return field.known.column(arrays, bitmap)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from arrowstream.io.compiled import compiled
-from arrowstream.io.messages.wire import places
+from arrowstream.io.messages.wire import byte_ranges
 
 VARINT, BITS64, BYTES, GROUP, END_GROUP, BITS32 = range(6)
 """Wire types."""
@@ -46,8 +46,8 @@ def read_varint(data: Any, at: int, end: int) -> tuple[Any, int]:
 
 
 @compiled(
-    f"Tuple((int64, int64))({places.BYTES}, {places.INTEGERS}, {places.INTEGERS}, int64[:, ::1], int64[::1],"
-    " int64[::1], int64[:, ::1], int64[::1])",
+    f"Tuple((int64, int64))({byte_ranges.BYTES}, {byte_ranges.INTEGERS}, {byte_ranges.INTEGERS},"
+    " int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[::1])",
     read_varint,
 )
 def read_fields(

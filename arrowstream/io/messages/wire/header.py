@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from arrowstream.errors import BadMessage
-from arrowstream.io.messages.wire.places import Int64s, Places
+from arrowstream.io.messages.wire.byte_ranges import ByteRanges, Int64s
 
 HEADER_BYTES: Final = 5
 
 
-def without_header(places: Places, rows: Int64s) -> tuple[Places, npt.NDArray[np.int64]]:
+def without_header(places: ByteRanges, rows: Int64s) -> tuple[ByteRanges, npt.NDArray[np.int64]]:
     """Return messages without their headers, and the ids of their schemas.
 
     Parameters
@@ -44,7 +44,7 @@ def without_header(places: Places, rows: Int64s) -> tuple[Places, npt.NDArray[np
     numbers = np.zeros(len(at), np.int64)
     for place in range(1, HEADER_BYTES):
         numbers = numbers << 8 | data[at + place]
-    return Places(data, starts + HEADER_BYTES, ends), numbers
+    return ByteRanges(data, starts + HEADER_BYTES, ends), numbers
 
 
 def header(number: int) -> bytes:

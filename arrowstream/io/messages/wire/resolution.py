@@ -15,15 +15,15 @@ import polars as pl
 from arrowstream.errors import BadMessage, SchemaError
 from arrowstream.io.messages.first_bad import first_bad
 
-Path = tuple[str, ...]
-Defaults = Mapping[Path, pl.Series]
+FieldPath = tuple[str, ...]
+Defaults = Mapping[FieldPath, pl.Series]
 """Values of missing fields, each a series of length 1, by the names of the records and of the field."""
 
 _TEXT: Final = (pl.String, pl.Enum, pl.Categorical)
 _UNITS: Final = ("ms", "us", "ns")
 
 
-class Misfit(Exception):
+class Unresolvable(Exception):
     """A type of the writer that cannot become that of the reader; the text says which."""
 
 
@@ -77,7 +77,7 @@ def check_becomes(columns: pl.Schema, wanted: pl.Schema, what: str) -> None:
     """Raise SchemaError unless the columns of a schema, which `what` names, become the declared ones."""
     try:
         resolved(columns, wanted, {})
-    except Misfit as error:
+    except Unresolvable as error:
         raise SchemaError(
             f"{what} does not become the declared columns",
             expected="types that become those of the columns",
@@ -96,7 +96,7 @@ def converted(schema: pl.Schema, wanted: pl.Schema, defaults: Defaults) -> list[
     """
     try:
         return resolved(schema, wanted, defaults)
-    except Misfit as error:
+    except Unresolvable as error:
         raise SchemaError(
             "a column does not have the type of its field",
             expected="a type that becomes that of the field",
@@ -105,7 +105,7 @@ def converted(schema: pl.Schema, wanted: pl.Schema, defaults: Defaults) -> list[
         ) from error
 
 
-def defaults_of(schema: Any, wanted: Any, path: Path = ()) -> dict[Path, pl.Series]:
+def defaults_of(schema: Any, wanted: Any, path: FieldPath = ()) -> dict[FieldPath, pl.Series]:
     """Return the defaults of a record and of the records in it.
 
     Parameters
@@ -122,7 +122,7 @@ def defaults_of(schema: Any, wanted: Any, path: Path = ()) -> dict[Path, pl.Seri
     SchemaError
         A default is not a value of its type.
     """
-    found: dict[Path, pl.Series] = {}
+    found: dict[FieldPath, pl.Series] = {}
     for field in schema["fields"]:
         name, dtype = field["name"], wanted[field["name"]]
         if field.get("default") is not None:
@@ -149,11 +149,11 @@ def _default(value: Any, dtype: Any, name: str) -> pl.Series:
         ) from error
 
 
-def _missing(path: Path, dtype: Any, defaults: Defaults) -> pl.Expr:
+def _missing(path: FieldPath, dtype: Any, defaults: Defaults) -> pl.Expr:
     return pl.lit(defaults[path]).first() if path in defaults else pl.lit(None, dtype)
 
 
-def _cast(values: pl.Expr, written: Any, wanted: Any, path: Path, defaults: Defaults) -> pl.Expr:
+def _cast(values: pl.Expr, written: Any, wanted: Any, path: FieldPath, defaults: Defaults) -> pl.Expr:
     if written == wanted and not any(each[:-1][: len(path)] == path for each in defaults):
         return values
     if isinstance(written, pl.Struct) and isinstance(wanted, pl.Struct):
@@ -175,7 +175,7 @@ def _cast(values: pl.Expr, written: Any, wanted: Any, path: Path, defaults: Defa
         items = values.list.eval(_cast(pl.element(), written.inner, wanted.inner, path, defaults))
         return items.cast(wanted) if isinstance(wanted, pl.Array) else items
     if not _becomes(written, wanted):
-        raise Misfit(f"{'.'.join(path)}: {written} does not become {wanted}")
+        raise Unresolvable(f"{'.'.join(path)}: {written} does not become {wanted}")
     if written == pl.Enum and wanted != pl.String:
         values = values.cast(pl.String)
     return values.cast(wanted)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from arrowstream.io.compiled import compiled
-from arrowstream.io.messages.wire.places import BYTES, INTEGERS, Int64s, binary, offsets_of
+from arrowstream.io.messages.wire.byte_ranges import BYTES, INTEGERS, Int64s, binary, offsets_of
 
 Pieces = list[pa.LargeBinaryArray]
 """Columns of bytes, which are joined row by row."""

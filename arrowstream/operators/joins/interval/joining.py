@@ -21,7 +21,7 @@ from arrowstream.operators.joins.port_times import PortTimes
 from arrowstream.operators.joins.side_rows import SideRows
 from arrowstream.operators.joins.stream_columns import StreamColumns
 from arrowstream.operators.joins.timely_rows import TimelyRows, ticks_of
-from arrowstream.operators.windows.event_time import EventTime
+from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.state.arrays import Array
 from arrowstream.state.frame_log import rows_equal
@@ -63,7 +63,7 @@ class Sides:
 
     keys: JoinKeys
     types: pl.Schema
-    times: tuple[EventTime, EventTime]
+    times: tuple[EventTimeColumn, EventTimeColumn]
     reach: tuple[int, int]
     results: JoinResults
     late: StreamColumns

@@ -20,7 +20,7 @@ import polars as pl
 from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.operators.aggregation.state_columns import Fold
 from arrowstream.operators.windows.groups.folds import fold_groups
-from arrowstream.operators.windows.groups.places import Places
+from arrowstream.operators.windows.groups.places import GroupPlaces
 from arrowstream.operators.windows.groups.row_values import row_values
 from arrowstream.operators.windows.groups.slotted_groups import slotted_groups
 from arrowstream.operators.windows.panes import PANE, Rows, by_panes
@@ -81,7 +81,7 @@ def dense_groups(
         return None
     rows = pl.concat([part.all() for part in parts], rechunk=False)
     pieces = [rows[start : start + _PIECE] for start in range(0, rows.height, _PIECE)]
-    places = Places.among(pieces, integers)
+    places = GroupPlaces.among(pieces, integers)
     if places is None:
         return None
     columns = row_values(rows, values, folds)
@@ -99,7 +99,7 @@ def dense_groups(
 def _slotted(
     kept: pl.DataFrame,
     pieces: Sequence[pl.DataFrame],
-    places: Places,
+    places: GroupPlaces,
     columns: Sequence[pl.Series],
     folds: Sequence[Fold],
 ) -> pl.DataFrame | None:

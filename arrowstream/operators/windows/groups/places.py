@@ -44,7 +44,7 @@ class Digit:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class GroupPlaces:
     """The places of panes and keys: those of a pane follow each other.
 
     The distances of a row's keys from the smallest keys are the digits of a number, whose distance from the smallest
@@ -60,7 +60,7 @@ class Places:
     """The distance from the number of a row to its place, by pane (panes,), int64."""
 
     @classmethod
-    def among(cls, pieces: Sequence[pl.DataFrame], keys: Sequence[str]) -> Places | None:
+    def among(cls, pieces: Sequence[pl.DataFrame], keys: Sequence[str]) -> GroupPlaces | None:
         """Return the places for rows with a column `PANE`, given in pieces of at least one row.
 
         None if a key is null or not an integer, or if there would be more than 8 places for a row.
@@ -84,7 +84,7 @@ class Places:
     @classmethod
     def _close(
         cls, pieces: Sequence[pl.DataFrame], pane: Digit, digits: tuple[Digit, ...], most: int
-    ) -> Places | None:
+    ) -> GroupPlaces | None:
         """Return places of which each pane has those from its smallest to its largest number; None if too many."""
         least = np.full(pane.span, _MOST)
         largest = np.full(pane.span, -1)

@@ -15,7 +15,7 @@ from arrowstream.sql.expressions.typed import Typed, name_of
 from arrowstream.sql.places import QueryText
 
 
-class Reader(Protocol):
+class ArgumentReader(Protocol):
     """What reads the arguments."""
 
     @property
@@ -30,7 +30,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
     """A call of a function.
 
     Parameters
@@ -45,7 +45,7 @@ class Call:
         The arguments.
     """
 
-    reader: Reader
+    reader: ArgumentReader
     node: exp.Expr
     name: str
     arguments: tuple[exp.Expr, ...]
@@ -125,7 +125,7 @@ class Call:
         )
 
 
-Function = Callable[[Call], Typed]
+Function = Callable[[FunctionCall], Typed]
 """What gives the expression of a call."""
 
 

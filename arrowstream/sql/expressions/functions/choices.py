@@ -9,22 +9,22 @@ import polars as pl
 from sqlglot import exp
 
 from arrowstream.sql.expressions.comparisons import compared
-from arrowstream.sql.expressions.functions.call import Call, Function
+from arrowstream.sql.expressions.functions.call import Function, FunctionCall
 from arrowstream.sql.expressions.typed import Typed
 
 
-def _coalesce(call: Call) -> Typed:
+def _coalesce(call: FunctionCall) -> Typed:
     found = call.reader.unified(call.node, call.takes(1, 100))
     return Typed(pl.coalesce([each.expr for each in found]), found[0].dtype)
 
 
-def _nullif(call: Call) -> Typed:
+def _nullif(call: FunctionCall) -> Typed:
     value, other = call.takes(2)
     equal = compared(call.reader.query, call.node, exp.EQ, value, other)
     return Typed(pl.when(~equal.expr.fill_null(False)).then(value.expr), value.dtype)
 
 
-def _extreme(function: Callable[..., pl.Expr], call: Call) -> Typed:
+def _extreme(function: Callable[..., pl.Expr], call: FunctionCall) -> Typed:
     """Take the greatest or the least of the arguments that are not NULL."""
     found = call.reader.unified(call.node, call.takes(1, 100))
     if found[0].is_float or found[0].dtype in (pl.Categorical, pl.Enum):

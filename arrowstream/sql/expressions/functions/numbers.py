@@ -8,12 +8,12 @@ from functools import partial
 import polars as pl
 from sqlglot import exp
 
-from arrowstream.sql.expressions.functions.call import Call, Function, number, truth
+from arrowstream.sql.expressions.functions.call import Function, FunctionCall, number, truth
 from arrowstream.sql.expressions.operations import calculated
 from arrowstream.sql.expressions.typed import Typed
 
 
-def _abs(call: Call) -> Typed:
+def _abs(call: FunctionCall) -> Typed:
     value = call.number(call.takes(1)[0])
     if value.is_integer:
         # The least number of a type has no positive one in it.
@@ -21,7 +21,7 @@ def _abs(call: Call) -> Typed:
     return value if value.is_null else Typed(value.expr.abs(), value.dtype)
 
 
-def _sign(call: Call) -> Typed:
+def _sign(call: FunctionCall) -> Typed:
     value = call.number(call.takes(1)[0])
     sign = value.expr.sign()
     if value.is_float:
@@ -29,7 +29,7 @@ def _sign(call: Call) -> Typed:
     return Typed(sign.cast(pl.Int64), pl.Int64())
 
 
-def _round(call: Call) -> Typed:
+def _round(call: FunctionCall) -> Typed:
     """Round; a half goes away from zero."""
     value, *digits = call.takes(1, 2)
     value = call.number(value)
@@ -42,41 +42,41 @@ def _round(call: Call) -> Typed:
     return Typed(value.expr.round(places, mode="half_away_from_zero"), value.dtype)
 
 
-def _to_whole(change: str, call: Call) -> Typed:
+def _to_whole(change: str, call: FunctionCall) -> Typed:
     value = call.number(call.takes(1)[0]).cast(pl.Float64())
     return number(getattr(value.expr, change)())
 
 
-def _towards_zero(call: Call) -> Typed:
+def _towards_zero(call: FunctionCall) -> Typed:
     value = call.number(call.takes(1)[0]).cast(pl.Float64()).expr
     return number(pl.when(value < 0).then(value.ceil()).otherwise(value.floor()))
 
 
-def _kind(question: str, call: Call) -> Typed:
+def _kind(question: str, call: FunctionCall) -> Typed:
     value = call.number(call.takes(1)[0]).cast(pl.Float64())
     return truth(getattr(value.expr, question)())
 
 
-def _pi(call: Call) -> Typed:
+def _pi(call: FunctionCall) -> Typed:
     call.takes(0)
     return Typed(pl.lit(math.pi, pl.Float64), pl.Float64(), math.pi, True)
 
 
-def _double(change: str, call: Call, *arguments: float) -> Typed:
+def _double(change: str, call: FunctionCall, *arguments: float) -> Typed:
     value = call.number(call.takes(1)[0]).cast(pl.Float64())
     return number(getattr(value.expr, change)(*arguments))
 
 
-def _log(base: float, call: Call) -> Typed:
+def _log(base: float, call: FunctionCall) -> Typed:
     return _double("log", call, base)
 
 
-def _power(call: Call) -> Typed:
+def _power(call: FunctionCall) -> Typed:
     value, exponent = (call.number(each).cast(pl.Float64()) for each in call.takes(2))
     return number(value.expr.pow(exponent.expr))
 
 
-def _mod(call: Call) -> Typed:
+def _mod(call: FunctionCall) -> Typed:
     value, by = call.takes(2)
     return calculated(call.reader.query, exp.Mod(), call.whole(value), call.whole(by))
 

@@ -6,11 +6,11 @@ import re
 
 import polars as pl
 
-from arrowstream.sql.expressions.functions.call import Call, Function, text, truth
+from arrowstream.sql.expressions.functions.call import Function, FunctionCall, text, truth
 from arrowstream.sql.expressions.typed import Typed
 
 
-def _pattern(call: Call, value: Typed) -> str:
+def _pattern(call: FunctionCall, value: Typed) -> str:
     pattern = call.written(value, str, f"{call.name}(name, '[0-9]+')")
     assert isinstance(pattern, str)
     try:
@@ -20,7 +20,7 @@ def _pattern(call: Call, value: Typed) -> str:
     return pattern
 
 
-def _extract(call: Call) -> Typed:
+def _extract(call: FunctionCall) -> Typed:
     """Take what a group of a regular expression has found; empty if the text does not match."""
     value, pattern, *group = call.takes(2, 3)
     number = call.written(group[0], int, "REGEXP_EXTRACT(url, 'id=([0-9]+)', 1)") if group else 0
@@ -30,7 +30,7 @@ def _extract(call: Call) -> Typed:
     return text(pl.when(found.is_not_null()).then(part.fill_null("")))
 
 
-def _replace_matches(call: Call) -> Typed:
+def _replace_matches(call: FunctionCall) -> Typed:
     r"""Replace the first match, or all with ``'g'``. ``\\1`` is what the first group has found, ``\\0`` all of it."""
     value, pattern, new, *options = call.takes(3, 4)
     example = f"{call.name}(name, '[0-9]+', '#', 'g')"
@@ -45,7 +45,7 @@ def _replace_matches(call: Call) -> Typed:
     return text(change(f"(?:{expression})", replacement))
 
 
-def _replacement(call: Call, written: str, groups: int) -> str:
+def _replacement(call: FunctionCall, written: str, groups: int) -> str:
     r"""Return a replacement as Polars writes it: ``${1}`` in place of ``\\1``."""
 
     def part(found: re.Match[str]) -> str:
@@ -63,12 +63,12 @@ def _replacement(call: Call, written: str, groups: int) -> str:
     return re.sub(r"\\(.?)", part, written.replace("$", "$$"), flags=re.DOTALL)
 
 
-def _matches(call: Call) -> Typed:
+def _matches(call: FunctionCall) -> Typed:
     value, pattern = call.takes(2)
     return truth(call.text(value).str.contains(_pattern(call, pattern)))
 
 
-def _full_match(call: Call) -> Typed:
+def _full_match(call: FunctionCall) -> Typed:
     value, pattern = call.takes(2)
     return truth(call.text(value).str.contains(f"^(?:{_pattern(call, pattern)})$"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from arrowstream.sql.expressions.casts import as_text
-from arrowstream.sql.expressions.functions.call import Call, Function, text, truth, whole
+from arrowstream.sql.expressions.functions.call import Function, FunctionCall, text, truth, whole
 from arrowstream.sql.expressions.typed import Typed
 
 
@@ -14,11 +14,11 @@ def _one(change: str) -> Function:
     return lambda call: text(getattr(call.text(call.takes(1)[0]).str, change)())
 
 
-def _length(call: Call) -> Typed:
+def _length(call: FunctionCall) -> Typed:
     return whole(call.text(call.takes(1)[0]).str.len_chars())
 
 
-def _substring(call: Call) -> Typed:
+def _substring(call: FunctionCall) -> Typed:
     """Cut from a place on. A place below 1 counts from the end, as -1 for the last character."""
     value, start, *length = call.takes(2, 3)
     characters = call.text(value)
@@ -34,24 +34,24 @@ def _substring(call: Call) -> Typed:
     return text(characters.str.slice(begin - 1, count))
 
 
-def _left(call: Call) -> Typed:
+def _left(call: FunctionCall) -> Typed:
     value, count = call.takes(2)
     return text(call.text(value).str.head(_count(call, count)))
 
 
-def _right(call: Call) -> Typed:
+def _right(call: FunctionCall) -> Typed:
     value, count = call.takes(2)
     return text(call.text(value).str.tail(_count(call, count)))
 
 
-def _count(call: Call, value: Typed) -> int:
+def _count(call: FunctionCall, value: Typed) -> int:
     count = call.written(value, int, f"{call.name}(name, 3)")
     assert isinstance(count, int)
     return count
 
 
 def _stripped(change: str) -> Function:
-    def stripped(call: Call) -> Typed:
+    def stripped(call: FunctionCall) -> Typed:
         value, *characters = call.takes(1, 2)
         what = call.written(characters[0], str, f"{call.name}(name, ' ')") if characters else " "
         return text(getattr(call.text(value).str, change)(what))
@@ -59,7 +59,7 @@ def _stripped(change: str) -> Function:
     return stripped
 
 
-def _replace(call: Call) -> Typed:
+def _replace(call: FunctionCall) -> Typed:
     value, old, new = call.takes(3)
     pattern, instead = (str(call.written(each, str, "REPLACE(name, 'a', 'b')")) for each in (old, new))
     found = call.text(value)
@@ -69,7 +69,7 @@ def _replace(call: Call) -> Typed:
 def _padded(change: str) -> Function:
     """Return LPAD or RPAD: a longer text is cut, whichever side is filled up."""
 
-    def padded(call: Call) -> Typed:
+    def padded(call: FunctionCall) -> Typed:
         value, length, fill = call.takes(3)
         example = f"{call.name}(name, 8, '0')"
         count, character = call.written(length, int, example), call.written(fill, str, example)
@@ -83,22 +83,22 @@ def _padded(change: str) -> Function:
     return padded
 
 
-def _contains(call: Call) -> Typed:
+def _contains(call: FunctionCall) -> Typed:
     value, part = call.takes(2)
     return truth(call.text(value).str.contains(call.text(part), literal=True))
 
 
-def _starts(call: Call) -> Typed:
+def _starts(call: FunctionCall) -> Typed:
     value, part = call.takes(2)
     return truth(call.text(value).str.starts_with(call.text(part)))
 
 
-def _ends(call: Call) -> Typed:
+def _ends(call: FunctionCall) -> Typed:
     value, part = call.takes(2)
     return truth(call.text(value).str.ends_with(call.text(part)))
 
 
-def _position(call: Call) -> Typed:
+def _position(call: FunctionCall) -> Typed:
     """Count characters up to where a text first stands in another; 0 if it does not."""
     value, part = call.takes(2)
     pattern = call.written(part, str, f"{call.name}(name, 'a')")
@@ -107,7 +107,7 @@ def _position(call: Call) -> Typed:
     return whole(pl.when(found).then(before if pattern else pl.lit(1)).when(~found).then(pl.lit(0)))
 
 
-def _split_part(call: Call) -> Typed:
+def _split_part(call: FunctionCall) -> Typed:
     """Take a part between separators, the first being 1; empty if there are fewer."""
     value, separator, place = call.takes(3)
     part = call.written(place, int, "SPLIT_PART(url, '/', 4)")
@@ -120,7 +120,7 @@ def _split_part(call: Call) -> Typed:
     return text(pl.when(found.is_not_null()).then(parts.fill_null("")))
 
 
-def _split_index(call: Call) -> Typed:
+def _split_index(call: FunctionCall) -> Typed:
     """Take a part between separators, the first being 0, as Flink does; NULL if there are fewer."""
     value, separator, place = call.takes(3)
     part = call.written(place, int, "SPLIT_INDEX(url, '/', 3)")
@@ -131,13 +131,13 @@ def _split_index(call: Call) -> Typed:
     return text(call.text(value).str.split(between).list.get(part, null_on_oob=True))
 
 
-def _concat(call: Call) -> Typed:
+def _concat(call: FunctionCall) -> Typed:
     """Join texts, without those that are NULL."""
     parts = [as_text(call.reader.query, call.node, each) for each in call.takes(1, 100)]
     return text(pl.concat_str([part.expr.fill_null("") for part in parts]))
 
 
-def _concat_separated(call: Call) -> Typed:
+def _concat_separated(call: FunctionCall) -> Typed:
     """Join texts with a separator, without those that are NULL."""
     separator, *values = call.takes(2, 100)
     between = call.written(separator, str, "CONCAT_WS(', ', a, b)")
@@ -145,7 +145,7 @@ def _concat_separated(call: Call) -> Typed:
     return text(pl.concat_str(parts, separator=str(between), ignore_nulls=True))
 
 
-def _count_of(call: Call) -> Typed:
+def _count_of(call: FunctionCall) -> Typed:
     value, part = call.takes(2)
     pattern = call.written(part, str, "COUNT_CHAR(extra, 'c')")
     assert isinstance(pattern, str)

@@ -8,7 +8,7 @@ from functools import partial
 import polars as pl
 
 from arrowstream.core.hints import did_you_mean
-from arrowstream.sql.expressions.functions.call import Call, Function, number, text, whole
+from arrowstream.sql.expressions.functions.call import Function, FunctionCall, number, text, whole
 from arrowstream.sql.expressions.typed import Typed
 
 _PARTS: dict[str, Callable[[pl.Expr], pl.Expr]] = {
@@ -39,7 +39,7 @@ _LENGTHS_US = {
 _LENGTHS_US |= {"DAY": 24 * _LENGTHS_US["HOUR"]}
 
 
-def _word(call: Call, value: Typed, known: tuple[str, ...]) -> str:
+def _word(call: FunctionCall, value: Typed, known: tuple[str, ...]) -> str:
     word = str(call.written(value, str, f"{call.name}('hour', ts)")).upper()
     word = word.removesuffix("S") if word not in known else word
     word = _OTHER_NAMES.get(word, word)
@@ -53,13 +53,13 @@ def _word(call: Call, value: Typed, known: tuple[str, ...]) -> str:
     return word
 
 
-def _time(call: Call, value: Typed) -> Typed:
+def _time(call: FunctionCall, value: Typed) -> Typed:
     """Return a time as a TIMESTAMP."""
     value = call.time(value)
     return value.cast(pl.Datetime("us")) if value.dtype == pl.Date else value
 
 
-def _part(call: Call) -> Typed:
+def _part(call: FunctionCall) -> Typed:
     part, value = call.takes(2)
     time = _time(call, value).expr
     if part.value is not None and str(part.value).upper() == "EPOCH":
@@ -67,11 +67,11 @@ def _part(call: Call) -> Typed:
     return whole(_PARTS[_word(call, part, tuple(_PARTS))](time))
 
 
-def _only(part: str, call: Call) -> Typed:
+def _only(part: str, call: FunctionCall) -> Typed:
     return whole(_PARTS[part](_time(call, call.takes(1)[0]).expr))
 
 
-def _epoch(call: Call) -> Typed:
+def _epoch(call: FunctionCall) -> Typed:
     return _seconds(_time(call, call.takes(1)[0]).expr)
 
 
@@ -79,22 +79,22 @@ def _seconds(time: pl.Expr) -> Typed:
     return number(time.dt.epoch("us").cast(pl.Float64) / 1_000_000.0)
 
 
-def _epoch_us(call: Call) -> Typed:
+def _epoch_us(call: FunctionCall) -> Typed:
     return whole(_time(call, call.takes(1)[0]).expr.dt.epoch("us"))
 
 
-def _epoch_ms(call: Call) -> Typed:
+def _epoch_ms(call: FunctionCall) -> Typed:
     """Count milliseconds, rounded as DuckDB does."""
     return whole((_time(call, call.takes(1)[0]).expr.dt.epoch("us") + 500) // 1_000)
 
 
-def _truncated(call: Call) -> Typed:
+def _truncated(call: FunctionCall) -> Typed:
     unit, value = call.takes(2)
     time = _time(call, value)
     return Typed(time.expr.dt.truncate(_UNITS[_word(call, unit, tuple(_UNITS))]), time.dtype)
 
 
-def _difference(call: Call) -> Typed:
+def _difference(call: FunctionCall) -> Typed:
     """Count the borders of a unit between two times, as DuckDB does: from 10:59 to 11:00 is one hour."""
     unit, begin, end = call.takes(3)
     length = _LENGTHS_US[_word(call, unit, tuple(_LENGTHS_US))]
@@ -103,25 +103,25 @@ def _difference(call: Call) -> Typed:
     return whole(last - first)
 
 
-def _formatted(call: Call) -> Typed:
+def _formatted(call: FunctionCall) -> Typed:
     value, layout = call.takes(2)
     written = str(call.written(layout, str, "STRFTIME(ts, '%Y-%m-%d')"))
     _check_layout(call, written)
     return text(_time(call, value).expr.dt.strftime(written))
 
 
-def _last_day(call: Call) -> Typed:
+def _last_day(call: FunctionCall) -> Typed:
     return Typed(_time(call, call.takes(1)[0]).expr.dt.month_end().dt.date(), pl.Date())
 
 
-def _named(letter: str, call: Call) -> Typed:
+def _named(letter: str, call: FunctionCall) -> Typed:
     return text(_time(call, call.takes(1)[0]).expr.dt.strftime(letter))
 
 
 _JAVA = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
 
 
-def _date_format(call: Call) -> Typed:
+def _date_format(call: FunctionCall) -> Typed:
     """Write a time in a layout of Java, as Flink does."""
     value, layout = call.takes(2)
     written = str(call.written(layout, str, "DATE_FORMAT(ts, 'yyyy-MM-dd')"))
@@ -145,7 +145,7 @@ def _date_format(call: Call) -> Typed:
 _LAYOUT = frozenset("YmdHMSjyBbAa%")
 
 
-def _check_layout(call: Call, written: str) -> None:
+def _check_layout(call: FunctionCall, written: str) -> None:
     parts = written.replace("%%", "").split("%")[1:]
     for part in parts:
         if not part or part[0] not in _LAYOUT:
@@ -156,7 +156,7 @@ def _check_layout(call: Call, written: str) -> None:
             )
 
 
-def _parsed(call: Call) -> Typed:
+def _parsed(call: FunctionCall) -> Typed:
     value, layout = call.takes(2)
     written = str(call.written(layout, str, "STRPTIME(text, '%Y-%m-%d %H:%M:%S')"))
     _check_layout(call, written)

@@ -16,7 +16,7 @@ from arrowstream.io.compiled import Compiled
 from arrowstream.io.kafka.records import encode
 from arrowstream.io.kafka.records.compression import Codec
 from arrowstream.io.kafka.records.decode import decode_records
-from arrowstream.io.kafka.records.encode import RecordColumns, encode_batch
+from arrowstream.io.kafka.records.encode import EncodableRecords, encode_batch
 from arrowstream.io.kafka.records.prebuilt import PrebuiltBatch
 from tools.broken_messages.record_batches import rows_of
 from tools.broken_messages.reference import Row, record
@@ -119,7 +119,7 @@ def test_columns_may_be_slices_of_any_binary_type(type: pa.DataType, both: None)
             part = (each.slice(first, last - first) for each in (values, keys, moments, headers))
             wanted = [row._replace(offset=row.offset - first) for row in rows[first:last]]
             assert read(encode_batch(*part).finish()) == wanted
-    columns = RecordColumns(*columns_of(rows, type))
+    columns = EncodableRecords(*columns_of(rows, type))
     assert len(columns) == 16
     assert read(columns.encode(3, 14).finish()) == [row._replace(offset=row.offset - 3) for row in rows[3:14]]
 
@@ -167,7 +167,7 @@ def test_a_header_needs_a_key() -> None:
 
 def test_more_than_a_batch_can_have_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encode, "_MAX_BYTES", 300)
-    columns = RecordColumns(pa.array([bytes(100)] * 3), None, times([0] * 3))
+    columns = EncodableRecords(pa.array([bytes(100)] * 3), None, times([0] * 3))
     assert columns.encode(0, 2).record_count == 2
     with pytest.raises(SinkError, match="a record batch is too large") as failed:
         columns.encode(0, 3)
@@ -182,8 +182,8 @@ def test_compiled_functions_never_get_rows_that_are_not_there() -> None:
         (None, moments, pa.array([[]], HEADER_TYPES[0])),
     ):
         with pytest.raises(ValueError, match="columns of different lengths"):
-            RecordColumns(values, keys, each, headers)
-    columns = RecordColumns(values, None, moments)
+            EncodableRecords(values, keys, each, headers)
+    columns = EncodableRecords(values, None, moments)
     for first, last in ((0, 0), (1, 3), (-1, 1)):
         with pytest.raises(IndexError):
             columns.encode(first, last)
@@ -191,14 +191,14 @@ def test_compiled_functions_never_get_rows_that_are_not_there() -> None:
 
 def test_rows_are_split_into_batches_that_fit() -> None:
     sizes = [10, 300, 20, 110, 110, 110, 400, 400, 1, 310]
-    columns = RecordColumns(pa.array([bytes(size) for size in sizes]), None, times([TIME] * 10))
+    columns = EncodableRecords(pa.array([bytes(size) for size in sizes]), None, times([TIME] * 10))
     found = columns.split(400)
     assert found.too_large.tolist() == [6, 7]
     assert found.batches == [(0, 2), (2, 5), (5, 6), (8, 10)]
     assert all(columns.encode(*each).size <= 400 for each in found.batches)
     assert columns.split(10**6).batches == [(0, 10)]
     assert columns.split(61).batches == []
-    assert RecordColumns(pa.array([], pa.binary()), None, times([])).split(400).batches == []
+    assert EncodableRecords(pa.array([], pa.binary()), None, times([])).split(400).batches == []
 
 
 @settings(max_examples=examples(40))
@@ -214,7 +214,7 @@ def test_batches_are_never_larger_than_allowed(rows: list[tuple[int, int]], most
         pa.array([bytes(size) for size, _ in rows], pa.binary()),
         times([time for _, time in rows]),
     )
-    columns = RecordColumns(values, values, moments)
+    columns = EncodableRecords(values, values, moments)
     batches, too_large = columns.split(most)
     covered = [row for first, last in batches for row in range(first, last)]
     assert sorted([*covered, *too_large.tolist()]) == list(range(len(rows)))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from arrowstream.core.notes import ReaderNote
-from arrowstream.io.files.listing import DataFile
+from arrowstream.io.files.listing import ListedFile
 from arrowstream.io.files.text.bad.bad_row import BadRow
 from arrowstream.io.files.text.bad.put_aside import as_frame
 
@@ -34,7 +34,7 @@ class LeftOut:
     __slots__ = ("_bad", "_note_bad_rows", "notes")
 
     def __init__(
-        self, skipped: Sequence[DataFile] = (), known: Sequence[DataFile] = (), *, note_bad_rows: bool
+        self, skipped: Sequence[ListedFile] = (), known: Sequence[ListedFile] = (), *, note_bad_rows: bool
     ) -> None:
         self._bad: list[pl.DataFrame] = []
         self._note_bad_rows = note_bad_rows

@@ -20,7 +20,7 @@ from arrowstream.io.files.text.json.apart import Apart
 from arrowstream.io.files.text.lines_format import Lines
 from arrowstream.io.files.text.ndjson_format import is_blank
 from arrowstream.io.files.text.ndjson_rows import NdjsonRows, merged
-from arrowstream.io.files.text.records import Block, Positions
+from arrowstream.io.files.text.records import Positions, RecordBlock
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -57,7 +57,7 @@ class Sifted:
 
 
 def sifted(
-    format: TextFormat, schema: pl.Schema, block: Block, read: Callable[[bytes], pl.DataFrame]
+    format: TextFormat, schema: pl.Schema, block: RecordBlock, read: Callable[[bytes], pl.DataFrame]
 ) -> Sifted:
     """Return the rows of a block and its bad records.
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from arrowstream.io.files.text.quotes import Quotes
-from arrowstream.io.files.text.records import Block, Gap, Positions, positions
+from arrowstream.io.files.text.records import Gap, Positions, RecordBlock, positions
 
 TEXT_AFTER_QUOTE: Final = "text after a closing quote"
 UNCLOSED_QUOTE: Final = "a quote that is opened and never closed"
@@ -36,7 +36,7 @@ def sound_records(
     longest: int,
     comment: bytes | None = None,
     keeps_flaws: bool = False,
-) -> tuple[Block, int]:
+) -> tuple[RecordBlock, int]:
     """Return the whole records at the beginning of a buffer without flawed lines and comments, and their length.
 
     Parameters
@@ -99,7 +99,7 @@ def sound_records(
         gaps.append(Gap(length, buffer[at:end], error))
         at = end
         comment_at = _next_comment(buffer, comment, at, at)
-    return Block(b"".join(kept), in_order, tuple(gaps)), at
+    return RecordBlock(b"".join(kept), in_order, tuple(gaps)), at
 
 
 def _next_comment(buffer: bytes, comment: bytes | None, at: int, first: int) -> int:

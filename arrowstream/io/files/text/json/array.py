@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arrowstream.errors import SourceError, UnreadableData
-from arrowstream.io.files.text.records import Restated, Stream, continued
+from arrowstream.io.files.text.records import RewindableText, Stream, continued
 
 _BLANK: Final = b" \t\r\n"
 _QUOTE, _OPEN, _CLOSE, _COMMA, _LINE, _BACKSLASH = 1, 2, 3, 4, 5, 6
@@ -41,7 +41,7 @@ _FEW_BLANKS: Final = 3
 _IS_BLANK: Final = np.isin(np.arange(256), list(_BLANK))
 
 
-class JsonLines(Restated):
+class JsonLines(RewindableText):
     """Stream of JSON, an array or NDJSON, as a stream of NDJSON.
 
     Parameters

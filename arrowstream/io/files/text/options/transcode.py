@@ -6,13 +6,13 @@ import codecs
 
 from arrowstream.errors import SourceError, UnreadableData
 from arrowstream.io.files.text.options.text_options import LOSSY
-from arrowstream.io.files.text.records import Restated, Stream, continued
+from arrowstream.io.files.text.records import RewindableText, Stream, continued
 
 _CHUNK = 1 << 18
 """Bytes that are decoded at a time."""
 
 
-class Transcoded(Restated):
+class Transcoded(RewindableText):
     """Stream of UTF-8, made of a stream of another encoding, without a byte order mark.
 
     Parameters
@@ -84,7 +84,7 @@ class Transcoded(Restated):
         )
 
 
-class AfterLines(Restated):
+class AfterLines(RewindableText):
     """Stream without its first lines.
 
     Parameters

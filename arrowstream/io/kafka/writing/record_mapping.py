@@ -18,16 +18,16 @@ from arrowstream.core.step_context import StepContext
 from arrowstream.errors import SinkError
 from arrowstream.io.kafka.message_columns import MessageColumns
 from arrowstream.io.kafka.records.buffers import Integers
-from arrowstream.io.kafka.records.encode import RecordColumns
+from arrowstream.io.kafka.records.encode import EncodableRecords
 from arrowstream.io.kafka.topics import is_topic_name
-from arrowstream.io.kafka.writing.groups import Group, sorted_by
+from arrowstream.io.kafka.writing.groups import PartitionGroup, sorted_by
 from arrowstream.io.kafka.writing.partitions import Chooser
 
 _NO_VALUE: Final = pa.scalar(None, pa.large_binary())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Topics:
+class RowTopics:
     """The topics of the rows of a batch.
 
     Parameters
@@ -42,7 +42,7 @@ class Topics:
     codes: Integers
 
 
-class Layout:
+class RecordMapping:
     """How the rows of a sink become records.
 
     Parameters
@@ -79,7 +79,7 @@ class Layout:
         self._most_bytes = most_bytes
         self._chooser = Chooser()
 
-    def topics(self, frame: pl.DataFrame) -> Topics:
+    def topics(self, frame: pl.DataFrame) -> RowTopics:
         """Return the topics of the rows.
 
         Raises
@@ -88,7 +88,7 @@ class Layout:
             A row has no topic, or one that cannot be a topic's name.
         """
         if self._topic is not None:
-            return Topics([self._topic], np.zeros(frame.height, np.int64))
+            return RowTopics([self._topic], np.zeros(frame.height, np.int64))
         assert self._columns.topic is not None
         column = frame[self._columns.topic].cast(pl.String)
         encoded = pc.dictionary_encode(_arrow(column), null_encoding="encode")
@@ -101,9 +101,11 @@ class Layout:
                     expected="1 to 249 letters, digits, '.', '_' and '-'",
                     found=f"{name!r} in row {int((codes == code).argmax()):,} of the batch",
                 )
-        return Topics(names, codes)
+        return RowTopics(names, codes)
 
-    def groups(self, frame: pl.DataFrame, topics: Topics, partitions: Mapping[str, int]) -> list[Group]:
+    def groups(
+        self, frame: pl.DataFrame, topics: RowTopics, partitions: Mapping[str, int]
+    ) -> list[PartitionGroup]:
         """Return the records of the rows, grouped by topic and partition.
 
         Parameters
@@ -142,9 +144,9 @@ class Layout:
         values = self._values(frame, places, bounds)
         headers = None if self._columns.headers is None else _headers(frame[[self._columns.headers]])
         return [
-            Group(
+            PartitionGroup(
                 place,
-                RecordColumns(
+                EncodableRecords(
                     *(None if each is None else each[first:last] for each in (values, keys, times, headers))
                 ),
                 rows[first:last],
@@ -174,17 +176,17 @@ class Layout:
 
     def _messages(
         self, place: tuple[str, int], value: pl.DataFrame, rows: Integers, times: Any, first: int, last: int
-    ) -> Iterator[Group]:
+    ) -> Iterator[PartitionGroup]:
         """Return rows as a message, or as several if one is too large."""
         encoded = self._encoding(place[0]).encode(value.slice(first, last - first))
         latest = pa.array([pc.max(times[first:last]).as_py()], pa.int64())
-        columns = RecordColumns(encoded, None, latest)
+        columns = EncodableRecords(encoded, None, latest)
         if last - first > 1 and len(columns.split(self._most_bytes).too_large):
             middle = (first + last) // 2
             yield from self._messages(place, value, rows, times, first, middle)
             yield from self._messages(place, value, rows, times, middle, last)
         else:
-            yield Group(place, columns, rows[first:last], one_each=False)
+            yield PartitionGroup(place, columns, rows[first:last], one_each=False)
 
     def _times(self, frame: pl.DataFrame, rows: Integers) -> Any:
         """Return the time of each record in ms."""

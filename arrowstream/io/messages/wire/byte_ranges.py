@@ -18,7 +18,7 @@ INTEGERS: Final = "Array(int64, 1, 'C', readonly=True)"
 """Arrays that compiled functions only read, as numba writes them: messages often lie in memory of others."""
 
 
-class Places(NamedTuple):
+class ByteRanges(NamedTuple):
     """Byte ranges of one buffer, one for each message that is not null.
 
     Parameters
@@ -33,17 +33,17 @@ class Places(NamedTuple):
     starts: Int64s
     ends: Int64s
 
-    def chosen(self, rows: Any) -> Places:
+    def chosen(self, rows: Any) -> ByteRanges:
         """Return the ranges of some messages: by index, mask or slice."""
-        return Places(self.data, self.starts[rows], self.ends[rows])
+        return ByteRanges(self.data, self.starts[rows], self.ends[rows])
 
 
-def places_of(values: pa.LargeBinaryArray) -> tuple[Places, Int64s | None]:
+def places_of(values: pa.LargeBinaryArray) -> tuple[ByteRanges, Int64s | None]:
     """Return the byte ranges of the messages that are not null, and their indexes; None for the indexes of all."""
     _, offsets, content = values.buffers()
     data = np.frombuffer(content, np.uint8) if content is not None else np.empty(0, np.uint8)
     bounds = np.frombuffer(offsets, np.int64)[values.offset : values.offset + len(values) + 1]
-    places = Places(data, bounds[:-1], bounds[1:])
+    places = ByteRanges(data, bounds[:-1], bounds[1:])
     if not values.null_count:
         return places, None
     rows = np.flatnonzero(np.asarray(values.is_valid())).astype(np.int64)

@@ -9,7 +9,7 @@ from arrowstream.io.kafka.partition_name import Partition
 
 
 @dataclass(slots=True)
-class Progress:
+class PartitionOffsets:
     """Offsets by partition: handed out, acknowledged, and where the stream ends.
 
     Attributes

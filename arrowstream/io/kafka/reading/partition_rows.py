@@ -16,14 +16,14 @@ from arrowstream.core.position import Position, joined
 from arrowstream.io.kafka.partition_name import Partition, partition_name
 
 BATCH_ROWS: Final = 65_536
-"""Rows up to which parts of partitions are joined into one batch."""
+"""Rows up to which rows of partitions are joined into one batch."""
 
 BATCH_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of rows up to which parts of partitions are joined into one batch."""
+"""Bytes of rows up to which rows of partitions are joined into one batch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartitionRows:
     """Adjacent rows of one partition.
 
     Parameters
@@ -50,15 +50,15 @@ class Part:
         exact = stop - first == len(self.offsets)
         return Position(partition_name(self.partition), first, stop, exact=exact, unit="offsets")
 
-    def before(self, end: int) -> Part:
+    def before(self, end: int) -> PartitionRows:
         """Return the rows with offsets less than `end`."""
         if self.next_offset <= end:
             return self
         count = int(np.searchsorted(self.offsets, end))
-        return Part(self.partition, self.rows.slice(0, count), self.offsets[:count], end)
+        return PartitionRows(self.partition, self.rows.slice(0, count), self.offsets[:count], end)
 
-    def pieces(self) -> Iterator[Part]:
-        """Yield the same rows in parts that fit into a batch."""
+    def for_batches(self) -> Iterator[PartitionRows]:
+        """Yield the same rows, divided so that all fit into a batch."""
         count = len(self.offsets)
         size = self.rows.nbytes
         most = BATCH_ROWS if size <= BATCH_BYTES else min(BATCH_ROWS, max(1, count * BATCH_BYTES // size))
@@ -66,28 +66,28 @@ class Part:
             offsets = self.offsets[start : start + most]
             is_last = start + most >= count
             stop = self.next_offset if is_last else int(offsets[-1]) + 1
-            yield Part(self.partition, self.rows.slice(start, most), offsets, stop)
+            yield PartitionRows(self.partition, self.rows.slice(start, most), offsets, stop)
 
 
-def take_batch(parts: deque[Part]) -> tuple[Batch | None, list[Part]]:
-    """Take the parts that fit into one batch from the front of a queue.
+def take_batch(waiting: deque[PartitionRows]) -> tuple[Batch | None, list[PartitionRows]]:
+    """Take the rows that fit into one batch from the front of a queue.
 
     Returns
     -------
     batch
         Their rows; None if they have none.
     taken
-        The parts.
+        What was taken of the queue.
     """
-    taken: list[Part] = []
+    taken: list[PartitionRows] = []
     rows = size = 0
-    while parts:
-        part = parts[0]
-        rows += len(part.offsets)
-        size += part.rows.nbytes
+    while waiting:
+        first = waiting[0]
+        rows += len(first.offsets)
+        size += first.rows.nbytes
         if taken and (rows > BATCH_ROWS or size > BATCH_BYTES):
             break
-        taken.append(parts.popleft())
+        taken.append(waiting.popleft())
     filled = [part for part in taken if len(part.offsets)]
     if not filled:
         return None, taken
