@@ -32,6 +32,9 @@ from arrowstream.operators.aggregation.state_columns import Fold, Mergeable
 
 _KEPT = "__kept__"
 """The state column with the numbers of the rows whose values are kept."""
+_EAGER = pl.QueryOptFlags.none()
+_EAGER.simplify_expression = True
+"""What Polars does with an expression in a call on a frame."""
 _OPERANDS = ("expr", "left", "right", "predicate", "truthy", "falsy", "input")
 """The fields of a serialised node that hold its operands."""
 
@@ -59,8 +62,8 @@ class Aggregation:
     plain
         For each column of state but the first, its name, and the function of a plain column that it is; empty if some
         column is none.
-    read_by_all
-        The predicate, within a group, of the rows that count; None if all rows do.
+    extreme
+        The rows of a group that count: any others change no result. None if all rows do.
     output
         Names and types of the results.
     """
@@ -72,11 +75,12 @@ class Aggregation:
     any_order: bool
     in_parts: bool
     plain: tuple[tuple[str, Function, str | None], ...]
-    read_by_all: pl.Expr | None
+    extreme: ExtremeRows | None
     output: pl.Schema
     _leaves: tuple[pl.Expr, ...]
     _counts: tuple[str, ...]
     _results: tuple[pl.Expr, ...]
+    _types: tuple[pl.Expr, ...]
     _kept: tuple[str, ...]
     _whole: tuple[pl.Expr, ...]
     _needs_values: bool
@@ -141,11 +145,12 @@ class Aggregation:
             parts.any_order,
             parts.in_parts,
             tuple(parts.plain) if parts.has_plain else (),
-            None if extreme is None or results else extreme.among(pl.col(extreme.column)),
+            None if extreme is None or not parts.are(extreme) else extreme,
             output,
             tuple(parts.leaves),
             tuple(parts.counts),
             tuple(results),
+            tuple(pl.col(name).cast(dtype) for name, dtype in output.items()),
             kept,
             tuple(whole),
             need_values(parts.init),
@@ -198,26 +203,31 @@ class Aggregation:
 
     def _finalized(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
         state = spread(state)
+        first = [pl.nth(place) for place in range(len(beside))]
+        found = state.lazy().select(*beside, *self._leaves).select(*first, *self._results)
         try:
-            found = state.select(*beside, *self._leaves)
+            out = _in_steps(found if self._whole else found.select(*first, *self._types))
         except pl.exceptions.InvalidOperationError as error:
             most = self._most_rows(state)
             if most <= most_rows():
                 raise
             raise too_many(most, "ask for a wider type, such as pl.len().cast(pl.Int64)") from error
-        out = found.select(*(pl.nth(place) for place in range(len(beside))), *self._results)
-        if self._whole:
-            lists = [pl.col(_kept(name)).alias(name) for name in self._kept]
-            rows = state.select(pl.int_range(pl.len()).alias(GROUP), pl.col(_KEPT).alias(ROW), *lists)
-            rows = rows.explode(ROW, *self._kept).sort(ROW).drop(ROW)
-            found = rows.group_by(GROUP).agg(*self._whole).sort(GROUP).drop(GROUP)
-            out = out.hstack(found) if out.width else found
-        names = out.columns[: len(beside)]
-        return out.select(*names, *(pl.col(name).cast(dtype) for name, dtype in self.output.items()))
+        if not self._whole:
+            return out
+        lists = [pl.col(_kept(name)).alias(name) for name in self._kept]
+        rows = state.lazy().select(pl.int_range(pl.len()).alias(GROUP), pl.col(_KEPT).alias(ROW), *lists)
+        rows = rows.explode(ROW, *self._kept).sort(ROW).drop(ROW)
+        whole = _in_steps(rows.group_by(GROUP).agg(*self._whole).sort(GROUP).drop(GROUP))
+        return (out.hstack(whole) if out.width else whole).select(*first, *self._types)
 
     def _most_rows(self, state: pl.DataFrame) -> int:
         """Return the largest count in the state."""
         return max((int(state[name].max()) for name in self._counts), default=0)  # type: ignore[arg-type]
+
+
+def _in_steps(query: pl.LazyFrame) -> pl.DataFrame:
+    """Return the rows of a query as if each of its steps had been called on a frame, which takes far longer."""
+    return query.collect(engine="in-memory", optimizations=_EAGER)
 
 
 class _Parts:
@@ -318,6 +328,12 @@ class _Parts:
             self.plain.append((names[0], leaf.function, leaf.column))
         self.leaves.append(leaf.finalize(*names).alias(name))
         self.counts += names if leaf.counts else []
+
+    def are(self, extreme: ExtremeRows) -> bool:
+        """Return whether all aggregates that can be merged are this extreme, which is that of its rows alone."""
+        # With NaN, the largest float has two meanings.
+        same = all((how, of) == (extreme.extreme, extreme.column) for _, how, of in self.plain)
+        return len(self.plain) == len(self.leaves) and same and not (self.plain and extreme.floats)
 
     def keep(self, columns: Sequence[str], extreme: ExtremeRows | None) -> None:
         """Keep the values of these columns and the numbers of their rows, as lists, for all or the extreme rows."""
