@@ -17,6 +17,7 @@ import polars as pl
 
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.empty_frames import no_rows
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.core.rows.grouping import Aggregate, Function, Grouping, Panes
 from arrowstream.expressions.among_others import among_others, joined, need_values, spread
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
@@ -26,15 +27,13 @@ from arrowstream.expressions.tree import DEEPEST, is_row_wise, levels, tree_of
 from arrowstream.operators.aggregation.checks import GROUP, check_depth, output_schema
 from arrowstream.operators.aggregation.expand import columns_of, expanded
 from arrowstream.operators.aggregation.extreme_rows import ExtremeRows
+from arrowstream.operators.aggregation.in_steps import in_steps
 from arrowstream.operators.aggregation.mergeable import ROW, mergeable
 from arrowstream.operators.aggregation.row_counts import most_rows, too_many
 from arrowstream.operators.aggregation.state_columns import Fold, Mergeable
 
 _KEPT = "__kept__"
 """The state column with the numbers of the rows whose values are kept."""
-_EAGER = pl.QueryOptFlags.none()
-_EAGER.simplify_expression = True
-"""What Polars does with an expression in a call on a frame."""
 _OPERANDS = ("expr", "left", "right", "predicate", "truthy", "falsy", "input")
 """The fields of a serialised node that hold its operands."""
 
@@ -145,7 +144,7 @@ class Aggregation:
             parts.any_order,
             parts.in_parts,
             tuple(parts.plain) if parts.has_plain else (),
-            None if extreme is None or not parts.are(extreme) else extreme,
+            extreme if extreme is not None and extreme.is_each_of(parts.plain, len(parts.leaves)) else None,
             output,
             tuple(parts.leaves),
             tuple(parts.counts),
@@ -204,9 +203,9 @@ class Aggregation:
     def _finalized(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
         state = spread(state)
         first = [pl.nth(place) for place in range(len(beside))]
-        found = state.lazy().select(*beside, *self._leaves).select(*first, *self._results)
+        query = state.lazy().select(*beside, *self._leaves).select(*first, *self._results)
         try:
-            out = _in_steps(found if self._whole else found.select(*first, *self._types))
+            out = in_steps(query if self._whole else query.select(*first, *self._types))
         except pl.exceptions.InvalidOperationError as error:
             most = self._most_rows(state)
             if most <= most_rows():
@@ -217,17 +216,14 @@ class Aggregation:
         lists = [pl.col(_kept(name)).alias(name) for name in self._kept]
         rows = state.lazy().select(pl.int_range(pl.len()).alias(GROUP), pl.col(_KEPT).alias(ROW), *lists)
         rows = rows.explode(ROW, *self._kept).sort(ROW).drop(ROW)
-        whole = _in_steps(rows.group_by(GROUP).agg(*self._whole).sort(GROUP).drop(GROUP))
-        return (out.hstack(whole) if out.width else whole).select(*first, *self._types)
+        whole = in_steps(rows.group_by(GROUP).agg(*self._whole).sort(GROUP).drop(GROUP))
+        found = {column.name: column for column in [*out, *whole]}
+        results = (found[name].cast(dtype) for name, dtype in self.output.items())
+        return frame_of([*out.get_columns()[: len(beside)], *results])
 
     def _most_rows(self, state: pl.DataFrame) -> int:
         """Return the largest count in the state."""
         return max((int(state[name].max()) for name in self._counts), default=0)  # type: ignore[arg-type]
-
-
-def _in_steps(query: pl.LazyFrame) -> pl.DataFrame:
-    """Return the rows of a query as if each of its steps had been called on a frame, which takes far longer."""
-    return query.collect(engine="in-memory", optimizations=_EAGER)
 
 
 class _Parts:
@@ -328,12 +324,6 @@ class _Parts:
             self.plain.append((names[0], leaf.function, leaf.column))
         self.leaves.append(leaf.finalize(*names).alias(name))
         self.counts += names if leaf.counts else []
-
-    def are(self, extreme: ExtremeRows) -> bool:
-        """Return whether all aggregates that can be merged are this extreme, which is that of its rows alone."""
-        # With NaN, the largest float has two meanings.
-        same = all((how, of) == (extreme.extreme, extreme.column) for _, how, of in self.plain)
-        return len(self.plain) == len(self.leaves) and same and not (self.plain and extreme.floats)
 
     def keep(self, columns: Sequence[str], extreme: ExtremeRows | None) -> None:
         """Keep the values of these columns and the numbers of their rows, as lists, for all or the extreme rows."""

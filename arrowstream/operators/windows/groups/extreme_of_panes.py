@@ -35,7 +35,9 @@ def extreme_of_panes(rows: Rows, extreme: ExtremeRows) -> Rows:
     close = rows.high - rows.low < rows.frame.height
     if not close or values.null_count() or values.dtype.base_type() not in INTEGERS | TIMES:
         predicate = extreme.among(pl.col(extreme.column))
-        return rows._replace(frame=rows.frame.filter(predicate if rows.low == rows.high else predicate.over(PANE)))
+        return rows._replace(
+            frame=rows.frame.filter(predicate if rows.low == rows.high else predicate.over(PANE))
+        )
     found = _places(as_integers(values).to_numpy(), _panes(rows), rows.high - rows.low + 1, extreme)
     index = pl.Series(found.astype(np.uint32))
     return rows._replace(frame=frame_of(column[index] for column in rows.frame.get_columns()))
