@@ -89,17 +89,18 @@ types: $(VENV)/.ready
 	$(BIN)/mypy
 
 # Tests with chosen examples cover every line and branch, which the code itself notes: a tracer would double their time.
-# Those of random examples, and those that repeat what others cover, do not count.
+# Those of random examples, and those that repeat what others cover, do not count: of their cases some run, as on the
+# oldest versions.
 traced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 	$(BIN)/python -m tools.probes $(BIN)/python -m pytest $(SPREAD) -p tools.probes.plugin \
 		-m 'not (hypothesis or untraced or thorough)' --durations=10
 
 untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
-	$(BIN)/python -m pytest $(SPREAD) -m '(hypothesis or untraced) and not thorough' --durations=10
+	$(BIN)/python -m pytest $(SPREAD) -p tools.some_cases -m '(hypothesis or untraced) and not thorough' --durations=10
 
 # Two fifths of the random examples: `untraced` tries all of them, and `fuzz` a hundred times as many on both versions.
 oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
-	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -m 'not (once or thorough)'
+	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -p tools.some_cases -m 'not (once or thorough)'
 
 # All tests on each supported Python that the machine has, on the newest Polars, each in a .venv of its own.
 versions: .data/flights.csv
@@ -111,7 +112,8 @@ versions: .data/flights.csv
 		HYPOTHESIS_PROFILE=quick $$venv/bin/python -m pytest $(SPREAD) || exit 1; \
 	done
 
-# All tests on both versions, and products whole: what `make test` leaves out of the oldest, or of both, too.
+# All tests on both versions, with all of their cases and products whole: also what `make test` leaves out of the oldest,
+# or of both.
 thorough: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv $(KAFKA)
 	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD)
 	THOROUGH=1 $(OLDEST)/bin/python -m pytest $(SPREAD)

@@ -40,7 +40,7 @@ class Process:
         # Its folder is on the path for this import only; it may be in a zip file.
         program = (
             f"import sys; sys.path.insert(0, {str(file.parent)!r}); import {file.stem} as this; sys.path.pop(0); "
-            f"this.main({os.getpid()})"
+            f"sys.meta_path.insert(0, this.WithoutPandas); this.main({os.getpid()})"
         )
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", program],
