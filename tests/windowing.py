@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from arrowstream.core.batch import Batch
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows import pane_store, panes, summed_windows
-from arrowstream.operators.windows.groups import dense_groups, hashed_groups
+from arrowstream.operators.windows.groups import dense_groups, extreme_of_panes, hashed_groups
 from arrowstream.state import small_frames, snapshot
 
 x, f, s = pl.col("x"), pl.col("f"), pl.col("s")
@@ -138,6 +138,10 @@ def little_put_aside(data: st.DataObject) -> Iterator[None]:
         mock.patch.object(snapshot, "PIECE_BYTES", piece),
         mock.patch.object(pane_store, "_ASIDE_ROWS", rows),
         mock.patch.object(pane_store, "_PART_ROWS", rows),
+        mock.patch.object(
+            pane_store, "_WORTH_SIFTING", data.draw(st.sampled_from([1, 4_096]), "rows sifted")
+        ),
+        mock.patch.object(extreme_of_panes, "_PIECE", data.draw(st.sampled_from([2, 5]), "rows compared")),
         mock.patch.object(pane_store, "_CUTS", data.draw(st.sampled_from([0, 4]), "cuts of a row")),
         mock.patch.object(pane_store, "_ASIDE_BYTES", size),
         mock.patch.object(small_frames, "MANY", many),

@@ -52,7 +52,10 @@ def with_own_text(groups: pl.DataFrame) -> pl.DataFrame:
     batch.
     """
     texts = [name for name, dtype in groups.schema.items() if dtype in _TEXTS or dtype.is_nested()]
-    return groups.with_columns(owned(groups[texts]).get_columns()) if texts else groups
+    if not texts:
+        return groups
+    copied = owned(groups[texts])
+    return frame_of(copied[name] if name in copied.columns else groups[name] for name in groups.columns)
 
 
 def held_bytes(rows: pl.DataFrame) -> int:

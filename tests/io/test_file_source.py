@@ -152,8 +152,16 @@ def test_row_groups_are_read_together_or_whole_or_in_few_slices(group, pieces, t
     frame = pl.DataFrame({"x": range(1200)})
     frame.write_parquet(tmp_path / "data.parquet", row_group_size=group)
     source = FileSource.of(tmp_path / "data.parquet")
-    assert [batch.num_rows for batch in batches(source)] == pieces
+    doubled = batches(source, lambda rows: rows.with_columns(y=pl.col("x") * 2))
+    assert [batch.num_rows for batch in doubled] == pieces
     assert rows(source).equals(frame)
+
+
+def test_the_first_row_groups_of_plain_columns_come_before_a_whole_piece(tmp_path, monkeypatch):
+    monkeypatch.setattr("arrowstream.io.files.columnar.parquet_pieces.PIECE_BYTES", 1000)
+    pl.DataFrame({"x": range(1200)}).write_parquet(tmp_path / "data.parquet", row_group_size=30)
+    read = batches(FileSource.of(tmp_path / "data.parquet"))
+    assert [batch.num_rows for batch in read] == [30, *[120] * 9, 90]
 
 
 @pytest.mark.untraced

@@ -18,6 +18,8 @@ from windowing import end, events, feed, joined, little_put_aside
 from arrowstream.operators.aggregation.extreme_rows import ExtremeRows
 from arrowstream.operators.base import Operator
 from arrowstream.operators.window import windows
+from arrowstream.operators.windows import pane_store
+from arrowstream.operators.windows.groups import extreme_of_panes
 
 S = 1_000_000
 x, f, s = pl.col("x"), pl.col("f"), pl.col("s")
@@ -54,6 +56,8 @@ def test_equals_polars_on_the_whole(of: str, order: str, data: st.DataObject) ->
     rows, every = data.draw(events()), data.draw(st.sampled_from([10, 4]))
     which = pl.col(of) == getattr(pl.col(of), order)()
     exprs = [x.filter(which).alias("all"), s.filter(which).first().alias("first")]
+    largest = getattr(pl.col(of), order)().alias("extreme")
+    exprs += data.draw(st.sampled_from([[], [largest]]), "the extreme itself")
     operator = window(*exprs, every=every)
     process = operator.start(rows.schema, context())
     with little_put_aside(data):
@@ -65,7 +69,9 @@ def test_equals_polars_on_the_whole(of: str, order: str, data: st.DataObject) ->
     given_ = pl.concat(parts).filter(pl.col("ts") < pl.col("w") * every * S + 10 * S).sort("w", "row")
     start = (pl.col("w") * every * S).alias("window_start")
     expected = given_.group_by("w", maintain_order=True).agg(exprs)
-    expected = expected.select(start, (start + 10 * S).alias("window_end"), "all", "first")
+    expected = expected.select(
+        start, (start + 10 * S).alias("window_end"), *(expr.meta.output_name() for expr in exprs)
+    )
     assert_frame_equal(joined(operator, rows.schema, out), expected)
 
 
@@ -90,6 +96,53 @@ def test_rows_of_several_windows_in_a_batch() -> None:
     process = largest.start(rows.schema, context())
     out = joined(largest, rows.schema, feed(process, [rows]) + end(process))
     assert out["all"].to_list() == [["c"], ["b", "d"]]
+
+
+@pytest.mark.parametrize("order", ["max", "min"])
+@pytest.mark.parametrize("of", ["x", "n", "f", "s", "d"])
+@pytest.mark.parametrize(
+    "times", [[1, 2, 11, 12, 13], [11, 2, 12, 1, 13], [1, 2, 3, 4, 5], [1, 2, 9_001, 9_002, 9_003]]
+)
+def test_rows_that_cannot_count_do_not_wait(
+    of: str, order: str, times: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pane_store, "_WORTH_SIFTING", 1)
+    monkeypatch.setattr(extreme_of_panes, "_PIECE", 2)
+    at = pl.Series([second * S for second in times])
+    columns = {
+        "x": [3, 1, 2, 5, 5],
+        "n": [None, 1, 1, None, 7],
+        "f": [0.5, 2.5, 1.5, 2.5, 0.1],
+        "s": list("baccd"),
+    }
+    rows = pl.DataFrame({"ts": at, **columns}).with_columns(d=pl.col("x").cast(pl.Datetime("us")))
+    which = pl.col(of) == getattr(pl.col(of), order)()
+    exprs = [s.filter(which).alias("all"), getattr(pl.col(of), order)().alias("extreme")]
+    operator = window(*exprs)
+    process = operator.start(rows.schema, context())
+    out = joined(operator, rows.schema, feed(process, [rows, rows]) + end(process))
+    twice = pl.concat([rows, rows]).with_columns(w=pl.col("ts") // (10 * S))
+    expected = twice.group_by("w", maintain_order=True).agg(exprs).sort("w").drop("w")
+    assert_frame_equal(out.select("all", "extreme"), expected)
+
+
+def test_the_largest_float_beside_its_rows_may_be_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pane_store, "_WORTH_SIFTING", 1)
+    rows = pl.DataFrame({"ts": [S, 2 * S], "f": [1.0, float("nan")], "s": ["a", "b"]})
+    operator = window(s.filter(f == f.max()), f.nan_max().is_nan().alias("any"), f.min().alias("least"))
+    process = operator.start(rows.schema, context())
+    out = joined(operator, rows.schema, feed(process, [rows]) + end(process))
+    assert out.select("s", "any", "least").rows() == [(["a"], True, 1.0)]
+
+
+def test_an_extreme_with_another_aggregate_needs_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pane_store, "_WORTH_SIFTING", 1)
+    rows = pl.DataFrame({"ts": [S, 2 * S], "x": [1, 2], "s": ["a", "b"]})
+    for other, value in ((pl.len(), 2), (x.min(), 1), (x.filter(x < 2).max(), 1), (x.mean(), 1.5)):
+        operator = window(s.filter(x == x.max()), x.max(), other.alias("other"))
+        process = operator.start(rows.schema, context())
+        out = joined(operator, rows.schema, feed(process, [rows]) + end(process))
+        assert out.select("s", "x", "other").rows() == [(["b"], 2, value)]
 
 
 @pytest.mark.parametrize("case", NOT)

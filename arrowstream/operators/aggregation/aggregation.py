@@ -17,6 +17,7 @@ import polars as pl
 
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.rows.empty_frames import no_rows
+from arrowstream.core.rows.frame_of import frame_of
 from arrowstream.core.rows.grouping import Aggregate, Function, Grouping, Panes
 from arrowstream.expressions.among_others import among_others, joined, need_values, spread
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, with_reciprocals
@@ -26,6 +27,7 @@ from arrowstream.expressions.tree import DEEPEST, is_row_wise, levels, tree_of
 from arrowstream.operators.aggregation.checks import GROUP, check_depth, output_schema
 from arrowstream.operators.aggregation.expand import columns_of, expanded
 from arrowstream.operators.aggregation.extreme_rows import ExtremeRows
+from arrowstream.operators.aggregation.in_steps import in_steps
 from arrowstream.operators.aggregation.mergeable import ROW, mergeable
 from arrowstream.operators.aggregation.row_counts import most_rows, too_many
 from arrowstream.operators.aggregation.state_columns import Fold, Mergeable
@@ -59,8 +61,8 @@ class Aggregation:
     plain
         For each column of state but the first, its name, and the function of a plain column that it is; empty if some
         column is none.
-    read_by_all
-        The predicate, within a group, of the rows that count; None if all rows do.
+    extreme
+        The rows of a group that count: any others change no result. None if all rows do.
     output
         Names and types of the results.
     """
@@ -72,11 +74,12 @@ class Aggregation:
     any_order: bool
     in_parts: bool
     plain: tuple[tuple[str, Function, str | None], ...]
-    read_by_all: pl.Expr | None
+    extreme: ExtremeRows | None
     output: pl.Schema
     _leaves: tuple[pl.Expr, ...]
     _counts: tuple[str, ...]
     _results: tuple[pl.Expr, ...]
+    _types: tuple[pl.Expr, ...]
     _kept: tuple[str, ...]
     _whole: tuple[pl.Expr, ...]
     _needs_values: bool
@@ -141,11 +144,12 @@ class Aggregation:
             parts.any_order,
             parts.in_parts,
             tuple(parts.plain) if parts.has_plain else (),
-            None if extreme is None or results else extreme.among(pl.col(extreme.column)),
+            extreme if extreme is not None and extreme.is_each_of(parts.plain, len(parts.leaves)) else None,
             output,
             tuple(parts.leaves),
             tuple(parts.counts),
             tuple(results),
+            tuple(pl.col(name).cast(dtype) for name, dtype in output.items()),
             kept,
             tuple(whole),
             need_values(parts.init),
@@ -198,22 +202,24 @@ class Aggregation:
 
     def _finalized(self, state: pl.DataFrame, beside: Sequence[pl.Expr]) -> pl.DataFrame:
         state = spread(state)
+        first = [pl.nth(place) for place in range(len(beside))]
+        query = state.lazy().select(*beside, *self._leaves).select(*first, *self._results)
         try:
-            found = state.select(*beside, *self._leaves)
+            out = in_steps(query if self._whole else query.select(*first, *self._types))
         except pl.exceptions.InvalidOperationError as error:
             most = self._most_rows(state)
             if most <= most_rows():
                 raise
             raise too_many(most, "ask for a wider type, such as pl.len().cast(pl.Int64)") from error
-        out = found.select(*(pl.nth(place) for place in range(len(beside))), *self._results)
-        if self._whole:
-            lists = [pl.col(_kept(name)).alias(name) for name in self._kept]
-            rows = state.select(pl.int_range(pl.len()).alias(GROUP), pl.col(_KEPT).alias(ROW), *lists)
-            rows = rows.explode(ROW, *self._kept).sort(ROW).drop(ROW)
-            found = rows.group_by(GROUP).agg(*self._whole).sort(GROUP).drop(GROUP)
-            out = out.hstack(found) if out.width else found
-        names = out.columns[: len(beside)]
-        return out.select(*names, *(pl.col(name).cast(dtype) for name, dtype in self.output.items()))
+        if not self._whole:
+            return out
+        lists = [pl.col(_kept(name)).alias(name) for name in self._kept]
+        rows = state.lazy().select(pl.int_range(pl.len()).alias(GROUP), pl.col(_KEPT).alias(ROW), *lists)
+        rows = rows.explode(ROW, *self._kept).sort(ROW).drop(ROW)
+        whole = in_steps(rows.group_by(GROUP).agg(*self._whole).sort(GROUP).drop(GROUP))
+        found = {column.name: column for column in [*out, *whole]}
+        results = (found[name].cast(dtype) for name, dtype in self.output.items())
+        return frame_of([*out.get_columns()[: len(beside)], *results])
 
     def _most_rows(self, state: pl.DataFrame) -> int:
         """Return the largest count in the state."""

@@ -63,6 +63,20 @@ class ExtremeRows:
         compared = unsorted_floats(values) if self.floats and self.extreme == "max" else values
         return values.eq_missing(getattr(compared, self.extreme)())
 
+    def is_each_of(self, plain: Sequence[tuple[str, str, str | None]], count: int) -> bool:
+        """Return whether each of `count` aggregates is this extreme itself, which its rows alone give.
+
+        Parameters
+        ----------
+        plain
+            The name, the function and the column of those aggregates that are a function of a plain column.
+        count
+            The number of all aggregates.
+        """
+        if self.floats and count:
+            return False  # the largest float is one with NaN, and another one without
+        return len(plain) == count and all((how, of) == (self.extreme, self.column) for _, how, of in plain)
+
 
 def _read_by(expr: pl.Expr) -> ExtremeRows | None:
     try:

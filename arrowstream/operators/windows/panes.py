@@ -156,7 +156,7 @@ def by_pane(
     """
     low, high = min(part.low for part in parts), max(part.high for part in parts)
     if not keys or high - low >= _FEW:
-        return _group([part.all() for part in parts], [PANE, *keys], exprs, any_order).sort(PANE)
+        return by_panes(_group([part.all() for part in parts], [PANE, *keys], exprs, any_order))
     found = []
     for pane in range(low, high + 1):
         frames = [frame for part in parts if (frame := part.one(pane)) is not None]

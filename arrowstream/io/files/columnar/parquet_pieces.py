@@ -29,15 +29,21 @@ time in halves, and as much as in Polars' streaming engine when read at once. La
 more memory than that engine does.
 """
 
+_FIRST = 4
+"""Divisor of the size of the first piece of plain columns: later steps get rows while the others are read."""
+
 
 def parquet_pieces(table: Table) -> Iterator[Piece]:
     """Yield small row groups several at a time, larger ones in slices, huge ones page by page."""
     start = rows = decoded = stored = 0
+    # Where the read computes, no later step may have much to do, and each piece costs 1.5 ms.
+    most = PIECE_BYTES if table.adapt.choice is None else PIECE_BYTES // _FIRST
     for number, group in enumerate(row_groups(table.file, table.columns)):
         large = group.decoded > WHOLE * PIECE_BYTES
-        if rows and (large or decoded + group.decoded > PIECE_BYTES):
+        if rows and (large or decoded + group.decoded > most):
             yield slice_piece(table, start, rows, stored)
             start, rows, decoded, stored = start + rows, 0, 0, 0
+            most = PIECE_BYTES
         if not large:
             rows, decoded, stored = rows + group.rows, decoded + group.decoded, stored + group.stored
             continue
