@@ -118,6 +118,27 @@ def test_files_of_the_user_do_not_hide_modules(tmp_path: Path, monkeypatch: pyte
         assert rows(connection, "SELECT 5 AS id") == [5]
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/maps").exists(), reason="needs Linux's list of the files of a process"
+)
+def test_the_process_imports_no_pandas(tmp_path: Path) -> None:
+    with closing(SqliteConnection(f"file:{tmp_path}/a.db?mode=rwc")) as connection:
+        connection.execute("CREATE TABLE t (id INTEGER)")
+        connection.execute("INSERT INTO t VALUES (?)", (5,))
+        assert rows(connection, "SELECT id FROM t") == [5]
+        process = connection._process
+        assert process is not None
+        files = Path(f"/proc/{process._process.pid}/maps").read_text()
+    assert "pyarrow" in files and "pandas" not in files
+
+
+def test_what_it_finds_instead() -> None:
+    with pytest.raises(ModuleNotFoundError) as raised:
+        sqlite_process.WithoutPandas.find_spec("pandas")
+    assert raised.value.name == "pandas"
+    assert sqlite_process.WithoutPandas.find_spec("pyarrow") is None
+
+
 def test_the_program_may_be_in_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.write(sqlite_process.__file__, "folder/sqlite_process.py")
