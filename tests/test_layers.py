@@ -397,7 +397,9 @@ TWICE = {
 def test_a_class_name_has_one_meaning() -> None:
     found: dict[str, list[str]] = {}
     for path in MODULES:
-        for node in ast.parse(path.read_text()).body:
+        module = nodes(path)[0]
+        assert isinstance(module, ast.Module)
+        for node in module.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found.setdefault(node.name, []).append(f"{dotted(path)}:{node.lineno}")
     assert len(found) > 800

@@ -111,7 +111,7 @@ def large_file(path: Path) -> tuple[int, int]:
 @pytest.mark.untraced
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its memory from /proc")
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "ndjson"])
+@pytest.mark.parametrize("suffix", ["parquet", "csv", pytest.param("ndjson", marks=pytest.mark.thorough)])
 def test_a_file_far_larger_than_memory_goes_through(suffix: str, tmp_path: Path, control_group: str) -> None:
     source = tmp_path / f"large.{suffix}"
     rows, kept = large_file(source)

@@ -104,6 +104,7 @@ def public_names_have_a_reference(site: Path) -> None:
         assert f'id="arrowstream.testing.{name}"' in reference, name
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_the_site(tmp_path: Path) -> None:
     """Every warning is an error: a link or anchor that leads nowhere, a page outside of the navigation.

@@ -104,6 +104,21 @@ def test_clock_changes(zone: str) -> None:
     assert result.equals(frame.select(x=expression)["x"])
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_day_that_is_no_date(strict: bool) -> None:
+    times = pl.Series("ts", [2**62, 0, None], pl.Int64).cast(pl.Datetime("ms"))
+    expression = pl.col("ts").cast(pl.Date, strict=strict)
+    frame = times.to_frame()
+    compute, expected = in_arrow(expression, frame.schema), in_polars(expression, frame)
+    assert (expected is None) is strict
+    if expected is None:
+        with pytest.raises(pa.ArrowInvalid, match="does not fit date32"):
+            compute(to_record(frame))
+    else:
+        assert expected.is_null().to_list() == [True, False, True]
+        assert compute(to_record(frame)).equals(expected)
+
+
 def test_a_constant_time_of_day() -> None:
     frame = pl.DataFrame({"date": [date(2024, 2, 29), None, date(1, 1, 1)]})
     of_day = time(1, 2, 3, 4)

@@ -96,6 +96,7 @@ def test_a_full_disk_ends_the_run_without_a_partial_file(
         assert_frame_equal(rows, expected[name])
 
 
+@pytest.mark.thorough
 def test_a_wall_clock_that_jumps_an_hour_back_and_forth_moves_no_window(
     expected: dict[str, pl.DataFrame], preloaded: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:

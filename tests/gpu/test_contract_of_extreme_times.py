@@ -90,6 +90,7 @@ def castable(source: pl.DataType, target: pl.DataType) -> bool:
     return getattr(source, "time_zone", None) == getattr(target, "time_zone", None)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(
     ("source", "target"),

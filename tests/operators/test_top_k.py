@@ -181,7 +181,7 @@ def test_changes_of_groups_with_a_time(
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.untraced), 7, 30])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.thorough), 7, 30])
 def test_parts_of_some_rows_with_a_restart_after_each(size: int) -> None:
     number = np.arange(30)
     columns = {name: [values[n * 7 % len(values)] for n in number] for name, (_, values) in VALUES.items()}

@@ -129,7 +129,7 @@ def many(rows: int = 120) -> pl.DataFrame:
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("keep", ["first", "last"])
-@pytest.mark.parametrize("rows", [pytest.param(1, marks=pytest.mark.untraced), 7, 30])
+@pytest.mark.parametrize("rows", [pytest.param(1, marks=pytest.mark.thorough), 7, 30])
 def test_parts_of_some_rows_with_a_restart_after_each(keep: Any, rows: int) -> None:
     frame = many(30)
     whole = fed(Unique(("s", "n"), keep), frame, Scripted(rows), "ts", 4)

@@ -221,6 +221,7 @@ def test_in_a_notebook_figures_go_on_while_the_kernel_cannot_answer(page: Page) 
     expect(page.get_by_role("status")).to_have_text("running")
 
 
+@pytest.mark.thorough
 def test_pictures_in_the_dark_and_on_a_telephone(page: Page) -> None:
     fed = Fed()
     page.emulate_media(color_scheme="dark")

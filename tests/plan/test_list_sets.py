@@ -41,6 +41,7 @@ def source(rows: pl.DataFrame, batch_rows: int = 1) -> Builder:
     return Pipeline.builder().source(Source.from_frame(rows, batch_rows=batch_rows))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("form", FORMS)
 def test_rows_get_what_polars_gives(form: str, name: str) -> None:

@@ -39,7 +39,7 @@ class CompileTarget:
 
         Examples
         --------
-        >>> Target((9, 0), 256).architecture
+        >>> CompileTarget((9, 0), 256).architecture
         'sm_90'
         """
         return f"sm_{self.capability[0]}{self.capability[1]}"
@@ -50,7 +50,7 @@ class CompileTarget:
 
         Examples
         --------
-        >>> Target((9, 0), 256).registers, Target((9, 0), 1024).registers
+        >>> CompileTarget((9, 0), 256).registers, CompileTarget((9, 0), 1024).registers
         (255, 64)
         """
         return min(_REGISTERS // self.threads, _MOST_REGISTERS)

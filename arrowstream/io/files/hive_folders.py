@@ -41,7 +41,7 @@ class HivePartitions:
     Examples
     --------
     >>> frame = pl.DataFrame({"k": ["a/b", None, "a/b"], "x": [1, 2, 3]})
-    >>> [(folder, rows["x"].to_list()) for folder, rows in Partitions(("k",)).split(frame)]
+    >>> [(folder, rows["x"].to_list()) for folder, rows in HivePartitions(("k",)).split(frame)]
     [('k=a%2Fb/', [1, 3]), ('k=__HIVE_DEFAULT_PARTITION__/', [2])]
     """
 

@@ -39,7 +39,7 @@ class LineWriter:
 
         Examples
         --------
-        >>> Lines(b"{}").of(pa.array([b'{"a":1}', None, b'{\n}\n'], pa.large_binary()))
+        >>> LineWriter(b"{}").of(pa.array([b'{"a":1}', None, b'{\n}\n'], pa.large_binary()))
         b'{"a":1}\n{}\n{\t}\t'
         """
         values = self.filled(values)
@@ -53,7 +53,7 @@ class LineWriter:
 
         Examples
         --------
-        >>> Lines(b"").records(pa.array([b"1,2", None, b"3,4"], pa.large_binary()))
+        >>> LineWriter(b"").records(pa.array([b"1,2", None, b"3,4"], pa.large_binary()))
         b'1,2\n\n3,4\n'
         """
         return self._written(_joined(self.filled(values)), b"\n")

@@ -55,7 +55,7 @@ def connect(
     idle: list[Any] = []
     monkeypatch.setattr(sqlite_processes, "_idle", idle)
     if request.param == "in this process":
-        monkeypatch.setattr(sqlite_connection, "Process", InThisProcess)
+        monkeypatch.setattr(sqlite_connection, "StartedProcess", InThisProcess)
     yield lambda: SqliteConnection(f"file:{tmp_path}/a.db?mode=rwc")
     sqlite_processes.end_idle()
     assert idle == []

@@ -132,6 +132,7 @@ async def test_a_refused_record_goes_to_the_dead_letters(kafka: KafkaServer, tmp
     assert sorted(shown(kafka.address, topic, 2).elements()) == sorted(good)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)  # it may wait for the other tests of such servers
 def test_a_restart_of_the_server_in_the_middle_of_a_run(own_kafka: KafkaServer, tmp_path: Path) -> None:
     """In the middle of an epoch, with a transaction open: it is sent again from its log."""
