@@ -69,16 +69,15 @@ demo-kafka: $(VENV)/.ready .data/flights.csv
 demo-recover: $(VENV)/.ready .data/flights.csv
 	$(BIN)/python examples/recover.py
 
-# One core makes an environment and checks types; the other one makes what else the tests need.
+# The environment of the oldest versions is made, and types are checked, while the first tests run.
 test:
-	@$(MAKE) -j 2 $(KAFKA) types compiled lint .data/flights.csv
-	@echo "All tests run now, in three parts at the same time; each part shows its output when it has ended."
-	@$(MAKE) -j 3 --no-print-directory --output-sync=target traced untraced oldest
+	@$(MAKE) -j 2 $(KAFKA) compiled lint .data/flights.csv
+	@echo "Types are checked and all tests run now, in parts at the same time; each shows its output when it has ended."
+	@$(MAKE) -j 4 --no-print-directory --output-sync=target traced untraced oldest types
 
 # What cannot be imported is shown by the tests themselves. Loops that numba compiles would be compiled in each worker.
-compiled: $(VENV)/.ready $(OLDEST)/.ready
+compiled: $(VENV)/.ready
 	@-$(BIN)/python -m tools.machine_code > /dev/null
-	@-$(OLDEST)/bin/python -c 'import arrowstream' > /dev/null
 	@-$(BIN)/python -m pytest --collect-only -qq > /dev/null
 
 lint: $(VENV)/.ready
@@ -100,6 +99,7 @@ untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 
 # Two fifths of the random examples: `untraced` tries all of them, and `fuzz` a hundred times as many on both versions.
 oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
+	@-$(OLDEST)/bin/python -c 'import arrowstream' > /dev/null
 	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -p tools.some_cases -m 'not (once or thorough)'
 
 # All tests on each supported Python that the machine has, on the newest Polars, each in a .venv of its own.
