@@ -23,8 +23,8 @@ def content(texts: pl.Series) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("chosen", [slice(0, 10_000), slice(None, None, 4), slice(1, None, 3)])
 def test_chosen_rows_keep_only_the_memory_of_their_texts(chosen: slice) -> None:
     few = ROWS[chosen]
-    kept = trimmed(few)
-    assert kept.equals(few)
+    kept, unused = trimmed(few)
+    assert kept.equals(few) and unused == 0
     assert kept.schema == few.schema
     needed = int(few["long"].str.len_bytes().sum())
     assert needed <= sum(size for _, size in content(kept["long"])) <= needed + needed // 4
@@ -34,7 +34,7 @@ def test_chosen_rows_keep_only_the_memory_of_their_texts(chosen: slice) -> None:
 def test_rows_that_need_most_of_their_memory_are_not_copied() -> None:
     wide = ROWS.with_columns(pl.col("x").alias(f"y{number}") for number in range(16))
     for rows in (ROWS, ROWS[:38_000], ROWS.clear(), ROWS.select("x"), ROWS[1::2], wide[1::3]):
-        kept = trimmed(rows)
+        kept, _ = trimmed(rows)
         assert kept.equals(rows)
         texts = rows.select(pl.col(pl.String)).columns
         assert all(content(kept[name]) == content(rows[name]) for name in texts)
@@ -45,9 +45,9 @@ def test_rows_keep_at_most_half_as_much_again_as_they_take() -> None:
         rows = pl.DataFrame(columns)
         for step in range(1, 9):
             few = rows[::step]
-            kept = trimmed(few)
+            kept, unused = trimmed(few)
             assert kept.equals(few)
-            unused = sum(size for name in kept.columns for _, size in content(kept[name])) - sum(
+            assert unused == sum(size for name in kept.columns for _, size in content(kept[name])) - sum(
                 int(kept[name].str.len_bytes().sum()) for name in ("long", "nulls") if name in kept.columns
             )
             assert unused <= frame_bytes(few) // 2
@@ -59,7 +59,7 @@ def test_short_texts_cut_out_of_long_ones_keep_none_of_them() -> None:
     rows = pl.concat([parts[3:], parts], rechunk=False)
     views = pl.concat([parts, ROWS.select("long", "nulls")])[: parts.height]
     for few in (rows, views):
-        kept = trimmed(few)
+        kept, _ = trimmed(few)
         assert kept.equals(few)
         assert kept.n_chunks() == few.n_chunks()
         assert content(kept["long"]) == content(kept["nulls"]) == set()
@@ -68,7 +68,7 @@ def test_short_texts_cut_out_of_long_ones_keep_none_of_them() -> None:
 def test_batches_of_one_block_share_its_memory() -> None:
     parts = pl.concat([ROWS[start : start + 8_000] for start in range(0, 40_000, 8_000)], rechunk=False)
     assert parts.n_chunks() == 5
-    assert content(trimmed(parts)["long"]) == content(ROWS["long"])
+    assert content(trimmed(parts)[0]["long"]) == content(ROWS["long"])
 
 
 @pytest.fixture
@@ -116,3 +116,15 @@ def test_rows_wait_for_a_file_without_the_texts_that_were_left_out(tmp_path, wai
     assert pl.concat(waiting).equals(chosen)
     needed = int(chosen["long"].str.len_bytes().sum())
     assert sum(size for frame in waiting for _, size in content(frame["long"])) <= needed + needed // 4
+
+
+def test_what_waits_counts_as_the_memory_that_it_keeps(tmp_path, monkeypatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(FrameQueue, "put", lambda queue, frame, nbytes, interrupted: sizes.append(nbytes))
+    kept = ROWS.select("long", "x")[:36_000]
+    assert is_trimmed(kept)
+    Pipeline.builder().source(Source.from_frame(kept)).sink(
+        Sink.to_file(tmp_path / "out.parquet")
+    ).build().run_sync()
+    unused = int(LONG[36_000:].str.len_bytes().sum())
+    assert unused > 100_000 and sizes == [frame_bytes(kept) + unused]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -28,6 +29,9 @@ _STREAMED = 100_000
 
 _PIECES = 64
 """Chunks at which a frame is made contiguous, because more would make it slow to scan."""
+
+_RUNS = 64
+"""Up to this many parts, each of rows that lie in one pane or in several, are left as they are."""
 
 _FAR = 1 << 32
 """Numbers this far apart are sorted by comparison."""
@@ -118,6 +122,19 @@ class SortedGroups(NamedTuple):
             return Rows(low, high, self.frame)
         panes = (self.frame[PANE].to_numpy() // every) - back
         return Rows(low, high, frame_of([pl.Series(PANE, panes), *_without_pane(self.frame).get_columns()]))
+
+
+def in_few_parts(parts: Sequence[Rows]) -> list[Rows]:
+    """Return the rows of parts in their order; where neighbours lie in one pane, together and without `PANE`."""
+    runs = [list(run) for _, run in groupby(parts, lambda part: part.low if part.low == part.high else None)]
+    # Panes that alternate from one part of few rows to the next cost more than a column.
+    return [_together(run) for run in (runs if len(runs) <= _RUNS else [parts])]
+
+
+def _together(parts: Sequence[Rows]) -> Rows:
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    frames = [part.frame if low == high else part.all() for part in parts]
+    return Rows(low, high, pl.concat(frames, rechunk=False))
 
 
 _Panes = TypeVar("_Panes", Rows, SortedGroups)

@@ -74,7 +74,7 @@ class FrameQueue:
         frame
             One or more rows.
         nbytes
-            Bytes of their values.
+            Bytes of memory that they keep.
         interrupted
             Returns True if the encoder takes no frames at the moment, so that waiting would be in vain.
         """

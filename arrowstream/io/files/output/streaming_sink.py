@@ -67,9 +67,10 @@ class StreamingSink:
         """
         self._start()
         nbytes = frame_bytes(frame)
+        unused = 0
         if not is_trimmed:
-            frame = trimmed(frame, nbytes)
-        self._queue.put(frame, nbytes, self._takes_nothing)
+            frame, unused = trimmed(frame, nbytes)
+        self._queue.put(frame, nbytes + unused, self._takes_nothing)
         self._taken += nbytes
         self.rows += frame.height
 

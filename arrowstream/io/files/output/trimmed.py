@@ -26,7 +26,7 @@ _SHARE: Final = 2
 """Unused bytes of all columns are worth a copy only if they are more than the bytes of the rows divided by this."""
 
 
-def trimmed(rows: pl.DataFrame, nbytes: int | None = None) -> pl.DataFrame:
+def trimmed(rows: pl.DataFrame, nbytes: int | None = None) -> tuple[pl.DataFrame, int]:
     """Return the rows, with columns of text copied if they keep much more memory than the rows need.
 
     Parameters
@@ -36,35 +36,49 @@ def trimmed(rows: pl.DataFrame, nbytes: int | None = None) -> pl.DataFrame:
     nbytes
         Bytes of their values, if they are known; see `frame_bytes`.
 
+    Returns
+    -------
+    rows : polars.DataFrame
+        The same rows.
+    unused : int
+        Bytes of memory that they still keep and do not need.
+
     Examples
     --------
     >>> texts = pl.DataFrame({"text": ["a text of more than 12 bytes"] * 100_000})
     >>> chosen = texts[::3]
-    >>> chosen.equals(trimmed(chosen))
-    True
+    >>> copied, unused = trimmed(chosen)
+    >>> copied.equals(chosen), unused
+    (True, 0)
     """
-    copies = [_copy(texts) for texts in _worth_a_copy(rows, nbytes)]
-    return rows.with_columns(copies) if copies else rows
+    worth, unused = _worth_a_copy(rows, nbytes)
+    copies = [_copy(texts) for texts in worth]
+    return (rows.with_columns(copies) if copies else rows), unused
 
 
 def is_trimmed(rows: pl.DataFrame) -> bool:
     """Return True if `trimmed` would return the rows as they are."""
-    return not _worth_a_copy(rows, None)
+    return not _worth_a_copy(rows, None)[0]
 
 
-def _worth_a_copy(rows: pl.DataFrame, nbytes: int | None) -> list[pl.Series]:
-    """Return the columns that keep much more memory than they need; none if that is little next to the rows."""
-    unused = 0
+def _worth_a_copy(rows: pl.DataFrame, nbytes: int | None) -> tuple[list[pl.Series], int]:
+    """Return the columns that keep much more memory than they need, and the unused bytes of all others.
+
+    If the unused bytes are few next to the rows, only columns are copied of which that takes nothing.
+    """
+    unused = copied = 0
     views, others = list[pl.Series](), list[pl.Series]()
     for texts in rows.get_columns():
         if texts.dtype == pl.String:
             kept, needed = _memory(texts)
-            unused += max(0, kept - needed) if needed else 0  # texts may share memory
+            spare = max(0, kept - needed) if needed else 0  # texts may share memory
+            unused += spare
             if kept > needed + needed // 4 + _UNUSED:
                 (others if needed else views).append(texts)
+                copied += spare
     if others and _SHARE * unused <= (frame_bytes(rows) if nbytes is None else nbytes):
-        return views  # of which nothing is copied
-    return views + others
+        return views, unused
+    return views + others, unused - copied
 
 
 def _memory(texts: pl.Series) -> tuple[int, int]:

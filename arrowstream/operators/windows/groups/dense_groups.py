@@ -23,7 +23,7 @@ from arrowstream.operators.windows.groups.folds import fold_groups
 from arrowstream.operators.windows.groups.places import GroupPlaces
 from arrowstream.operators.windows.groups.row_values import row_values
 from arrowstream.operators.windows.groups.slotted_groups import slotted_groups
-from arrowstream.operators.windows.panes import PANE, Rows, by_panes
+from arrowstream.operators.windows.panes import PANE, Rows, by_panes, in_few_parts
 
 _FEW = 2
 """Groups get slots where there are fewer rows than this for a place: they are then in order."""
@@ -79,16 +79,22 @@ def dense_groups(
     integers = [name for name in keys if schema[name] != pl.String]
     if keys and not integers:
         return None
-    rows = pl.concat([part.all() for part in parts], rechunk=False)
-    pieces = [rows[start : start + _PIECE] for start in range(0, rows.height, _PIECE)]
+    stretches = in_few_parts(parts)
+    pieces = [
+        Rows(low, high, frame[start : start + _PIECE])
+        for low, high, frame in stretches
+        for start in range(0, frame.height, _PIECE)
+    ]
     places = GroupPlaces.among(pieces, integers)
     if places is None:
         return None
-    columns = row_values(rows, values, folds)
+    names = list(dict.fromkeys(name for value in values for name in value.meta.root_names()))
+    columns = row_values(pl.concat([part.frame[names] for part in parts], rechunk=False), values, folds)
     if columns is None:
         return None
-    if places.count > rows.height // _FEW or len(integers) < len(keys):
-        return _slotted(rows[[PANE, *keys]], pieces, places, columns, folds)
+    if places.count > len(columns[0]) // _FEW or len(integers) < len(keys):
+        rows = pl.concat([stretch.all()[[PANE, *keys]] for stretch in stretches], rechunk=False)
+        return _slotted(rows, pieces, places, columns, folds)
     state = fold_groups(columns, folds, places.count, map(places.of, pieces))
     found = np.flatnonzero(state[0].values < _LAST)
     # The placeholder of a missing value, which may be out of the type's range, is left out before the cast.
@@ -98,7 +104,7 @@ def dense_groups(
 
 def _slotted(
     kept: pl.DataFrame,
-    pieces: Sequence[pl.DataFrame],
+    pieces: Sequence[Rows],
     places: GroupPlaces,
     columns: Sequence[pl.Series],
     folds: Sequence[Fold],

@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 import polars as pl
 
-from arrowstream.operators.windows.panes import PANE
+from arrowstream.operators.windows.panes import PANE, Rows
 from arrowstream.state.arrays import Array
 from arrowstream.state.close_integers import as_integers, bounds, distances, is_integer, wrapped
 
@@ -60,21 +60,23 @@ class GroupPlaces:
     """The distance from the number of a row to its place, by pane (panes,), int64."""
 
     @classmethod
-    def among(cls, pieces: Sequence[pl.DataFrame], keys: Sequence[str]) -> GroupPlaces | None:
-        """Return the places for rows with a column `PANE`, given in pieces of at least one row.
+    def among(cls, pieces: Sequence[Rows], keys: Sequence[str]) -> GroupPlaces | None:
+        """Return the places for rows that are given in pieces of at least one row.
 
         None if a key is null or not an integer, or if there would be more than 8 places for a row.
         """
-        rows = sum(piece.height for piece in pieces)
-        pane = _digit([piece[PANE] for piece in pieces], _SPARSE * rows)
+        rows = sum(piece.frame.height for piece in pieces)
+        low, high = min(piece.low for piece in pieces), max(piece.high for piece in pieces)
+        if high - low >= _SPARSE * rows:
+            return None
+        pane = Digit(PANE, pl.Int64(), low, high - low + 1)
         digits: list[Digit] = []
         for name in keys:
-            digit = _digit([piece[name] for piece in pieces], _MOST // prod(each.span for each in digits))
+            columns = [piece.frame[name] for piece in pieces]
+            digit = _digit(columns, _MOST // prod(each.span for each in digits))
             if digit is None:
                 return None
             digits.append(digit)
-        if pane is None:
-            return None
         numbers = prod(digit.span for digit in digits)
         if pane.span * numbers <= rows:
             starts = np.arange(pane.span + 1) * numbers
@@ -83,15 +85,21 @@ class GroupPlaces:
 
     @classmethod
     def _close(
-        cls, pieces: Sequence[pl.DataFrame], pane: Digit, digits: tuple[Digit, ...], most: int
+        cls, pieces: Sequence[Rows], pane: Digit, digits: tuple[Digit, ...], most: int
     ) -> GroupPlaces | None:
         """Return places of which each pane has those from its smallest to its largest number; None if too many."""
         least = np.full(pane.span, _MOST)
         largest = np.full(pane.span, -1)
         for piece in pieces:
-            panes, numbers = pane.of(piece[PANE]), _numbers(piece, digits)
-            np.minimum.at(least, panes, numbers)
-            np.maximum.at(largest, panes, numbers)
+            numbers = _numbers(piece.frame, digits)
+            if piece.low == piece.high:
+                place = piece.low - pane.least
+                least[place] = min(least[place], numbers.min())
+                largest[place] = max(largest[place], numbers.max())
+            else:
+                panes = pane.of(piece.frame[PANE])
+                np.minimum.at(least, panes, numbers)
+                np.maximum.at(largest, panes, numbers)
             spans = np.where(largest < 0, 0, largest - least + 1)
             # Keys that are far apart show in the first piece.
             if int(spans.sum()) > most:
@@ -104,13 +112,13 @@ class GroupPlaces:
         """The number of places."""
         return int(self.starts[-1])
 
-    def of(self, rows: pl.DataFrame) -> Array:
+    def of(self, rows: Rows) -> Array:
         """Return the place of each row's group (rows,), int64."""
-        places = _numbers(rows, self.digits)
-        if len(self.shifts) == 1:
-            places += self.shifts[0]
+        places = _numbers(rows.frame, self.digits)
+        if rows.low == rows.high:
+            places += self.shifts[rows.low - self.pane.least]
         else:
-            places += self.shifts[self.pane.of(rows[PANE])]
+            places += self.shifts[self.pane.of(rows.frame[PANE])]
         return places
 
     def keys(self, places: Array) -> list[pl.Series]:
