@@ -100,7 +100,7 @@ untraced: $(VENV)/.ready .data/flights.csv $(KAFKA)
 # Two fifths of the random examples: `untraced` tries all of them, and `fuzz` a hundred times as many on both versions.
 oldest: $(VENV)/.ready $(OLDEST)/.ready .data/flights.csv
 	@-$(OLDEST)/bin/python -c 'import arrowstream' > /dev/null
-	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -p tools.some_cases -m 'not (once or thorough)'
+	HYPOTHESIS_PROFILE=quick $(OLDEST)/bin/python -m pytest $(SPREAD) -p tools.some_cases -m 'not (once or untraced or thorough)'
 
 # All tests on each supported Python that the machine has, on the newest Polars, each in a .venv of its own.
 versions: .data/flights.csv
