@@ -23,7 +23,7 @@ SPREAD = -n $(WORKERS) --dist worksteal -p no:cacheprovider
 # Compiled modules are kept: all workers, all runs and the processes that tests start read them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: test-gpu bench-gpu demo demo-kafka demo-recover test compiled lint types versions traced untraced oldest thorough fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
+.PHONY: test-gpu bench-gpu demo demo-kafka demo-recover test loops modules lint types versions traced untraced oldest thorough fuzz broken-files broken-messages soak soak-kafka bench mutation docs notebooks site clean
 .DEFAULT_GOAL := test
 
 # Older versions of pip take twice as long for what follows.
@@ -71,13 +71,15 @@ demo-recover: $(VENV)/.ready .data/flights.csv
 
 # The environment of the oldest versions is made, and types are checked, while the first tests run.
 test:
-	@$(MAKE) -j 2 $(KAFKA) compiled lint .data/flights.csv
+	@$(MAKE) -j 2 $(KAFKA) loops modules lint .data/flights.csv
 	@echo "Types are checked and all tests run now, in parts at the same time; each shows its output when it has ended."
 	@$(MAKE) -j 4 --no-print-directory --output-sync=target traced untraced oldest types
 
-# What cannot be imported is shown by the tests themselves. Loops that numba compiles would be compiled in each worker.
-compiled: $(VENV)/.ready
+# Loops and modules are compiled once, not in each worker. What cannot be imported is shown by the tests themselves.
+loops: $(VENV)/.ready
 	@-$(BIN)/python -m tools.machine_code > /dev/null
+
+modules: $(VENV)/.ready
 	@-$(BIN)/python -m pytest --collect-only -qq > /dev/null
 
 lint: $(VENV)/.ready

@@ -72,7 +72,7 @@ def test_errors_teach() -> None:
     assert str(StageError("it failed")) == "it failed"
 
 
-@pytest.mark.once
+@pytest.mark.thorough
 @pytest.mark.untraced
 def test_threads_that_export_the_same_frame_do_not_wait_for_each_other() -> None:
     # In a process of its own: threads that wait inside of Polars never end.

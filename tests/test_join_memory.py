@@ -103,7 +103,11 @@ def test_pairs_of_one_key_of_a_table_come_in_pieces(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "limit", [{}, {"max_bytes": 2 * MB, "on_full": "spill"}], ids=["in-memory", "spilled"]
+    "limit",
+    [
+        pytest.param({}, id="in-memory", marks=pytest.mark.thorough),
+        pytest.param({"max_bytes": 2 * MB, "on_full": "spill"}, id="spilled"),
+    ],
 )
 def test_pairs_of_one_key_of_streams_come_in_pieces(limit: dict[str, object], tmp_path: Path) -> None:
     count, apart_us, within_us = 100_000, 1_000, 300_000

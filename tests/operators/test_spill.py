@@ -579,7 +579,7 @@ print(anonymous() - first)
 """
 
 
-@pytest.mark.untraced
+@pytest.mark.thorough
 @pytest.mark.once
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_process_grows_far_less_when_its_state_lies_in_files() -> None:
