@@ -29,7 +29,6 @@ from arrowstream.gpu.absent import AbsentGpu, asks_for_gpu
 from arrowstream.gpu.backend import register_if_present
 from arrowstream.gpu.presence import missing
 from arrowstream.io.memory.function_sink import CollectSink
-from arrowstream.operators.process_gpu import ProcessGpu
 from arrowstream.plan.apply_settings import apply_settings
 from arrowstream.plan.compile import check_graph, compile_line, compile_plan
 from arrowstream.plan.explain import explain
@@ -303,7 +302,7 @@ class Pipeline(FromJobFile, FromQuery[Builder], Runs, Shown):
         known, absent = backends(self._settings), missing()
         if absent is None or any(backend.name == AbsentGpu.name for backend in known):
             return known
-        kernels = any(isinstance(step.operator, ProcessGpu) for _, step in self._graph.walk())
+        kernels = any(step.operator.name == "process_gpu" for _, step in self._graph.walk())
         return (*known, AbsentGpu(absent)) if kernels or asks_for_gpu(self._settings) else known
 
 

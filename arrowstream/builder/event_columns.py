@@ -7,14 +7,9 @@ from typing import Any
 
 from arrowstream.errors import PlanError
 from arrowstream.operators.aggregation.reserved_names import END, START
-from arrowstream.operators.windows.row_windows import RowWindows
-from arrowstream.operators.windows.session_window import SessionWindow
-from arrowstream.operators.windows.time_window import TimeWindow
-from arrowstream.operators.with_event_time import Watermarks
+from arrowstream.operators.base import Expressions, Operator
 from arrowstream.plan.composites.event_lineage import check_event_time
-from arrowstream.plan.graph import Graph
-
-_TIMED = (Watermarks, TimeWindow, SessionWindow, RowWindows)
+from arrowstream.plan.graph import Composite, Graph
 
 
 def event_column(graph: Graph) -> str | None:
@@ -23,7 +18,7 @@ def event_column(graph: Graph) -> str | None:
     That is the column of `with_event_time`, or, after a window, the start of the window.
     """
     step = _last_timed(graph)
-    return step.column if isinstance(step, Watermarks) else START if step is not None else None
+    return None if step is None else step.time_column
 
 
 def column_of_groups(step: str, per: Sequence[str], time: Any, graph: Graph) -> str | None:
@@ -61,7 +56,8 @@ def column_of_groups(step: str, per: Sequence[str], time: Any, graph: Graph) -> 
         return check_event_time(f"{step}(per=...)", column, graph)
     if END not in per or column != START:
         return None
-    if isinstance(_last_timed(graph), SessionWindow):
+    last = _last_timed(graph)
+    if last is not None and last.ends_repeat:
         raise PlanError(
             f'{step}(per="{END}") does not say when sessions of one end are complete',
             expected=f'per=["{START}", "{END}"]',
@@ -70,8 +66,13 @@ def column_of_groups(step: str, per: Sequence[str], time: Any, graph: Graph) -> 
     return START
 
 
-def _last_timed(graph: Graph) -> Watermarks | TimeWindow | SessionWindow | RowWindows | None:
-    found = [step.operator for step in graph.steps if isinstance(step.operator, _TIMED)]
+def _last_timed(graph: Graph) -> Expressions | Operator | None:
+    """Return the last step that gives rows their event time."""
+    found = [
+        step.operator
+        for step in graph.steps
+        if not isinstance(step.operator, Composite) and step.operator.time_column is not None
+    ]
     return found[-1] if found else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from arrowstream.builder.base import GraphBuilder
 from arrowstream.builder.event_columns import event_column
@@ -13,17 +13,17 @@ from arrowstream.core.duration import Duration
 from arrowstream.core.mistakes.explain import explain_calls
 from arrowstream.errors import PlanError
 from arrowstream.io.sink import SinkSpec
-from arrowstream.operators.join import StreamJoin, TableJoin, Validate
-from arrowstream.operators.joins.columns import TableHow
-from arrowstream.operators.joins.interval.results import JoinEmit
-from arrowstream.operators.joins.interval.within import Within
-from arrowstream.operators.joins.keys import JoinKeys
-from arrowstream.operators.joins.stream_columns import StreamHow
-from arrowstream.operators.windows.timeless_rows import NullTimes
 from arrowstream.plan.composites.event_lineage import check_event_time
 from arrowstream.plan.composites.multi_input import MultiInput
 from arrowstream.plan.graph import Graph
 from arrowstream.state.limit import StateLimit
+
+if TYPE_CHECKING:
+    from arrowstream.operators.join import Validate
+    from arrowstream.operators.joins.columns import TableHow
+    from arrowstream.operators.joins.interval.results import JoinEmit
+    from arrowstream.operators.joins.stream_columns import StreamHow
+    from arrowstream.operators.windows.timeless_rows import NullTimes
 
 
 @explain_calls
@@ -179,6 +179,13 @@ class JoinSteps(GraphBuilder):
         >>> orders.join(payments, on="order", within="5s", how="left").collect_sync().sort("order").rows()
         [(0, 1, 4000000, 9.5), (10000000, 2, None, None)]
         """
+        from arrowstream.operators.join import (  # here, to keep importing arrowstream fast
+            StreamJoin,
+            TableJoin,
+        )
+        from arrowstream.operators.joins.interval.within import Within
+        from arrowstream.operators.joins.keys import JoinKeys
+
         keys = JoinKeys.of(on, left_on, right_on, nulls_equal)
         if within is None:
             spill = None if on_full == "error" else on_full
@@ -200,7 +207,12 @@ class JoinSteps(GraphBuilder):
                 )
             return self._then(
                 TableJoin(
-                    table_of("join", other, type(self)), keys, cast(TableHow, how), suffix, validate, refresh
+                    table_of("join", other, type(self)),
+                    keys,
+                    cast("TableHow", how),
+                    suffix,
+                    validate,
+                    refresh,
                 )
             )
         only(

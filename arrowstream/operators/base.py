@@ -1,10 +1,9 @@
 """The kinds of operators: plain expressions, which are fused, and opaque ones, which run alone.
 
-An operator is a frozen value: what the user wrote, checked, with nothing running. `Expressions` are
-functions of a frame; neighbours are fused into one segment. An `Operator` starts a process when the
-pipeline runs, and the process holds its state. A `Process` never awaits, reads a clock or counts: the
-runtime owns loops, time and counting, which makes processes easy to test. An operator that waits for
-coroutines, threads or other processes starts an `AsyncProcess`.
+An operator is a frozen value: what the user wrote, checked, with nothing running. `Expressions` are functions of a
+frame; neighbours are fused into one segment. An `Operator` starts a process when the pipeline runs, and the process
+holds its state. A `Process` never awaits, reads a clock or counts: the runtime owns loops, time and counting, which
+makes processes easy to test. An operator that waits for coroutines or threads starts an `AsyncProcess`.
 """
 
 from __future__ import annotations
@@ -20,13 +19,15 @@ from arrowstream.config.settings import Settings
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.checkpoints.described import Described
 from arrowstream.core.notes import ReaderNote
+from arrowstream.core.rows.changes import RowsThatChange
 from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
+from arrowstream.expressions.lineage import Lineage, Names
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
-class Expressions(Described):
+class Expressions(Described, Lineage):
     """Plain Polars expressions over each row: a function of a frame that never looks at other rows."""
 
     __slots__ = ()
@@ -50,7 +51,7 @@ class Expressions(Described):
         return self
 
 
-class Operator(Described):
+class Operator(Described, Lineage, RowsThatChange):
     """An opaque step, with state or with a change of batch sizes; it runs as a stage."""
 
     __slots__ = ()
@@ -98,9 +99,7 @@ class Operator(Described):
 
     @abstractmethod
     def output_schema(self, schema: pl.Schema) -> pl.Schema:
-        """Return the schema of the output for an input of `schema`.
-
-        Called when the pipeline is built, before any row is read.
+        """Return the schema of the output for an input of `schema`; called when the pipeline is built.
 
         Raises
         ------
@@ -115,7 +114,7 @@ class Operator(Described):
         """Start a fresh process for batches of `schema`, in the run that `context` belongs to."""
 
 
-class MultiInputOperator(Described):
+class MultiInputOperator(Described, RowsThatChange):
     """A step with several inputs, such as a join; the inputs are its ports, numbered from 0."""
 
     __slots__ = ()
@@ -140,6 +139,10 @@ class MultiInputOperator(Described):
         """Return the schema of the late rows of all inputs; by default that of the output."""
         return self.output_schema(*schemas)
 
+    def names_after(self, *names: Names | None) -> Names | None:
+        """Return the columns of event time that come out, from those of each input; by default those of the first."""
+        return names[0]
+
     @abstractmethod
     def start(self, schemas: Sequence[pl.Schema], context: StepContext) -> MultiInputProcess:
         """Start a fresh process for inputs of these schemas, by port, in the run that `context` belongs to."""
@@ -148,11 +151,11 @@ class MultiInputOperator(Described):
 class Process(ABC):
     """An operator while it runs: methods from batches to batches, over the process's own state.
 
-    The runtime makes one call at a time, in the order in which batches and marks arrive, on the event loop's
-    thread or, where calls take long, on a worker thread; the thread may change from call to call.
-    The iterable that a call returns is consumed before the next call is made, so it may be a generator that reads
-    and changes state; when a batch fails it may be left half-read. `process` runs once for each batch, except where
-    the operator is `repeatable`: then the handlers of the step may call it again for the batch or for parts of it.
+    The runtime makes one call at a time, in the order in which batches and marks arrive, on the event loop's thread
+    or, where calls take long, on a worker thread; the thread may change from call to call. The iterable that a call
+    returns is consumed before the next call, so it may be a generator that reads and changes state; when a batch
+    fails it may be left half-read. `process` runs once for each batch, except where the operator is `repeatable`:
+    then the handlers of the step may call it again for the batch or for parts of it.
 
     An exception ends the run, unless the operator is `repeatable` and the step has error handlers. After an
     exception, a process that is not repeatable gets no more calls except `take_late`. `finish` is called once,
@@ -181,10 +184,7 @@ class Process(ABC):
         return (Idle(),)
 
     def on_partitions(self, origins: frozenset[str]) -> Iterable[Element]:
-        """Return the output once rows can come from these partitions of the source only; by default nothing.
-
-        Only the steps between such a source and its event time get this mark.
-        """
+        """Return the output once rows can come from these partitions only: a mark for steps before the event time."""
         return ()
 
     @property
@@ -250,8 +250,8 @@ class MultiInputProcess(Process):
 class TimedProcess(Process):
     """A process with a deadline: the runtime sets the time and calls `on_timer` at the deadline.
 
-    Times are readings of the run's monotonic clock in nanoseconds; `set_time` comes before every call
-    of `process`, `on_watermark` and `finish`.
+    Times are readings of the run's monotonic clock in nanoseconds; `set_time` comes before every call of `process`,
+    `on_watermark` and `finish`.
     """
 
     __slots__ = ()

@@ -10,6 +10,7 @@ import polars as pl
 import polars.selectors as cs
 
 from arrowstream.errors import SchemaError
+from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import columns_text
 from arrowstream.operators.arguments import Column, parse_columns
 from arrowstream.operators.base import Expressions, Frame
@@ -55,6 +56,10 @@ class Explode(Expressions):
 
     def expressions(self) -> tuple[pl.Expr, ...]:
         return ()
+
+    def names_after(self, names: Names) -> Names | None:
+        # Without one, an item of a list may be what event time was put into.
+        return names or None
 
     def describe(self) -> str:
         return f"explode({columns_text(self.columns)})"

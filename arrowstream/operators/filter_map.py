@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.arguments import check_options, parse_expressions
 from arrowstream.operators.base import Expressions, Frame, Operator
@@ -52,6 +53,9 @@ class FilterMapExpressions(Expressions):
 
     def expressions(self) -> tuple[pl.Expr, ...]:
         return (*self.condition.expressions(), *self.columns.expressions())
+
+    def names_after(self, names: Names) -> Names | None:
+        return self.columns.names_after(names)
 
     def describe(self) -> str:
         return f"filter_map({', '.join(map(expression_text, self.expressions()))})"

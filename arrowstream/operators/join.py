@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
@@ -10,9 +10,10 @@ import polars as pl
 
 from arrowstream.core.duration import Duration, seconds
 from arrowstream.core.mistakes.explain import nearest_value
-from arrowstream.core.rows.changes import changes_schema
+from arrowstream.core.rows.changes import CHANGE, changes_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError, SchemaError
+from arrowstream.expressions.lineage import Names
 from arrowstream.operators.base import AsyncProcess, MultiInputOperator, MultiInputProcess, Operator
 from arrowstream.operators.joins.columns import JoinColumns, TableHow, table_columns
 from arrowstream.operators.joins.interval.joining import Sides, StreamJoining
@@ -21,7 +22,7 @@ from arrowstream.operators.joins.interval.within import Within
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.stream_columns import StreamColumns, StreamHow
 from arrowstream.operators.joins.table_joining import KeyLookup, TableJoining
-from arrowstream.operators.joins.tables import JoinTable
+from arrowstream.operators.joins.tables import JoinTable, LooksUp
 from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
@@ -30,7 +31,7 @@ Validate = Literal["m:m", "m:1"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TableJoin(Operator):
+class TableJoin(LooksUp, Operator):
     """Each row with the rows of a table that have its key.
 
     Parameters
@@ -161,6 +162,18 @@ class StreamJoin(MultiInputOperator):
 
     def late_schema(self, *schemas: pl.Schema) -> pl.Schema:
         return self._columns(schemas, "full").schema
+
+    def names_after(self, *names: Names | None) -> Names | None:
+        if not any(each is not None for each in names):
+            return None
+        found = {name for each in (*names, self.times) for name in each or ()}
+        # A column of the other side may have got a suffix.
+        return frozenset(found | {f"{name}{self.suffix}" for name in found})
+
+    def that_come_again(self, columns: Collection[str]) -> frozenset[str] | None:
+        if self.emit == "final" or self.how not in ("left", "right", "full", "anti"):
+            return None
+        return frozenset(columns) - {CHANGE}
 
     def start(self, schemas: Sequence[pl.Schema], context: StepContext) -> MultiInputProcess:
         left, right = schemas

@@ -20,7 +20,7 @@ from arrowstream.operators.joins.columns import JoinColumns
 from arrowstream.operators.joins.keys import JoinKeys
 from arrowstream.operators.joins.stream_columns import StreamColumns, StreamHow
 from arrowstream.operators.joins.table_joining import TableJoining
-from arrowstream.operators.joins.tables import JoinTable
+from arrowstream.operators.joins.tables import JoinTable, LooksUp
 from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.timeless_rows import NullTimes, check_null_times, described
 from arrowstream.state.limit import NO_LIMIT, StateLimit
@@ -101,7 +101,7 @@ class AsofOptions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TableAsofJoin(Operator):
+class TableAsofJoin(LooksUp, Operator):
     """Each row with the version that a table has at its time.
 
     Parameters

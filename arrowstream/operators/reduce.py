@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -12,10 +12,11 @@ import pyarrow as pa
 from arrowstream.core.batch import Batch, Element, Idle, Watermark
 from arrowstream.core.hints import did_you_mean
 from arrowstream.core.rows.arrow_schema import arrow_schema
-from arrowstream.core.rows.changes import changes_schema
+from arrowstream.core.rows.changes import CHANGE, changes_schema
 from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
+from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.folded_groups import FoldedGroups
@@ -147,6 +148,14 @@ class Reduce(Operator):
         output = pl.Schema({**keys, **aggregation.output})
         arrow_schema(output)
         return changes_schema(self.name, output) if self.emit == "changes" else output
+
+    def names_after(self, names: Names) -> Names | None:
+        return None if self.emit == "end" else names
+
+    def that_come_again(self, columns: Collection[str]) -> frozenset[str] | None:
+        if self.emit == "end":
+            return None
+        return frozenset(self.by if self.emit == "updates" else columns) - {CHANGE}
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         aggregation = aggregation_of(self, schema)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import polars as pl
 
 from arrowstream.errors import PlanError
+from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import name_text
 from arrowstream.operators.base import Expressions, Frame
 
@@ -56,6 +57,10 @@ class Rename(Expressions):
 
     def expressions(self) -> tuple[pl.Expr, ...]:
         return ()
+
+    def names_after(self, names: Names) -> Names:
+        new = dict(self.names)
+        return frozenset(new.get(name, name) for name in names)
 
     def describe(self) -> str:
         return f"rename({', '.join(f'{name_text(old)} -> {name_text(new)}' for old, new in self.names)})"

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from arrowstream.expressions.lineage import Names, chosen
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.arguments import parse_expressions
 from arrowstream.operators.base import Expressions, Frame
@@ -52,6 +53,9 @@ class Select(Expressions):
 
     def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> Select:
         return replace(self, exprs=exprs)
+
+    def names_after(self, names: Names) -> Names | None:
+        return chosen(self.exprs, names)
 
     def describe(self) -> str:
         return f"select({', '.join(map(expression_text, self.exprs))})"

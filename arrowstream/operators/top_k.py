@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
@@ -9,7 +10,7 @@ import polars as pl
 
 from arrowstream.core.checks import check_whole
 from arrowstream.core.hints import did_you_mean
-from arrowstream.core.rows.changes import changes_schema
+from arrowstream.core.rows.changes import CHANGE, changes_schema
 from arrowstream.core.step_context import StepContext
 from arrowstream.errors import PlanError
 from arrowstream.expressions.text import columns_text
@@ -81,6 +82,20 @@ class TopK(Operator):
         self.order.check(self.name, schema)
         GroupKeys.of(self.name, schema, self.per, self.time)
         return changes_schema(self.name, schema) if self.emit == "changes" else schema
+
+    def that_come_again(self, columns: Collection[str]) -> frozenset[str] | None:
+        if self.emit == "final":
+            return None
+        # A single row that comes out is larger than those of its group before.
+        first = self.emit == "updates" and self.k == 1
+        return frozenset(self.per if first else columns) - {CHANGE}
+
+    def left_behind(self, key: Collection[str]) -> str | None:
+        # Updates are the rows that are among the first. With one row for a group, and a key of no more columns than
+        # the group's, such a row replaces the one before; any other row stays in the table.
+        if self.emit != "updates" or not key or (self.k == 1 and len(key) <= len(self.per)):
+            return None
+        return f"rows that are no longer among the first {self.k}"
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         grouped = GroupKeys.of(self.name, schema, self.per, self.time)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import columns_text
 from arrowstream.operators.arguments import Column, parse_columns
 from arrowstream.operators.base import Expressions, Frame
@@ -41,6 +42,9 @@ class Unnest(Expressions):
 
     def expressions(self) -> tuple[pl.Expr, ...]:
         return ()
+
+    def names_after(self, names: Names) -> Names | None:
+        return None  # fields may have any name
 
     def describe(self) -> str:
         return f"unnest({columns_text(self.columns)})"

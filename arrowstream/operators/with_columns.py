@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from arrowstream.expressions.lineage import Names, added
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.arguments import parse_expressions
 from arrowstream.operators.base import Expressions, Frame
@@ -51,6 +52,9 @@ class WithColumns(Expressions):
 
     def with_expressions(self, exprs: tuple[pl.Expr, ...]) -> WithColumns:
         return replace(self, exprs=exprs)
+
+    def names_after(self, names: Names) -> Names | None:
+        return added(self.exprs, names)
 
     def describe(self) -> str:
         return f"with_columns({', '.join(map(expression_text, self.exprs))})"

@@ -58,6 +58,10 @@ class Watermarks(EventTime, Operator):
             )
         return schema
 
+    @property
+    def time_column(self) -> str:
+        return self.column
+
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         if self.by_partition:
             return PartitionedTime(self, context)

@@ -11,8 +11,7 @@ from arrowstream.builder.execution.trace import Trace, TraceStep
 from arrowstream.errors import ArrowstreamError, PlanError
 from arrowstream.io.memory.frame_source import FrameSource
 from arrowstream.operators.base import Expressions
-from arrowstream.operators.join import TableJoin
-from arrowstream.operators.join_asof import TableAsofJoin
+from arrowstream.operators.joins.tables import LooksUp
 from arrowstream.operators.messages.decode import Decode
 from arrowstream.plan.graph import Composite, Graph, Step
 from arrowstream.plan.part_of import beginning, writing_nothing
@@ -80,7 +79,7 @@ async def _passed_on(
             return numbers
     elif isinstance(operator, Composite) or not (operator.passes_rows_on or operator.name in _KEEP_ROWS):
         return None
-    elif isinstance(operator, TableJoin | TableAsofJoin):  # none, one or several rows for each that comes in
+    elif isinstance(operator, LooksUp):
         joined = await collect(beginning(replace(alone, source=FrameSource.of(_numbered(before))), 1), None)
         return tuple(joined[_ROW].to_list()) if joined.height == out.height else None
     # A step of other columns, or a function: with as many rows as came in, they are the same ones in their order.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import polars as pl
 
 from arrowstream.errors import PlanError
@@ -39,3 +41,27 @@ def changes_schema(step: str, schema: pl.Schema) -> pl.Schema:
             hint=f"rows that are changes already cannot change once more: add up their signs, or drop {CHANGE}",
         )
     return pl.Schema({**schema, CHANGE: CHANGE_TYPE})
+
+
+class RowsThatChange:
+    """A step that knows whether one of its rows takes the place of another."""
+
+    __slots__ = ()
+
+    def that_come_again(self, columns: Collection[str]) -> frozenset[str] | None:
+        """Return columns in which several rows of the output have the same values, whatever these are.
+
+        Parameters
+        ----------
+        columns
+            The columns of the output.
+
+        Returns
+        -------
+        The columns; None if no row comes again.
+        """
+        return None
+
+    def left_behind(self, key: Collection[str]) -> str | None:
+        """Return which rows stay in a table that replaces rows by `key`, though they are no longer right; or None."""
+        return None

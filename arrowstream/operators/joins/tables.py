@@ -64,6 +64,14 @@ class JoinTable(ABC):
         return f"a table of {', '.join(self.schema)}"
 
 
+class LooksUp:
+    """A step that looks rows up in a table, so that each gives none, one or several."""
+
+    __slots__ = ()
+
+    table: JoinTable
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameLoad(TableLoad):
     """The load of a table that is in memory already."""

@@ -13,6 +13,7 @@ from arrowstream.core.batch import Batch, Element
 from arrowstream.core.checks import check_whole
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.core.step_context import StepContext
+from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.keyed_groups import KeyedGroups, KeyedRows
@@ -65,6 +66,9 @@ class CountWindow(Operator):
         output = pl.Schema({**keys, **aggregation_of(self, schema).output})
         arrow_schema(output)
         return output
+
+    def names_after(self, names: Names) -> Names | None:
+        return None
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         keys, memory = key_schema("window", self.by, schema), self.limit.memory(context)

@@ -13,7 +13,8 @@ from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.core.duration import seconds_text
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
-from arrowstream.operators.aggregation.reserved_names import check_names
+from arrowstream.expressions.lineage import Names
+from arrowstream.operators.aggregation.reserved_names import END, START, check_names
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
 from arrowstream.operators.windows.event_time import EventTimeColumn
@@ -53,6 +54,13 @@ class RowWindows(Operator):
         time = EventTimeColumn.of("window", self.on, schema)
         self.spacing.grid(time)
         return window_schema(time.dtype, pl.Schema(), schema)
+
+    @property
+    def time_column(self) -> str:
+        return START
+
+    def names_after(self, names: Names) -> Names:
+        return names | {START, END}
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _RowWindows(self, EventTimeColumn.of("window", self.on, schema), schema)

@@ -13,11 +13,12 @@ from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.core.duration import seconds_text
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
+from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
 from arrowstream.operators.aggregation.once import aggregation_of
-from arrowstream.operators.aggregation.reserved_names import check_names
+from arrowstream.operators.aggregation.reserved_names import END, START, check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
@@ -58,6 +59,7 @@ class SessionWindow(Operator):
     """
 
     name: ClassVar[str] = "window"
+    ends_repeat: ClassVar[bool] = True
     gap_us: int
     on: str
     by: tuple[str, ...]
@@ -70,6 +72,13 @@ class SessionWindow(Operator):
         time, keys = EventTimeColumn.of("window", self.on, schema), key_schema("window", self.by, schema)
         time.ticks(self.gap_us)
         return window_schema(time.dtype, keys, aggregation_of(self, schema).output)
+
+    @property
+    def time_column(self) -> str:
+        return START
+
+    def names_after(self, names: Names) -> Names:
+        return frozenset({START, END})
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         time, memory = EventTimeColumn.of("window", self.on, schema), self.limit.memory(context)

@@ -14,12 +14,13 @@ from arrowstream.core.duration import seconds_text
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
+from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.made_groups import made_groups
 from arrowstream.operators.aggregation.mergeable import numbered
 from arrowstream.operators.aggregation.once import aggregation_of
-from arrowstream.operators.aggregation.reserved_names import check_names
+from arrowstream.operators.aggregation.reserved_names import END, START, check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
 from arrowstream.operators.windows.columns import time_bounds, window_schema
@@ -76,6 +77,13 @@ class TimeWindow(Operator):
         self.spacing.grid(time)
         aggregation = aggregation_of(self, schema)
         return window_schema(time.dtype, keys, aggregation.output)
+
+    @property
+    def time_column(self) -> str:
+        return START
+
+    def names_after(self, names: Names) -> Names:
+        return frozenset({START, END})
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         time, memory = EventTimeColumn.of("window", self.on, schema), self.limit.memory(context)

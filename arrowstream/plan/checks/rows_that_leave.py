@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from arrowstream.core.rows.changes import CHANGE
 from arrowstream.errors import PlanError
 from arrowstream.operators.filter import Filter
 from arrowstream.operators.filter_map import FilterMapExpressions
-from arrowstream.operators.join import StreamJoin
-from arrowstream.operators.reduce import Reduce
-from arrowstream.operators.top_k import TopK
 from arrowstream.plan.composites.event_lineage import names_after
 from arrowstream.plan.physical import (
     InputsStage,
@@ -39,21 +35,17 @@ class _Before:
 def check_rows_that_leave(plan: Plan) -> None:
     """Check that a table of the rows of ``top_k(emit="updates")`` holds no row that is no longer among the first.
 
-    Updates are the rows that are among the first: with one row for a group, and a key of no more columns than the
-    group's, such a row replaces the one before; any other row stays in the table.
-
     Raises
     ------
     PlanError
         A sink replaces rows by a key, and rows that leave the first ones would stay.
     """
     for sink, before in _sinks(plan.stages, plan.sink, _Before()):
-        largest = None if before.stage is None else before.stage.operator
-        if not isinstance(largest, TopK) or largest.emit != "updates" or not sink.sink.replaced_by:
-            continue
-        if largest.k > 1 or len(sink.sink.replaced_by) > len(largest.per):
+        step = before.stage and before.stage.operator
+        left = step and step.left_behind(sink.sink.replaced_by)
+        if left is not None:
             raise PlanError(
-                f"rows that are no longer among the first {largest.k} would stay in {sink.sink.label}",
+                f"{left} would stay in {sink.sink.label}",
                 stage=sink.name,
                 expected="rows with what becomes of them",
                 found="updates, which are the first rows alone",
@@ -75,9 +67,9 @@ def check_rows_that_come_again(plan: Plan) -> None:
     for sink, before in _sinks(plan.stages, plan.sink, _Before()):
         key, stage = sink.sink.unique_by, before.stage
         # A condition may leave one row of each key.
-        if not key or stage is None or before.chosen:
+        if not key or stage is None or stage.operator is None or before.chosen:
             continue
-        again = _that_come_again(stage)
+        again = stage.operator.that_come_again(stage.output)
         for step in (step for segment in before.segments for step in segment.segment.steps):
             filters = isinstance(step, Filter | FilterMapExpressions)
             again = None if filters else names_after(step, again)
@@ -89,22 +81,6 @@ def check_rows_that_come_again(plan: Plan) -> None:
                 found=f"a step whose rows change, {stage.name}, with the key {', '.join(key)}",
                 hint='mode="upsert" follows what becomes of rows; without a key=, the table has all of them',
             )
-
-
-def _that_come_again(stage: OperatorStage | InputsStage) -> frozenset[str] | None:
-    """Return columns in which several rows have the same values, whatever they are; None if no row comes again."""
-    match stage.operator:
-        case Reduce(emit="updates", by=by):
-            return frozenset(by)
-        case TopK(emit="updates", k=1, per=per):
-            # Each row is larger than those of its group before.
-            return frozenset(per)
-        case Reduce(emit="changes") | TopK(emit="updates" | "changes"):
-            return frozenset(stage.output) - {CHANGE}
-        case StreamJoin(emit="changes", how="left" | "right" | "full" | "anti"):
-            return frozenset(stage.output) - {CHANGE}
-        case _:
-            return None
 
 
 def _sinks(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from arrowstream.operators.base import Expressions, Operator
-from arrowstream.operators.join import TableJoin
-from arrowstream.operators.join_asof import TableAsofJoin
-from arrowstream.operators.joins.tables import JoinTable
+from arrowstream.operators.joins.tables import JoinTable, LooksUp
 from arrowstream.plan.graph import Composite, Graph
 from arrowstream.plan.physical import Line
 
@@ -30,6 +28,6 @@ class PlannedTable(JoinTable):
 
 def planned_table(operator: Expressions | Operator | Composite) -> PlannedTable | None:
     """Return the table of a join if a pipeline makes it; None for all other operators."""
-    if isinstance(operator, TableJoin | TableAsofJoin) and isinstance(operator.table, PlannedTable):
+    if isinstance(operator, LooksUp) and isinstance(operator.table, PlannedTable):
         return operator.table
     return None
