@@ -26,6 +26,7 @@ from arrowstream.io.files.schema import CHECKED_AT_BUILD
 from arrowstream.io.files.tables import open_table
 from arrowstream.io.files.text.bad.left_out import LeftOut
 from arrowstream.io.source import BlockingReader
+from arrowstream.state.owned_rows import owned_if_few
 
 BATCH_ROWS = 131_072
 """Rows per batch by default; a piece of up to 1.5 times as many is not cut."""
@@ -167,6 +168,8 @@ class FileReader(BlockingReader):
         looked_at = frame.height + bad if piece.rows is None else piece.rows
         # True if row i of the frame is row i of the piece.
         kept = self._pushed.predicate is None and frame.height == looked_at
+        # A few rows that a filter has left would keep the texts of all others while they wait for a step.
+        frame = owned_if_few(frame, looked_at)
         most = self._table.batch_rows
         parts = max(1, round(frame.height / BATCH_ROWS) if most is None else -(-frame.height // most))
         size = max(1, -(-frame.height // parts))
