@@ -4,6 +4,9 @@ import polars as pl
 import pytest
 
 from arrowstream import Pipeline, Sink, Source
+from arrowstream.io.files import folder_writer
+from arrowstream.io.files.folder_writer import FolderWriter
+from arrowstream.io.files.output import row_buffer
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.row_buffer import frame_bytes
 from arrowstream.io.files.output.trimmed import is_trimmed, trimmed
@@ -96,6 +99,8 @@ def test_bytes_and_texts_inside_of_others_keep_only_their_memory(kind: str) -> N
     assert is_trimmed(rows)
     for few in (rows.clear(), rows[:0], rows[:1]):
         assert trimmed(few)[0].equals(few)
+    named = rows[::4].rename({"a": "\0a"})
+    assert trimmed(named)[0].equals(named)
 
 
 @pytest.fixture
@@ -163,6 +168,28 @@ def test_rows_wait_for_a_file_without_the_texts_that_were_left_out(tmp_path, wai
     assert pl.concat(waiting).equals(chosen)
     needed = int(chosen["long"].str.len_bytes().sum())
     assert sum(size for frame in waiting for _, size in content(frame["long"])) <= needed + needed // 4
+
+
+def test_rows_of_a_rare_partition_do_not_keep_the_memory_of_the_others(tmp_path, monkeypatch) -> None:
+    kept: list[int] = []
+    end = FolderWriter._end
+
+    def noted(writer):
+        frames = [frame for partition in writer._folders.values() for frame in partition.peek()]
+        kept.append(sum(size for _, size in set().union(*(content(frame["long"]) for frame in frames))))
+        end(writer)
+
+    monkeypatch.setattr(FolderWriter, "_end", noted)
+    monkeypatch.setattr(row_buffer, "UNIT_BYTES", 1 << 20)
+    monkeypatch.setattr(folder_writer, "WAITING_BYTES", 1 << 20)
+    rows = ROWS.select("x", "long", rare=pl.col("x") % 1_000 == 0)
+    target = tmp_path / "out"
+    # Each with texts of its own.
+    parts = [rows.with_columns(pl.col("long") + str(number)) for number in range(20)]
+    frames = Pipeline.builder().source(Source.from_frame(parts))
+    frames.sink(Sink.to_file(target, format="parquet", partition_by=["rare"])).build().run_sync()
+    assert pl.scan_parquet(target / "rare=true").collect().height == 20 * 40
+    assert kept[0] < 4 << 20
 
 
 def test_what_waits_counts_as_the_memory_that_it_keeps(tmp_path, monkeypatch) -> None:

@@ -99,7 +99,7 @@ def _memory(texts: pl.Series) -> tuple[int, int]:
 
 def _copy(texts: pl.Series) -> pl.Series:
     if texts.dtype.is_nested():
-        return owned(texts.to_frame()).to_series()
+        return owned(texts.alias("").to_frame()).to_series().alias(texts.name)
     arrays = _arrays(texts)
     if all(_sizes(array).max(initial=0) <= _INSIDE for array in arrays):
         # Their views are enough: nothing is copied.
@@ -109,12 +109,14 @@ def _copy(texts: pl.Series) -> pl.Series:
         ]
         return pl.concat([pl.Series(texts.name, array) for array in views], rechunk=False)
     # Arrow's older type for texts has them one after the other.
-    return pl.Series(texts.name, texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return pl.Series(texts.name, texts.alias("").to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 def _arrays(texts: pl.Series) -> list[pa.Array]:
     """Return the texts of each chunk as they are: all in one would be a copy."""
-    chunks = (chunk.to_arrow(compat_level=pl.CompatLevel.newest()) for chunk in texts.get_chunks())
+    # Polars panics over a name with a NUL character, as those of columns that only the engine sees have.
+    unnamed = texts.alias("").get_chunks()
+    chunks = (chunk.to_arrow(compat_level=pl.CompatLevel.newest()) for chunk in unnamed)
     return [array for chunk in chunks for array in _inside(chunk)]
 
 
