@@ -23,6 +23,7 @@ from windowing import end, feed
 
 from arrowstream import Builder, Pipeline, Source
 from arrowstream.core.memory_budget import MemoryBudget
+from arrowstream.operators.debounce import Debounce
 from arrowstream.operators.window import windows
 from arrowstream.operators.windows import pane_store
 from arrowstream.state.owned_rows import held_bytes, owned
@@ -118,6 +119,23 @@ def test_merged_groups_do_not_keep_those_that_they_were_merged_from() -> None:
     (text,) = (name for name, dtype in merged.frame.schema.items() if dtype == pl.String)
     letters = merged.frame[text].rechunk().to_arrow(compat_level=pl.CompatLevel.newest()).buffers()[2:]
     assert sum(part.size for part in letters) == 100 * 400
+
+
+@pytest.mark.usefixtures("own_garbage")
+@pytest.mark.untraced
+@pytest.mark.parametrize("by", ["k", None])
+def test_a_key_that_rests_does_not_keep_its_last_batch(by: str | None) -> None:
+    process: Any = Debounce.of("1h", by).start(pl.Schema({"ts": pl.Int64, "k": pl.String}), context())
+    memory = []
+    for letter in "bcdef":
+        rows, held = batch(np.arange(2_000), first=letter)
+        memory += held
+        feed(process, [rows])
+        del rows
+    gc.collect()
+    assert all(each() is None for each in memory)
+    found = pl.concat(end(process))["k"].str.head(1)
+    assert sorted(found) == (list("abcdef") if by else ["a"])
 
 
 FEW = pl.col("ts") % 500 == 3
