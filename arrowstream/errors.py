@@ -83,12 +83,21 @@ class ArrowstreamError(Exception):
         ]
         return _printable("\n".join(lines))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls the class with `args`, which is not what each of these classes takes.
+        return _restored, (type(self), self.args), self.__dict__
+
     def _repr_html_(self) -> Any:
         return by_display("errors.error_html", self)
 
     def _render_traceback_(self) -> Any:
         """Return the lines that IPython shows in place of all frames: the user's frames and the message."""
         return by_display("traceback.short_traceback", self)
+
+
+def _restored(kind: type[ArrowstreamError], arguments: tuple[Any, ...]) -> ArrowstreamError:
+    """Return an error that was pickled or copied, without its attributes."""
+    return kind.__new__(kind, *arguments)
 
 
 def _printable(text: str) -> str:

@@ -1,7 +1,10 @@
 """Settings: every source of a value, what wins, what is refused, and that each has its effect."""
 
 import asyncio
+import copy
+import dataclasses
 import logging
+import pickle
 import sys
 import threading
 import tomllib
@@ -359,3 +362,12 @@ def test_the_arguments_of_load_have_the_names_and_types_of_the_settings() -> Non
     declared = get_type_hints(Settings, localns={"Meta": msgspec.Meta})
     assert arguments == {name: kind for name, kind in declared.items() if name in arguments}
     assert {*declared} - {*arguments} == {"origins", "_shown_by"}
+
+
+def test_settings_can_be_pickled_copied_and_taken_apart() -> None:
+    settings = Settings.load(environ={"ARROWSTREAM_MAX_RETRIES": "5"}, worker_threads=4)
+    for other in (pickle.loads(pickle.dumps(settings)), copy.deepcopy(settings)):
+        assert other == settings and other.origin("max_retries") == "ARROWSTREAM_MAX_RETRIES"
+    assert dataclasses.asdict(settings)["origins"]["worker_threads"] == settings.origin("worker_threads")
+    with pytest.raises(TypeError):
+        settings.origins["max_retries"] = "nowhere"  # type: ignore[index]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict, Unpack, get_type_hints
 
 from arrowstream.config.masking import masked
@@ -22,6 +21,7 @@ from arrowstream.core.defaults import (
     RETRY_DELAY_MS,
     WORKER_THREADS,
 )
+from arrowstream.core.values.frozen_mapping import FrozenMapping
 from arrowstream.errors import JobError, SettingsError
 from arrowstream.shown import Shown
 
@@ -124,7 +124,7 @@ class Settings(Shown):
     export_prometheus: bool = False
     prometheus_host: str = PROMETHEUS_HOST
     prometheus_port: Annotated[int, Meta(ge=0, le=65_535)] = PROMETHEUS_PORT
-    origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    origins: Mapping[str, str] = field(default_factory=FrozenMapping, compare=False)
 
     def __post_init__(self) -> None:
         for key, default in _defaults().items():
@@ -182,7 +182,7 @@ class Settings(Shown):
             *_from_arguments(arguments),
         ):
             values[key], origins[key] = value, origin
-        return cls(**values, origins=MappingProxyType(origins))
+        return cls(**values, origins=FrozenMapping(origins))
 
     def origin(self, key: str) -> str:
         """Return where a value comes from.

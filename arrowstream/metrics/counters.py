@@ -14,8 +14,8 @@ from operator import itemgetter
 from arrowstream.core.batch import Batch, Mark, Watermark
 from arrowstream.core.channels.state import ChannelStatistics
 from arrowstream.core.notes import ReaderNote
+from arrowstream.core.values.frozen_mapping import FrozenMapping
 from arrowstream.metrics.backlog import Backlog
-from arrowstream.metrics.frozen_mapping import FrozenMapping
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.stage import StageMetrics
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from arrowstream.core.plural import counted
+from arrowstream.core.values.frozen_mapping import FrozenMapping
 from arrowstream.metrics.counters import Queue, StageCounters
-from arrowstream.metrics.frozen_mapping import FrozenMapping
 from arrowstream.metrics.histogram import Histogram, Latency
 from arrowstream.metrics.prometheus import exposition
 from arrowstream.metrics.stage import StageMetrics

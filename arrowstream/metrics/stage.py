@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from arrowstream.core.plural import counted
-from arrowstream.metrics.frozen_mapping import FrozenMapping
+from arrowstream.core.values.frozen_mapping import FrozenMapping
 from arrowstream.metrics.histogram import Histogram, Latency
 
 

@@ -19,6 +19,7 @@ from arrowstream.operators.base import Operator, Process, TimedProcess
 from arrowstream.state.arrays import Array
 from arrowstream.state.key_index import KeyIndex
 from arrowstream.state.limit import NO_LIMIT
+from arrowstream.state.owned_rows import owned_if_few
 from arrowstream.state.row_queue import put_mark, wake, with_marks
 from arrowstream.state.snapshot import SnapshotFormat
 
@@ -213,6 +214,8 @@ class _Debouncing(TimedProcess):
         frame = batch.polars()
         names = list(self._keys)
         last = frame.unique(names, keep="last", maintain_order=True) if names else frame.tail(1)
+        # A key that rests would keep the whole batch in which it came last.
+        last = owned_if_few(last, frame.height)
         if self._index is not None and len(self._index) > 2 * self._rows + _FORGOTTEN:
             self._forget()
         wake(self._entries)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.plural import counted
+from arrowstream.core.values.frozen_mapping import FrozenMapping
 from arrowstream.metrics.checkpoints import CheckpointMetrics
-from arrowstream.metrics.frozen_mapping import FrozenMapping
 from arrowstream.metrics.snapshot import Metrics, inner_stages, with_inner
 from arrowstream.metrics.stage import StageMetrics
 from arrowstream.shown import Shown

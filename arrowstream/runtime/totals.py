@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from arrowstream.core.clock import Clock
+from arrowstream.core.values.frozen_mapping import FrozenMapping
 from arrowstream.metrics.counters import StageCounters
-from arrowstream.metrics.frozen_mapping import FrozenMapping
 from arrowstream.metrics.snapshot import Metrics, free_name
 from arrowstream.runtime.checkpoints.coordinator import Coordinator
 from arrowstream.runtime.endpoints.sink import RunningSink

@@ -74,25 +74,26 @@ def _own_text(column: pl.Series) -> pl.Series:
 
 def _own(gathered: pl.Series) -> pl.Series:
     """Return gathered values with copies of the texts inside of lists and structs."""
-    if not _holds_texts(gathered.dtype):
+    if not holds_texts(gathered.dtype):
         return gathered
     # Through a frame, which keeps the types of nested categories.
     copied = to_frame(to_record(gathered.to_frame()))
     return copied.to_series().cast(gathered.dtype)
 
 
-def _holds_texts(dtype: Any) -> bool:
+def holds_texts(dtype: Any) -> bool:
+    """Return whether a type is one of strings or bytes, or has them inside."""
     if isinstance(dtype, pl.Struct):
-        return any(_holds_texts(field.dtype) for field in dtype.fields)
+        return any(holds_texts(field.dtype) for field in dtype.fields)
     if isinstance(dtype, pl.List | pl.Array):
-        return _holds_texts(dtype.inner)
+        return holds_texts(dtype.inner)
     return dtype in _TEXTS
 
 
 def _texts(column: pl.Series) -> int:
     """Return the number of strings in a column, including those in lists and structs."""
     dtype = column.dtype
-    if not _holds_texts(dtype):
+    if not holds_texts(dtype):
         return 0
     if isinstance(dtype, pl.Struct):
         return sum(_texts(column.struct.field(field.name)) for field in dtype.fields)

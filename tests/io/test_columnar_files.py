@@ -9,6 +9,7 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -338,6 +339,26 @@ def test_batches_are_read_together_one_by_one_or_in_slices(piece_bytes, tmp_path
     (tmp_path / "x.arrow").rename(tmp_path / "k=7" / "x.arrow")
     keys = Pipeline.builder().source(Source.from_file(tmp_path)).select("k").collect_sync()
     assert keys["k"].to_list() == [7] * 100
+
+
+@pytest.mark.parametrize(("compression", "together"), [(None, 8), ("zstd", 2), ("lz4", 2)])
+def test_fewer_compressed_batches_are_read_together(compression, together, tmp_path, monkeypatch):
+    batch = pl.DataFrame({"x": np.random.default_rng(0).random(1_000)}).to_arrow()
+    with pa.ipc.new_file(
+        tmp_path / "x.arrow", batch.schema, options=pa.ipc.IpcWriteOptions(compression=compression)
+    ) as writer:
+        for _ in range(16):
+            writer.write_table(batch)
+    monkeypatch.setattr(scan, "PIECE_BYTES", 8_500 * 8)
+    heights: list[int] = []
+
+    def noted(rows: pl.DataFrame) -> pl.DataFrame:
+        heights.append(rows.height)
+        return rows
+
+    source = Pipeline.builder().source(Source.from_file(tmp_path / "x.arrow"))
+    assert source.map(noted, frame="polars", schema={"x": pl.Float64}).collect_sync().height == 16_000
+    assert heights == [1_000 * together] * (16 // together)
 
 
 def test_a_file_without_rows(tmp_path):

@@ -4,9 +4,13 @@ import polars as pl
 import pytest
 
 from arrowstream import Pipeline, Sink, Source
+from arrowstream.io.files import folder_writer
+from arrowstream.io.files.folder_writer import FolderWriter
+from arrowstream.io.files.output import row_buffer
 from arrowstream.io.files.output.frame_queue import FrameQueue
 from arrowstream.io.files.output.row_buffer import frame_bytes
 from arrowstream.io.files.output.trimmed import is_trimmed, trimmed
+from arrowstream.testing import TestSink
 
 LONG = pl.Series("long", [f"a text of more than 12 bytes: {number}" for number in range(40_000)])
 NULLS = pl.Series("nulls", [None, "another text of more than 12 bytes"] * 20_000)
@@ -16,6 +20,9 @@ ROWS = pl.DataFrame([LONG, NULLS, SHORT, pl.Series("x", range(40_000))])
 
 def content(texts: pl.Series) -> set[tuple[int, int]]:
     """Addresses and sizes of the memory of long texts."""
+    while isinstance(texts.dtype, pl.Struct | pl.List | pl.Array):
+        is_struct = isinstance(texts.dtype, pl.Struct)
+        texts = texts.struct.field("inner") if is_struct else texts.explode()
     arrays = [chunk.to_arrow(compat_level=pl.CompatLevel.newest()) for chunk in texts.get_chunks()]
     return {(part.address, part.size) for array in arrays for part in array.buffers()[2:] if part.size}
 
@@ -71,6 +78,31 @@ def test_batches_of_one_block_share_its_memory() -> None:
     assert content(trimmed(parts)[0]["long"]) == content(ROWS["long"])
 
 
+INSIDE = {
+    "bytes": pl.col("long").cast(pl.Binary),
+    "list": pl.concat_list("long", pl.col("long").str.slice(2)),
+    "array": pl.concat_arr("long", "long"),
+    "struct": pl.struct("x", inner="long"),
+    "lists of structs": pl.concat_list(pl.struct("x", inner=pl.concat_list("long"))),
+    "null lists": pl.when(pl.col("x") % 8 > 0).then(pl.concat_list(pl.col("long").cast(pl.Binary))),
+}
+
+
+@pytest.mark.parametrize("kind", INSIDE)
+def test_bytes_and_texts_inside_of_others_keep_only_their_memory(kind: str) -> None:
+    rows = ROWS.select(INSIDE[kind].alias("a"), "x")
+    # Polars 1 takes lists of structs that were cut for as large as all of them.
+    for few in (rows[::4], rows[1:].filter(pl.col("x") % 4 == 1)):
+        kept, unused = trimmed(few)
+        assert kept.equals(few) and kept.schema == few.schema and unused == 0
+        assert 3 * sum(size for _, size in content(kept["a"])) < sum(size for _, size in content(rows["a"]))
+    assert is_trimmed(rows)
+    for few in (rows.clear(), rows[:0], rows[:1]):
+        assert trimmed(few)[0].equals(few)
+    named = rows[::4].rename({"a": "\0a"})
+    assert trimmed(named)[0].equals(named)
+
+
 @pytest.fixture
 def waiting(monkeypatch) -> list[pl.DataFrame]:
     """The frames that wait for an encoder."""
@@ -107,6 +139,26 @@ def test_slices_of_what_a_filter_in_the_read_has_left_keep_only_their_texts(tmp_
     assert sum(size for _, size in kept) <= needed + needed // 4
 
 
+@pytest.mark.parametrize("format", ["arrow", "parquet"])
+def test_few_rows_that_a_filter_in_the_read_has_left_keep_none_of_the_others(tmp_path, format) -> None:
+    source = tmp_path / f"in.{format}"
+    rows = ROWS.with_columns(a=INSIDE["lists of structs"], b=INSIDE["bytes"])
+    rows.write_ipc(source) if format == "arrow" else rows.write_parquet(source)
+    batches: list[pl.DataFrame] = []
+
+    def noted(frame: pl.DataFrame) -> pl.DataFrame:
+        batches.append(frame)
+        return frame
+
+    read = Pipeline.builder().source(Source.from_file(source)).filter(pl.col("x") % 100 == 3)
+    read.map(noted, frame="polars", schema=rows.schema).sink(TestSink()).build().run_sync()
+    few = pl.concat(batches)
+    assert few.equals(rows.filter(pl.col("x") % 100 == 3))
+    needed = int(few["long"].str.len_bytes().sum())
+    for name in ("a", "b", "long"):
+        assert sum(size for frame in batches for _, size in content(frame[name])) <= 2 * needed
+
+
 def test_rows_wait_for_a_file_without_the_texts_that_were_left_out(tmp_path, waiting) -> None:
     target = tmp_path / "out.parquet"
     rows = Pipeline.builder().source(Source.from_frame(ROWS)).filter(pl.col("x") % 4 == 0)
@@ -116,6 +168,28 @@ def test_rows_wait_for_a_file_without_the_texts_that_were_left_out(tmp_path, wai
     assert pl.concat(waiting).equals(chosen)
     needed = int(chosen["long"].str.len_bytes().sum())
     assert sum(size for frame in waiting for _, size in content(frame["long"])) <= needed + needed // 4
+
+
+def test_rows_of_a_rare_partition_do_not_keep_the_memory_of_the_others(tmp_path, monkeypatch) -> None:
+    kept: list[int] = []
+    end = FolderWriter._end
+
+    def noted(writer):
+        frames = [frame for partition in writer._folders.values() for frame in partition.peek()]
+        kept.append(sum(size for _, size in set().union(*(content(frame["long"]) for frame in frames))))
+        end(writer)
+
+    monkeypatch.setattr(FolderWriter, "_end", noted)
+    monkeypatch.setattr(row_buffer, "UNIT_BYTES", 1 << 20)
+    monkeypatch.setattr(folder_writer, "WAITING_BYTES", 1 << 20)
+    rows = ROWS.select("x", "long", rare=pl.col("x") % 1_000 == 0)
+    target = tmp_path / "out"
+    # Each with texts of its own.
+    parts = [rows.with_columns(pl.col("long") + str(number)) for number in range(20)]
+    frames = Pipeline.builder().source(Source.from_frame(parts))
+    frames.sink(Sink.to_file(target, format="parquet", partition_by=["rare"])).build().run_sync()
+    assert pl.scan_parquet(target / "rare=true").collect().height == 20 * 40
+    assert kept[0] < 4 << 20
 
 
 def test_what_waits_counts_as_the_memory_that_it_keeps(tmp_path, monkeypatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -20,7 +21,9 @@ from polars.testing import assert_frame_equal
 from strategies import TYPES, frames
 from windowing import end, feed
 
+from arrowstream import Builder, Pipeline, Source
 from arrowstream.core.memory_budget import MemoryBudget
+from arrowstream.operators.debounce import Debounce
 from arrowstream.operators.window import windows
 from arrowstream.operators.windows import pane_store
 from arrowstream.state.owned_rows import held_bytes, owned
@@ -116,3 +119,55 @@ def test_merged_groups_do_not_keep_those_that_they_were_merged_from() -> None:
     (text,) = (name for name, dtype in merged.frame.schema.items() if dtype == pl.String)
     letters = merged.frame[text].rechunk().to_arrow(compat_level=pl.CompatLevel.newest()).buffers()[2:]
     assert sum(part.size for part in letters) == 100 * 400
+
+
+@pytest.mark.usefixtures("own_garbage")
+@pytest.mark.untraced
+@pytest.mark.parametrize("by", ["k", None])
+def test_a_key_that_rests_does_not_keep_its_last_batch(by: str | None) -> None:
+    process: Any = Debounce.of("1h", by).start(pl.Schema({"ts": pl.Int64, "k": pl.String}), context())
+    memory = []
+    for letter in "bcdef":
+        rows, held = batch(np.arange(2_000), first=letter)
+        memory += held
+        feed(process, [rows])
+        del rows
+    gc.collect()
+    assert all(each() is None for each in memory)
+    found = pl.concat(end(process))["k"].str.head(1)
+    assert sorted(found) == (list("abcdef") if by else ["a"])
+
+
+FEW = pl.col("ts") % 500 == 3
+STEPS: dict[str, Callable[[Builder], Builder]] = {
+    "a branch": lambda rows: (
+        rows.split(FEW.cast(pl.String))
+        .branch("true")
+        .branch("false", lambda others: others.filter(pl.col("ts") < 0))
+        .merge()
+    ),
+    "a function": lambda rows: rows.map(lambda frame: frame.filter(FEW), frame="polars"),
+    "an async function": lambda rows: rows.map(filtered, frame="polars"),
+    "expressions": lambda rows: rows.filter(FEW).backend("polars"),
+}
+
+
+async def filtered(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.filter(FEW)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_few_rows_of_a_batch_keep_none_of_the_others(step: str) -> None:
+    texts: list[int] = []
+
+    def noted(frame: pl.DataFrame) -> pl.DataFrame:
+        for chunk in frame["k"].get_chunks():
+            array = chunk.to_arrow(compat_level=pl.CompatLevel.newest())
+            texts.append(sum(part.size for part in array.buffers()[2:]))
+        return frame
+
+    rows, _ = batch(np.arange(50_000))
+    begun = STEPS[step](Pipeline.builder().source(Source.from_frame(rows)))
+    found = begun.map(noted, frame="polars", schema=rows.schema).collect_sync()
+    assert found.equals(rows.filter(FEW))
+    assert sum(texts) <= 2 * 100 * LETTERS

@@ -44,6 +44,7 @@ ROWS = pl.DataFrame(
         *(f"CAST(dec AS {kind})" for kind in ("TINYINT", "INTEGER", "BIGINT", "DOUBLE")),
         "TRY_CAST(dec AS SMALLINT)",
         *(f"TRY_CAST(x AS {kind})" for kind in ("TINYINT", "INTEGER", "BIGINT")),
+        *("TRY_CAST(x * 1e20 AS FLOAT)", "TRY_CAST(-x * 1e9 AS FLOAT)", "TRY_CAST(1e38 * 100 AS FLOAT)"),
         *(
             "CAST('1.5' AS INTEGER)",
             "CAST('1e3' AS INTEGER)",

@@ -20,6 +20,7 @@ from arrowstream.io.files.output.encoder import FileEncoder
 from arrowstream.io.files.output.growing_file import GrowingFile, write_file
 from arrowstream.io.files.output.row_buffer import RowBuffer, frame_bytes
 from arrowstream.io.files.output.streaming_sink import StreamingSink, encoded, encoded_files
+from arrowstream.io.files.output.trimmed import trimmed
 from arrowstream.io.files.reading.frame_slices import SlicedFrame
 from arrowstream.io.files.sink_errors import sink_errors
 from arrowstream.io.files.staging.base import MANY, Staging, synced
@@ -107,6 +108,8 @@ class FolderWriter(FileWriter):
         """Number of the first file of a folder, which may be one that was forgotten."""
         self._open: dict[str, int] = {}
         self._turn = 0
+        self._shared = 0
+        """Bytes of the units of which rows held back may keep the memory."""
 
     @property
     def known_folders(self) -> int:
@@ -164,6 +167,8 @@ class FolderWriter(FileWriter):
             self._stream(self._partition(""), rows)
             return
         # Split in large units: one batch spread over thousands of partitions gives each only a few rows.
+        if whole is None or not whole.is_trimmed:
+            rows, _ = trimmed(rows)
         for unit in self._incoming.add(rows, frame_bytes(rows)):
             self._spread(unit)
 
@@ -237,8 +242,15 @@ class FolderWriter(FileWriter):
             if partition.held_rows >= self._unit_rows and self._may_stream(partition):
                 for part in partition.take():
                     self._stream(partition, part)
-        if sum(partition.nbytes for partition in self._folders.values()) > WAITING_BYTES:
+        held = sum(partition.nbytes for partition in self._folders.values())
+        if held > WAITING_BYTES:
             self._relieve()
+        self._shared += row_bytes * unit.height
+        if self._shared > WAITING_BYTES + 2 * held:
+            # The few rows of a rare partition would keep the texts of all units that they came in.
+            for partition in self._folders.values():
+                partition.own()
+            self._shared = 0
 
     def _may_stream(self, partition: HeldPartition) -> bool:
         """Return True if the partition has an open file or may open one, after ending one that gets no more rows."""

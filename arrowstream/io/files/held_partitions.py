@@ -64,6 +64,10 @@ class HeldPartition:
         """Hold rows back."""
         self._buffer.keep(rows, nbytes)
 
+    def own(self) -> None:
+        """Copy the rows in memory, which share it with those of other partitions that came at the same time."""
+        self._buffer.own()
+
     def held(self) -> pl.DataFrame:
         """Return the rows in memory."""
         return self._buffer.peek()

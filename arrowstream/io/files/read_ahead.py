@@ -34,16 +34,28 @@ class Sized(Protocol):
 SizedT = TypeVar("SizedT", bound=Sized)
 
 
-def gathered(parts: Iterable[SizedT], most: int) -> Iterator[list[SizedT]]:
-    """Yield consecutive parts together, as many as have `most` bytes in all; a larger part is alone."""
+def gathered(
+    parts: Iterable[SizedT], most: int, size: Callable[[SizedT], int] = lambda part: part.nbytes
+) -> Iterator[list[SizedT]]:
+    """Yield consecutive parts together, as many as have `most` bytes in all; a larger part is alone.
+
+    Parameters
+    ----------
+    parts
+        The parts.
+    most
+        The most bytes.
+    size
+        Returns the bytes of a part; by default those that it has in its file.
+    """
     group: list[SizedT] = []
     nbytes = 0
     for part in parts:
-        if group and nbytes + part.nbytes > most:
+        if group and nbytes + size(part) > most:
             yield group
             group, nbytes = [], 0
         group.append(part)
-        nbytes += part.nbytes
+        nbytes += size(part)
     if group:
         yield group
 

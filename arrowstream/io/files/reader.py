@@ -17,6 +17,7 @@ from arrowstream.core.snapshot_store import SourcePosition
 from arrowstream.errors import ArrowstreamError
 from arrowstream.io.files.hive_columns import needed_files
 from arrowstream.io.files.listing import ListedFile
+from arrowstream.io.files.output.trimmed import trimmed
 from arrowstream.io.files.read_ahead import Piece, ReadAhead
 from arrowstream.io.files.reading.file_table import FileTable
 from arrowstream.io.files.reading.frame_slices import FrameSlice, SlicedFrame
@@ -29,6 +30,9 @@ from arrowstream.io.source import BlockingReader
 
 BATCH_ROWS = 131_072
 """Rows per batch by default; a piece of up to 1.5 times as many is not cut."""
+
+_FEW = 4
+"""Of this many rows that were read, a filter in the read has left few if it has left one."""
 
 
 class FileReader(BlockingReader):
@@ -167,6 +171,9 @@ class FileReader(BlockingReader):
         looked_at = frame.height + bad if piece.rows is None else piece.rows
         # True if row i of the frame is row i of the piece.
         kept = self._pushed.predicate is None and frame.height == looked_at
+        if frame.height * _FEW <= looked_at:
+            # While they wait for a step, they would keep the texts of the rows that the filter has left out.
+            frame, _ = trimmed(frame)
         most = self._table.batch_rows
         parts = max(1, round(frame.height / BATCH_ROWS) if most is None else -(-frame.height // most))
         size = max(1, -(-frame.height // parts))

@@ -8,6 +8,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import polars as pl
 
 from arrowstream.core.snapshot_store import JsonValue
+from arrowstream.io.files.output.trimmed import trimmed
+from arrowstream.state.owned_rows import owned_if_few
 
 GATHERED_BYTES = 64 << 20
 """Bytes of memory of the rows that wait for a file, of all partitions together."""
@@ -69,12 +71,14 @@ class GatheredFiles(Generic[File]):
 
     def add(self, frame: pl.DataFrame) -> None:
         """Gather rows."""
+        # What waits would keep the texts that a filter has left out, or those of the other partitions.
+        frame, _ = trimmed(frame)
         if not self._partition_by:
             self._add((), frame)
             return
         parts = frame.partition_by(self._partition_by, as_dict=True, maintain_order=True, include_key=False)
         for key, part in parts.items():
-            self._add(key, part)
+            self._add(key, owned_if_few(part, frame.height))
 
     def _add(self, key: Key, frame: pl.DataFrame) -> None:
         self._gathered.setdefault(key, []).append(frame)

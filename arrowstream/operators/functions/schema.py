@@ -19,6 +19,7 @@ from arrowstream.core.ingest import batches_of, conform, no_frame, schema_of
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
 from arrowstream.operators.functions.frame_forms import from_form
+from arrowstream.state.owned_rows import owned_if_few
 
 LEARNING_S = 10.0
 """Seconds that a coroutine may take for a batch without rows: a server that is down must not hang `build()`."""
@@ -160,7 +161,9 @@ def conformed(
                 found=error.found,
                 hint=hint,
             ) from error
-        yield batch.with_rows(fitted.polars() if fitted.is_polars else fitted.arrow())
+        # A function that filters would otherwise keep all texts of a batch for a few of its rows.
+        rows = owned_if_few(fitted.polars(), batch.num_rows) if fitted.is_polars else fitted.arrow()
+        yield batch.with_rows(rows)
 
 
 def _returned(function: str, schema: pl.Schema, result: Any) -> SchemaError:

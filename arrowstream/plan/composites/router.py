@@ -12,6 +12,7 @@ from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.errors import PlanError, SchemaError, StageError
 from arrowstream.expressions.text import expression_text
 from arrowstream.operators.base import Expressions, Frame
+from arrowstream.state.owned_rows import owned_if_few
 
 OTHERWISE = "otherwise"
 """The name of the branch for rows that match no other branch."""
@@ -140,7 +141,8 @@ class Router(Expressions):
             if not parts:
                 return [(OTHERWISE, batch)]
             parts.append((OTHERWISE, others))
-        return [(name, batch.with_rows(batch.polars().filter(mask))) for name, mask in parts]
+        rows = batch.polars()
+        return [(name, batch.with_rows(owned_if_few(rows.filter(mask), rows.height))) for name, mask in parts]
 
     def _lost(self, batch: Batch, named: pl.Series, others: pl.Series) -> StageError:
         first = others.arg_max()

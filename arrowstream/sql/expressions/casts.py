@@ -71,11 +71,9 @@ def cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, *,
         result = row.select(_cast(query, node, column, target, strict).expr).item()
     except pl.exceptions.InvalidOperationError:
         raise _too_large(query, node, target) from None
-    if target == pl.Float32 and value.is_float and isinf(result) and not isinf(value.value):
-        # Polars gives infinity; that of a text is what SQL reads, too.
-        if strict:
-            raise _too_large(query, node, target)
-        result = None
+    # Polars gives infinity; that of a text is what SQL reads, too.
+    if strict and target == pl.Float32 and value.is_float and isinf(result) and not isinf(value.value):
+        raise _too_large(query, node, target)
     return Typed(pl.lit(result, target), target)
 
 
@@ -128,7 +126,10 @@ def _cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, s
         )
     if target == pl.Boolean:
         return Typed(value.expr != 0, target)
-    return Typed(value.expr.cast(target, strict=strict), target)
+    result = value.expr.cast(target, strict=strict)
+    if target == pl.Float32 and value.is_float and not strict:
+        result = pl.when(result.is_finite() | value.expr.is_finite().not_()).then(result)
+    return Typed(result, target)
 
 
 def _whole(text: pl.Expr, target: pl.DataType, strict: bool) -> pl.Expr:

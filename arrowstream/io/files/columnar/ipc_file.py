@@ -30,7 +30,10 @@ _BUFFER: Final = struct.Struct("<qq")
 # Field numbers of File.fbs (Footer) and Message.fbs (Message, RecordBatch).
 _DICTIONARIES, _RECORD_BATCHES = 2, 3
 _HEADER, _BODY_LENGTH = 2, 3
-_LENGTH, _BUFFERS, _VARIADIC = 0, 2, 4
+_LENGTH, _BUFFERS, _COMPRESSION, _VARIADIC = 0, 2, 3, 4
+
+_RATIO: Final = 4
+"""Expected size of a compressed record batch once it is read, in units of its compressed size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +69,25 @@ class BatchCopy:
         Bytes of the file that form the body.
     body
         Size of the body in bytes, including the gaps between stretches.
+    is_compressed
+        Whether the buffers of a record batch are compressed.
     """
 
     rows: int
     metadata: bytes
     stretches: tuple[Stretch, ...]
     body: int
+    is_compressed: bool = False
 
     @property
     def nbytes(self) -> int:
         """Number of bytes that are read from the file."""
         return sum(stretch.nbytes for stretch in self.stretches)
+
+    @property
+    def decoded(self) -> int:
+        """About how many bytes of memory its rows take."""
+        return self.nbytes * _RATIO if self.is_compressed else self.nbytes
 
 
 class IpcFile:
@@ -197,12 +208,13 @@ class IpcFile:
         message = FlatTable.root(metadata, 8 if metadata.startswith(b"\xff\xff\xff\xff") else 4)
         header = message.table(_HEADER)
         rows = header.integer(_LENGTH, "<q")
+        is_compressed = header.field(_COMPRESSION) is not None
         first, count = header.vector(_BUFFERS, _BUFFER.size)
         views, of_views = header.vector(_VARIADIC, 8)
         variadic = struct.unpack_from(f"<{of_views}q", metadata, views)
         spans = [] if self._schema is None else column_buffers(self._schema, variadic)
         if len(columns) == len(spans) or sum(map(len, spans)) != count:
-            return BatchCopy(rows, whole.metadata, whole.stretches, whole.body)
+            return BatchCopy(rows, whole.metadata, whole.stretches, whole.body, is_compressed)
         stretches: list[Stretch] = []
         end = 0
         needed = {number for column in columns for number in spans[column]}
@@ -221,7 +233,7 @@ class IpcFile:
         place = message.field(_BODY_LENGTH)
         if place is not None:
             struct.pack_into("<q", metadata, place, end)
-        return BatchCopy(rows, bytes(metadata), tuple(stretches), end)
+        return BatchCopy(rows, bytes(metadata), tuple(stretches), end, is_compressed)
 
 
 def _aligned(place: int) -> int:

@@ -126,7 +126,7 @@ class Table:
 def ipc_pieces(table: Table) -> Iterator[Piece]:
     """Yield the record batches of an IPC file: small ones together, large ones in slices that share one copy."""
     ipc = IpcFile(table.file)
-    for batches in gathered(ipc.batches(table.columns), PIECE_BYTES):
+    for batches in gathered(ipc.batches(table.columns), PIECE_BYTES, lambda batch: batch.decoded):
         yield from _copied(table, ipc, batches)
 
 

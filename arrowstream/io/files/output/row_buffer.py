@@ -7,6 +7,8 @@ from typing import Final
 
 import polars as pl
 
+from arrowstream.state.owned_rows import owned
+
 UNIT_BYTES: Final = 64 << 20
 """Most bytes of a unit, about: rows that take as many are encoded, however few they are."""
 
@@ -76,10 +78,16 @@ class RowBuffer:
         # Many small frames take more memory than their rows and are slow to encode. Joined in two steps,
         # a row is copied about frames / _RUN**2 times, instead of once per frame that is added.
         if len(self._small) == _RUN:
-            self._frames.append(pl.concat(self._small, rechunk=True))
-            self._small = []
-            if len(self._frames) == _RUN:
-                self._frames = [pl.concat(self._frames, rechunk=True)]
+            self.own()
+
+    def own(self) -> None:
+        """Copy the rows that have come since the last call, which may keep the memory of many others."""
+        if not self._small:
+            return
+        self._frames.append(owned(pl.concat(self._small, rechunk=True)))
+        self._small = []
+        if len(self._frames) == _RUN:
+            self._frames = [pl.concat(self._frames, rechunk=True)]
 
 
 def frame_bytes(frame: pl.DataFrame) -> int:

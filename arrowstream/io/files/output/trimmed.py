@@ -1,12 +1,14 @@
 """Rows that keep no more memory than their texts need, while they wait for the encoder of a file.
 
-The texts of a block lie in memory of their own, to which the rows have views. Rows that a filter has chosen keep all
-of it, also while they wait in the queue, or for a row group of Parquet to become full. Copying half of the texts is
-5 to 10 % of the work from CSV to Parquet, so rows may keep half as much again as they take themselves.
+Texts are strings and bytes, also inside of lists and structs. Those of a block lie in memory of their own, to
+which the rows have views. Rows that a filter has chosen keep all of it, also while they wait in the queue, or for a
+row group of Parquet to become full. Copying half of the texts is 5 to 10 % of the work from CSV to Parquet, so rows
+may keep half as much again as they take themselves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -15,6 +17,7 @@ import pyarrow as pa
 
 from arrowstream.io.files.output.row_buffer import frame_bytes
 from arrowstream.state.arrays import Array
+from arrowstream.state.owned_rows import holds_texts, owned
 
 _INSIDE: Final = 12
 """Longest text, in bytes, that its view of 16 bytes holds itself."""
@@ -69,7 +72,7 @@ def _worth_a_copy(rows: pl.DataFrame, nbytes: int | None) -> tuple[list[pl.Serie
     unused = copied = 0
     views, others = list[pl.Series](), list[pl.Series]()
     for texts in rows.get_columns():
-        if texts.dtype == pl.String:
+        if holds_texts(texts.dtype):
             kept, needed = _memory(texts)
             spare = max(0, kept - needed) if needed else 0  # texts may share memory
             unused += spare
@@ -95,6 +98,8 @@ def _memory(texts: pl.Series) -> tuple[int, int]:
 
 
 def _copy(texts: pl.Series) -> pl.Series:
+    if texts.dtype.is_nested():
+        return owned(texts.alias("").to_frame()).to_series().alias(texts.name)
     arrays = _arrays(texts)
     if all(_sizes(array).max(initial=0) <= _INSIDE for array in arrays):
         # Their views are enough: nothing is copied.
@@ -104,12 +109,30 @@ def _copy(texts: pl.Series) -> pl.Series:
         ]
         return pl.concat([pl.Series(texts.name, array) for array in views], rechunk=False)
     # Arrow's older type for texts has them one after the other.
-    return pl.Series(texts.name, texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return pl.Series(texts.name, texts.alias("").to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 def _arrays(texts: pl.Series) -> list[pa.Array]:
-    """Return the chunks as they are: all in one would be a copy."""
-    return [chunk.to_arrow(compat_level=pl.CompatLevel.newest()) for chunk in texts.get_chunks()]
+    """Return the texts of each chunk as they are: all in one would be a copy."""
+    # Polars panics over a name with a NUL character, as those of columns that only the engine sees have.
+    unnamed = texts.alias("").get_chunks()
+    chunks = (chunk.to_arrow(compat_level=pl.CompatLevel.newest()) for chunk in unnamed)
+    return [array for chunk in chunks for array in _inside(chunk)]
+
+
+def _inside(array: pa.Array) -> Iterator[pa.Array]:
+    """Yield the texts of an array, also those of its lists and structs."""
+    kind = array.type
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        yield array
+    elif pa.types.is_struct(kind):
+        for place in range(kind.num_fields):
+            yield from _inside(array.field(place))
+    elif pa.types.is_fixed_size_list(kind):
+        yield from _inside(array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size))
+    elif pa.types.is_large_list(kind):
+        first, last = array.offsets[0].as_py(), array.offsets[len(array)].as_py()
+        yield from _inside(array.values.slice(first, last - first))
 
 
 def _sizes(array: pa.Array) -> Array:

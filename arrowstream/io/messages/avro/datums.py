@@ -72,7 +72,7 @@ def read_datums(
     Parameters
     ----------
     data, starts, ends
-        The datums, as in `Places`.
+        The datums, as in `ByteRanges`.
     program, fills
         The schema.
     bases

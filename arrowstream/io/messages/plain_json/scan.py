@@ -171,7 +171,7 @@ def read_objects(
     Parameters
     ----------
     data, starts, ends
-        The messages, as in `Places`.
+        The messages, as in `ByteRanges`.
     rows
         The row of each message.
     names, columns

@@ -58,7 +58,7 @@ def read_fields(
     Parameters
     ----------
     data, starts, ends
-        The messages, as in `Places`.
+        The messages, as in `ByteRanges`.
     fields
         Number, wire type, and 1 if values may be packed, of each field that is wanted: shape ``(fields, 3)``.
     bases

@@ -1,0 +1,1 @@
+"""Values of any layer that do not change and can be pickled."""
