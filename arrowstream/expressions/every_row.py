@@ -4,10 +4,10 @@ Divisions of floats by constants become multiplications (`arrowstream.expression
 gives a value for every row, even if all rows take the same branch.
 
 If ``when(...).then(constant)`` takes the same branch for all rows of a frame, Polars 2 keeps the result as one
-value and a length. A constant compared with that gives one row for the whole frame, and a division by it
-multiplies by the reciprocal, which rounds in another way. Either would make results depend on how the
-stream is cut. Such a result becomes an ordinary column by passing through a struct, next to an ordinary column.
-This costs some 35 us a batch and, unlike a shift by 0 rows, works in Polars' streaming engine, too.
+value and a length; so it does with what is computed with a null constant. A constant compared with that gives one row
+for the whole frame, and a division by it multiplies by the reciprocal, which rounds in another way. Either would make
+results depend on how the stream is cut. Such a result becomes an ordinary column by passing through a struct, beside
+an ordinary column. This costs some 35 us a batch and, unlike a shift by 0 rows, works in the streaming engine, too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import polars as pl
 
+from arrowstream.core.failures import FAILURES
 from arrowstream.core.rows.empty_frames import no_rows
 from arrowstream.expressions.constant_divisors import (
     DIVISIONS,
@@ -28,7 +29,10 @@ from arrowstream.expressions.constant_divisors import (
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
 from arrowstream.expressions.tree import DEEPEST, levels, parsed, serialised
 
-_CHANGED = re.compile(f'"(?:Ternary|Coalesce|FillNull|Length|{"|".join(sorted(DIVISIONS))})"')
+_MAKES_NULL = '"(?:Null|NonStrict)"|"strict":false'
+"""What a constant that is null has in it, as it is serialised: the null, or a function that gives null for errors."""
+
+_CHANGED = re.compile(f'"(?:Ternary|Coalesce|FillNull|Length|{"|".join(sorted(DIVISIONS))})"|{_MAKES_NULL}')
 """The nodes, as they are serialised, without one of which `for_every_row` changes nothing."""
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
@@ -211,8 +215,27 @@ def _gives_one(node: Any) -> bool:
             return _may_be_one(first)
         case {"Function": {"function": {"ArrayExpr": "Length"}}}:
             return True
+        case {"BinaryExpr": {"left": left, "right": right}}:
+            return _is_null(left) or _is_null(right)
+        case {"Function": {"input": list(inputs)}}:
+            return any(map(_is_null, inputs))
         case _:
             return False
+
+
+def _is_null(node: Any) -> bool:
+    """Return whether a node is a constant that is null, or that cannot be computed alone."""
+    match node:
+        case {"Literal": {"Scalar": {"Null": _}}}:
+            return True
+        case {"Literal": {"Scalar": _} | {"Dyn": _}}:
+            return False
+    if _chooses(node) or _column_in(node) is not None:
+        return False
+    try:
+        return pl.select(rebuild(node)).to_series().has_nulls()
+    except (*FAILURES, NotRebuilt, RecursionError):
+        return True
 
 
 def _may_be_one(node: Any) -> bool:

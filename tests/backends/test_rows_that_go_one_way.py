@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,35 @@ def test_running_values_and_aggregations_count_every_row(
     ):
         found = run(parts, steps, None).row(0, named=True)
         assert (found["n"], found["all"], found["last"]) == (sum(valid), sum(valid), want[-1])
+
+
+NULL_NUMBER, NULL_TEXT = pl.lit(None, pl.Float64), pl.lit(None, pl.String)
+WITH_NULL = {
+    "equal": pl.col("x") == NULL_NUMBER,
+    "less": pl.col("x") > NULL_NUMBER,
+    "not": ~(pl.col("x") == pl.lit(None)),
+    "power": pl.col("x") ** NULL_NUMBER,
+    "item": pl.col("l").list.get(pl.lit(None, pl.Int64)),
+    "matches": pl.col("s").str.count_matches(NULL_TEXT),
+    "text": pl.format("{}{}", pl.col("s"), NULL_TEXT).cast(pl.Float64, strict=False),
+    "a field": pl.struct(pl.col("x") == NULL_NUMBER).struct.field("x"),
+    "a sum": pl.col("x") == NULL_NUMBER + 1,
+    "no number": pl.col("x") == pl.lit("a").cast(pl.Float64, strict=False),
+    "no date": pl.lit("a").str.to_date("%Y", strict=False) == pl.col("d"),
+}
+
+
+@pytest.mark.parametrize("pin", ["auto", "polars"])
+@pytest.mark.parametrize("name", WITH_NULL)
+def test_a_null_constant_gives_every_row_its_null(name: str, pin: str) -> None:
+    frame = pl.DataFrame({"x": [1.0, 2.0], "s": ["a", "b"], "l": [[1], [2]], "d": [date(2026, 1, 1)] * 2})
+    null = WITH_NULL[name].cast(pl.Float64)
+    for steps in (
+        lambda b: b.select(p=pl.lit(1.5) < null),
+        lambda b: b.with_columns(o=null).select(p=pl.lit(1.5) < pl.col("o")),
+    ):
+        assert run([frame], steps, pin)["p"].to_list() == [None, None]
+    assert run([frame], lambda b: b.filter((pl.lit(1.5) < null).is_null()), pin).height == 2
 
 
 def test_a_read_that_takes_over_the_steps_gives_every_row(tmp_path: Path) -> None:

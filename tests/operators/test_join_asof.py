@@ -98,6 +98,8 @@ def feed(
         if rows.height:
             latest[port] = max(latest[port], int(rows["ts"].max()))  # type: ignore[arg-type]
             out += process.on_watermark(latest[port] - lateness, port)
+        if (some := process.take_late()) is not None:  # before a snapshot, as the runtime does
+            late.append(some.polars())
         if not waiting[port]:
             out += process.on_end(port)
         elif draw(st.integers(0, 3)) == 0:
@@ -107,8 +109,6 @@ def feed(
             for other in (0, 1):
                 if not waiting[other]:
                     out += process.on_end(other)
-        if (some := process.take_late()) is not None:
-            late.append(some.polars())
     out += process.finish()
     return out, late
 
