@@ -16,8 +16,8 @@ import polars as pl
 from arrowstream.core.rows.empty_frames import no_rows
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?')
-_LONG = re.compile(r"\d[\d.]{15}")
-"""A number with 16 digits or more, which Polars may read inexactly."""
+_LONG = re.compile(r"\d[\d.]{15}|\d[eE][-+]?\d")
+"""A number with 16 digits or more, or with an exponent, which Polars may read inexactly."""
 
 
 class NotRebuilt(Exception):
@@ -60,11 +60,15 @@ def _value(literal: pl.Expr) -> Any:
 
 
 def _close_to(value: float) -> Iterator[str]:
-    """Yield the digits of `value`, then those of numbers up to one and a half units in its last place away."""
+    """Yield the digits of `value`, then of numbers up to one and a half units in its last place away.
+
+    Polars divides the digits, as a float, by a power of ten: other digits are another float and another power.
+    """
     yield repr(value)
-    eighth = Decimal(math.ulp(value)) / 8
-    for steps in (4, -4, 3, -3, 2, -2, 1, -1, 6, -6, 5, -5, 7, -7, 8, -8, 10, -10, 12, -12):
-        yield f"{Decimal(value) + steps * eighth:.17e}".replace("e+", "e")
+    sixteenth = Decimal(math.ulp(value)) / 16
+    for digits in (17, 16, 15, 18):
+        for steps in sorted(range(-24, 25), key=abs):
+            yield f"{Decimal(value) + steps * sixteenth:.{digits}e}".replace("e+", "e")
 
 
 def column_types(tree: Any, schema: pl.Schema) -> list[pl.DataType] | None:
