@@ -287,7 +287,7 @@ class Generator:
         bound = self._one([one, other])
         how = self._one(["JOIN", "LEFT JOIN", "FULL JOIN", "SEMI JOIN", "ANTI JOIN"])
         if how == "JOIN" and self._random.random() < 0.5:
-            bound += f" AND {self.condition([(f'l.{name}', kind) for name, kind in COLUMNS], 1)}"
+            bound += f" AND ({self.condition([(f'l.{name}', kind) for name, kind in COLUMNS], 1)})"
         left, right = ([(f"{side}.{name}", kind) for name, kind in COLUMNS] for side in "lr")
         columns = left if how in ("SEMI JOIN", "ANTI JOIN") else left + right
         return self._plain(Query(*(f"a AS l {how} b AS r ON l.i = r.i AND {bound}",) * 2, tuple(columns)))

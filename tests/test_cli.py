@@ -261,7 +261,8 @@ def test_schema_of_nothing() -> None:
     assert err.count("\n") == 1
 
 
-names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
+# A name with NUL is refused: Arrow's C interface ends it there.
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=5)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(30))

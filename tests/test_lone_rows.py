@@ -24,6 +24,7 @@ from strategies import cuts
 
 from arrowstream import Builder, Pipeline, Source
 from arrowstream.backends import polars as polars_backend
+from arrowstream.expressions.among_others import among_others
 from arrowstream.expressions.constant_divisors import depends_on_neighbours, divides_by, with_reciprocals
 from arrowstream.expressions.every_row import for_every_row
 from arrowstream.expressions.rebuild import NotRebuilt, rebuild
@@ -408,6 +409,15 @@ def test_constants_stay_the_same_to_the_last_bit(value: float) -> None:
     tree = tree_of(pl.lit(value))
     with suppress(NotRebuilt):
         assert pl.select(rebuild(tree)).item() == value
+
+
+def test_a_chunk_of_one_row_is_computed_as_among_others() -> None:
+    expr = (pl.col("x") + 0.55) ** pl.col("y")
+    frame = pl.DataFrame({"x": [10.0, 10.0, 1.0, 2.0, 3.0], "y": [3.0] * 5})
+    expected = frame.select(out=expr)
+    chunks = pl.concat([frame[:1], frame[1:]], rechunk=False)
+    assert not chunks.select(out=expr).equals(expected)
+    assert among_others(chunks, lambda rows: rows.select(out=expr)).equals(expected)
 
 
 def test_nearly_all_constants_can_be_rebuilt() -> None:

@@ -46,7 +46,7 @@ class PolarsBackend(Backend):
             if frame.height < lazy_from:
                 for step, spreads_out in zip(steps, spreads, strict=True):
                     # A single row may come in, or be left by a filter.
-                    frame = among_others(joined(frame), step.apply)
+                    frame = among_others(frame, step.apply)
                     if spreads_out:
                         frame = spread(frame)
                 return batch.with_rows(owned_if_few(frame, height))

@@ -19,7 +19,7 @@ _COPY = "__copy__"
 
 
 def among_others(frame: pl.DataFrame, evaluate: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    """Return ``evaluate(frame)``, where a single row gets the values that it has among others.
+    """Return ``evaluate(frame)``, where a row that is alone, or a chunk, gets the values that it has among others.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def among_others(frame: pl.DataFrame, evaluate: Callable[[pl.DataFrame], pl.Data
         a single row twice, as the first and second row of a frame; the first half of the result belongs to the row.
     """
     if frame.height != 1:
-        return evaluate(frame)
+        return evaluate(joined(frame))
     try:
         twice = evaluate(_twice(frame))
     except pl.exceptions.PolarsError:

@@ -229,6 +229,14 @@ def test_text() -> None:
 INSIDE = ["__slot__", "__row__", "__group__", "__kept__", "__part_0__", '__leaf_"Len"__']
 
 
+def test_truth_values_are_counted_in_any_cut() -> None:
+    """Before Polars 2, the distinct truth values of a group were one of two."""
+    for parts, want in (([[True, False], [False, True]], 2), ([[False], [True], [True, False], [None]], 3)):
+        frames = [pl.DataFrame({"k": 0, "b": part}, schema_overrides={"b": pl.Boolean}) for part in parts]
+        builder = Pipeline.builder().source(Source.from_frame(frames))
+        assert builder.reduce(n=pl.col("b").n_unique(), by="k").collect_sync()["n"].to_list() == [want]
+
+
 @pytest.mark.parametrize("name", INSIDE)
 @pytest.mark.parametrize("expr", [pl.len(), pl.col("x").median(), pl.col("x").n_unique()])
 def test_names_that_state_has_itself_are_refused(name: str, expr: pl.Expr) -> None:

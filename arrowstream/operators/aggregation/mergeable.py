@@ -314,9 +314,11 @@ def _last(in_order: bool) -> _Make:
 def _distinct(expr: pl.Expr, dtype: pl.DataType) -> Mergeable | None:
     if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.String, pl.Boolean)):
         return None
+    # Polars before 2 gives one of two truth values of a group.
+    values = expr.cast(pl.Int8) if dtype == pl.Boolean else expr
     # A group has rows, and null counts as a value, so no list is empty.
     return Mergeable(
-        (expr.unique(),),
+        (values.unique(),),
         lambda name: (pl.col(name).explode().unique(),),
         lambda name: pl.col(name).list.len(),
         any_order=False,

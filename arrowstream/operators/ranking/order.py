@@ -78,6 +78,8 @@ class RowOrder:
     def indices(self, rows: pl.DataFrame, groups: Sequence[str]) -> Array:
         """Return the indices of rows in the order of `sorted` (rows,), int64."""
         none = [False] * len(groups)
+        if not groups and len(self.by) == 1 and rows[self.by[0]].null_count() == rows.height:
+            return np.arange(rows.height)  # before Polars 2, the last null comes first in descending order
         found = pl.arg_sort_by(
             [*groups, *self.by],
             descending=[*none, *self.descending],
