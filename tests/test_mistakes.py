@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import arrowstream
-from arrowstream import Builder, ErrorHandler, Pipeline, Sink, Source, channel
+from arrowstream import Builder, ErrorHandler, Pipeline, Sink, Source, channel, gpu
 from arrowstream.core.mistakes.explain import explain_call
 from arrowstream.core.mistakes.other_names import ADVICE, ARGUMENTS, CLASSES, PACKAGE, PIPELINE, SINK, SOURCE
 from arrowstream.errors import ArrowstreamError, NoSuchStep, PlanError, StageError, UnknownName, WrongCall
@@ -188,6 +188,7 @@ NAMES: dict[str, tuple[Callable[[], Any], str, str]] = {
     "the receiving end of a channel": (lambda: channel()[1], "get", "async for item in rx"),
     "arrowstream": (lambda: arrowstream, "read_csv", "Source.from_file("),
     "arrowstream, elsewhere": (lambda: arrowstream, "to_file", "write Sink.to_file(...)"),
+    "arrowstream.gpu": (lambda: gpu, "GPUProcessor", "GpuProcessor"),
 }
 
 

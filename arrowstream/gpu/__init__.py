@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from arrowstream.core.mistakes.explain import unknown_name
+
 if TYPE_CHECKING:
     from arrowstream.gpu.custom.processor import GpuProcessor
 else:
@@ -9,7 +11,7 @@ else:
     def __getattr__(name: str) -> object:
         """Import the processor once it is used: few pipelines have kernels, and all import this package."""
         if name != "GpuProcessor":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise unknown_name("arrowstream.gpu", name, __all__, {})
         from arrowstream.gpu.custom.processor import GpuProcessor
 
         return GpuProcessor

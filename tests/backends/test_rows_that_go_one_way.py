@@ -202,6 +202,7 @@ WITH_NULL = {
     "a field": pl.struct(pl.col("x") == NULL_NUMBER).struct.field("x"),
     "a sum": pl.col("x") == NULL_NUMBER + 1,
     "no number": pl.col("x") == pl.lit("a").cast(pl.Float64, strict=False),
+    "a power of no number": pl.col("x") ** pl.lit("a").cast(pl.Float64, strict=False),
     "no date": pl.lit("a").str.to_date("%Y", strict=False) == pl.col("d"),
 }
 
@@ -266,6 +267,12 @@ def test_a_constant_that_is_not_finite_keeps_every_row_too(value: float) -> None
     assert run([frame], lambda b: b.select(o=expr), "polars")["o"].to_list() == [True, True]
     several = pl.all() < pl.when(pl.col("x") > 1e9).then(pl.col("x")).otherwise(value)
     assert for_every_row(several, frame.schema) is several
+
+
+def test_a_constant_that_cannot_be_computed_may_be_null() -> None:
+    frame = pl.DataFrame({"x": [1.0, 2.0]})
+    failing = pl.lit(1.0) < (pl.col("x") + pl.lit("a").cast(pl.Float64) * pl.lit(None, pl.Float64))
+    assert for_every_row(failing, frame.schema) is not failing
 
 
 def test_what_needs_no_change_stays_the_same_expression() -> None:
