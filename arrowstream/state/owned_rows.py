@@ -69,7 +69,8 @@ def _every(rows: int) -> pl.Series:
 
 def _own_text(column: pl.Series) -> pl.Series:
     # The oldest Arrow layout, with offsets, holds only the bytes of these rows.
-    return pl.Series(column.name, column.to_arrow(compat_level=_OLDEST))
+    # Polars panics over a name with a NUL character, as those of columns that only the engine sees have.
+    return pl.Series(column.name, column.alias("").to_arrow(compat_level=_OLDEST))
 
 
 def _own(gathered: pl.Series) -> pl.Series:
@@ -77,8 +78,8 @@ def _own(gathered: pl.Series) -> pl.Series:
     if not holds_texts(gathered.dtype):
         return gathered
     # Through a frame, which keeps the types of nested categories.
-    copied = to_frame(to_record(gathered.to_frame()))
-    return copied.to_series().cast(gathered.dtype)
+    copied = to_frame(to_record(gathered.alias("").to_frame()))
+    return copied.to_series().cast(gathered.dtype).alias(gathered.name)
 
 
 def holds_texts(dtype: Any) -> bool:
