@@ -67,10 +67,10 @@ def cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, *,
         result = _cast(query, node, value, target, strict)
         if strict and target == pl.Float32 and value.is_float and not value.expr.meta.root_names():
             # An expression of literals, such as ``1e38 * 100``, has its value already.
-            wide, narrow = None, None
+            wide = narrow = 0.0
             with suppress(pl.exceptions.PolarsError):  # what else fails in it fails in the run
                 wide, narrow = pl.select(wide=value.expr, narrow=result.expr).row(0)
-            if wide is not None and isinf(narrow) and not isinf(wide):
+            if wide is not None and narrow is not None and isinf(narrow) and not isinf(wide):
                 raise _too_large(query, node, target)
         return result
     # A column of one row: casts of literals are folded by Polars, and some of them to other values.
