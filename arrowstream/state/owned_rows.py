@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from arrowstream.core.batch import to_frame, to_record
 from arrowstream.core.rows.frame_of import frame_of
@@ -42,7 +43,16 @@ def owned_if_few(rows: pl.DataFrame, among: int) -> pl.DataFrame:
 
     A few lines of a log that wait for a sink would otherwise keep the whole log in memory.
     """
-    return owned(rows) if rows.height and among >= max(_MANY, _FEW * rows.height) else rows
+    return owned(rows) if _are_few(rows.height, among) else rows
+
+
+def record_if_few(rows: pa.RecordBatch, among: int) -> pa.RecordBatch | pl.DataFrame:
+    """Return rows that are left of `among` rows; if they are few, copied by `owned`: a slice shares all memory."""
+    return owned(to_frame(rows)) if _are_few(rows.num_rows, among) else rows
+
+
+def _are_few(rows: int, among: int) -> bool:
+    return rows > 0 and among >= max(_MANY, _FEW * rows)
 
 
 def with_own_text(groups: pl.DataFrame) -> pl.DataFrame:
@@ -69,7 +79,8 @@ def _every(rows: int) -> pl.Series:
 
 def _own_text(column: pl.Series) -> pl.Series:
     # The oldest Arrow layout, with offsets, holds only the bytes of these rows.
-    return pl.Series(column.name, column.to_arrow(compat_level=_OLDEST))
+    # Polars panics over a name with a NUL character, as those of columns that only the engine sees have.
+    return pl.Series(column.name, column.alias("").to_arrow(compat_level=_OLDEST))
 
 
 def _own(gathered: pl.Series) -> pl.Series:
@@ -77,8 +88,8 @@ def _own(gathered: pl.Series) -> pl.Series:
     if not holds_texts(gathered.dtype):
         return gathered
     # Through a frame, which keeps the types of nested categories.
-    copied = to_frame(to_record(gathered.to_frame()))
-    return copied.to_series().cast(gathered.dtype)
+    copied = to_frame(to_record(gathered.alias("").to_frame()))
+    return copied.to_series().cast(gathered.dtype).alias(gathered.name)
 
 
 def holds_texts(dtype: Any) -> bool:

@@ -232,3 +232,8 @@ def test_values_are_swept_out_where_memory_is_full_only_if_some_are_not_asked_fo
     assert not kept
     log.sweep(np.array([-1, 1]))
     assert len(kept) == 1
+
+
+def test_columns_whose_names_have_a_nul_character_are_copied() -> None:
+    rows = pl.DataFrame({"a\0b": ["a text of some length", "y"], "\0": [["z"], []], "n\0": [1, 2]})
+    assert_frame_equal(owned(rows), rows)

@@ -22,8 +22,10 @@ from strategies import TYPES, frames
 from windowing import end, feed
 
 from arrowstream import Builder, Pipeline, Source
+from arrowstream.core.batch import Batch
 from arrowstream.core.memory_budget import MemoryBudget
 from arrowstream.operators.debounce import Debounce
+from arrowstream.operators.functions.schema import conformed
 from arrowstream.operators.window import windows
 from arrowstream.operators.windows import pane_store
 from arrowstream.state.owned_rows import held_bytes, owned
@@ -171,3 +173,19 @@ def test_a_few_rows_of_a_batch_keep_none_of_the_others(step: str) -> None:
     found = begun.map(noted, frame="polars", schema=rows.schema).collect_sync()
     assert found.equals(rows.filter(FEW))
     assert sum(texts) <= 2 * 100 * LETTERS
+
+
+@pytest.mark.parametrize("kind", [pa.RecordBatch, pa.Table])
+def test_a_slice_of_a_record_batch_keeps_nothing_else(kind: type[Any]) -> None:
+    rows, _ = batch(np.arange(50_000))
+    record = rows.to_arrow().combine_chunks().to_batches()[0]
+
+    def first(given: pa.RecordBatch) -> Any:
+        few = given.slice(1, 3)
+        return few if kind is pa.RecordBatch else pa.Table.from_batches([few])
+
+    incoming = Batch(record)
+    (few,) = conformed(first(record), incoming, incoming.polars().schema, record.schema)
+    assert few.polars()["ts"].to_list() == [1, 2, 3]
+    assert few.arrow().get_total_buffer_size() < 1_000
+    assert next(conformed(record, incoming, incoming.polars().schema, record.schema)).arrow() is record

@@ -85,7 +85,7 @@ def test_what_is_computed_of_written_numbers_does_not_wrap_around(value: str) ->
     check(f"SELECT TRY_CAST({value} AS TINYINT) AS value FROM t", {"t": ROWS}, {"t": ROWS})
 
 
-@pytest.mark.parametrize("value", ["1e39", "-1e39", "3.4028235677973366e38"])
+@pytest.mark.parametrize("value", ["1e39", "-1e39", "3.4028235677973366e38", "1e38 * 100", "-1e38 * 1e2"])
 def test_a_written_number_that_a_float_cannot_hold_is_refused(value: str) -> None:
     with pytest.raises(QueryError, match="not of the type FLOAT, or too large for it") as caught:
         Pipeline.sql(f"SELECT s,\nCAST({value} AS FLOAT) AS value FROM t", t=ROWS)
@@ -94,7 +94,19 @@ def test_a_written_number_that_a_float_cannot_hold_is_refused(value: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "value", ["3.4028235e38", "1e-50", "'1e39'", "'inf'", "CAST('-inf' AS DOUBLE)", "'nan'", "NULL", "1e0"]
+    "value",
+    [
+        "3.4028235e38",
+        "1e-50",
+        "'1e39'",
+        "'inf'",
+        "CAST('-inf' AS DOUBLE)",
+        "'nan'",
+        "NULL",
+        "1e0",
+        "1e39 / 1e5",
+        "CAST('inf' AS DOUBLE) * 2",
+    ],
 )
 def test_a_float_is_infinite_only_if_it_is_written_so(value: str) -> None:
     check(f"SELECT CAST({value} AS FLOAT) AS value FROM t", {"t": ROWS}, {"t": ROWS})

@@ -19,7 +19,7 @@ from arrowstream.core.ingest import batches_of, conform, no_frame, schema_of
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import ArrowstreamError, PlanError, SchemaError
 from arrowstream.operators.functions.frame_forms import from_form
-from arrowstream.state.owned_rows import owned_if_few
+from arrowstream.state.owned_rows import owned_if_few, record_if_few
 
 LEARNING_S = 10.0
 """Seconds that a coroutine may take for a batch without rows: a server that is down must not hang `build()`."""
@@ -149,7 +149,8 @@ def conformed(
         The frame has other columns or types, or isn't a frame.
     """
     if isinstance(result, pa.RecordBatch) and result.schema.equals(target, check_metadata=True):
-        yield batch.with_rows(result)  # the common case, without any conversion
+        # The common case, without any conversion.
+        yield batch.with_rows(record_if_few(result, batch.num_rows))
         return
     for part in batches_of(from_form(result), partial(_returned, function, schema)):
         try:
@@ -162,8 +163,10 @@ def conformed(
                 hint=hint,
             ) from error
         # A function that filters would otherwise keep all texts of a batch for a few of its rows.
-        rows = owned_if_few(fitted.polars(), batch.num_rows) if fitted.is_polars else fitted.arrow()
-        yield batch.with_rows(rows)
+        if fitted.is_polars:
+            yield batch.with_rows(owned_if_few(fitted.polars(), batch.num_rows))
+        else:
+            yield batch.with_rows(record_if_few(fitted.arrow(), batch.num_rows))
 
 
 def _returned(function: str, schema: pl.Schema, result: Any) -> SchemaError:

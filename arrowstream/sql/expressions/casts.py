@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from math import isinf
 
@@ -63,18 +64,26 @@ def cast(query: QueryText, node: exp.Expr, value: Typed, target: pl.DataType, *,
         the query and does not fit.
     """
     if not value.constant or value.is_null or value.dtype == target:
-        return _cast(query, node, value, target, strict)
+        result = _cast(query, node, value, target, strict)
+        if strict and target == pl.Float32 and value.is_float and not value.expr.meta.root_names():
+            # An expression of literals, such as ``1e38 * 100``, has its value already.
+            wide = narrow = 0.0
+            with suppress(pl.exceptions.PolarsError):  # what else fails in it fails in the run
+                wide, narrow = pl.select(wide=value.expr, narrow=result.expr).row(0)
+            if wide is not None and narrow is not None and isinf(narrow) and not isinf(wide):
+                raise _too_large(query, node, target)
+        return result
     # A column of one row: casts of literals are folded by Polars, and some of them to other values.
     column = replace(value, expr=pl.col("value"))
     row = pl.DataFrame({"value": [value.value]}, {"value": value.dtype}, strict=False)
     try:
-        result = row.select(_cast(query, node, column, target, strict).expr).item()
+        found = row.select(_cast(query, node, column, target, strict).expr).item()
     except pl.exceptions.InvalidOperationError:
         raise _too_large(query, node, target) from None
     # Polars gives infinity; that of a text is what SQL reads, too.
-    if strict and target == pl.Float32 and value.is_float and isinf(result) and not isinf(value.value):
+    if strict and target == pl.Float32 and value.is_float and isinf(found) and not isinf(value.value):
         raise _too_large(query, node, target)
-    return Typed(pl.lit(result, target), target)
+    return Typed(pl.lit(found, target), target)
 
 
 def _too_large(query: QueryText, node: exp.Expr, target: pl.DataType) -> QueryError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import polars as pl
@@ -136,19 +138,38 @@ def _copied(table: Table, ipc: IpcFile, batches: list[BatchCopy]) -> Iterator[Pi
     total = sum(batch.rows for batch in batches)
     nbytes = sum(batch.nbytes for batch in batches)
 
+    slices = max(1, min(total, round(nbytes / PIECE_BYTES)))
+    scan: Callable[[], pl.LazyFrame] = partial(scan_ipc, content)
+    if slices > 1 and any(batch.is_compressed for batch in batches):
+        scan = _Decoded(scan).rows
+
     def rows() -> pl.LazyFrame:
         # If no column is needed, Polars would read all of them, but the copy has none.
-        found = (
-            scan_ipc(content) if table.columns else pl.LazyFrame().select(pl.repeat(None, total).alias(""))
-        )
+        found = scan() if table.columns else pl.LazyFrame().select(pl.repeat(None, total).alias(""))
         unread = [(name, dtype) for name, dtype in table.schema.items() if name not in table.columns]
         return found.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in unread)
 
-    slices = max(1, min(total, round(nbytes / PIECE_BYTES)))
     for number in range(slices):
         start, stop = total * number // slices, total * (number + 1) // slices
         share = nbytes * (number + 1) // slices - nbytes * number // slices
         yield _piece(table, rows, start, stop - start, share, lambda: None)
+
+
+class _Decoded:
+    """Rows of a compressed record batch, decoded once for all slices: each would decode all of it again."""
+
+    def __init__(self, scan: Callable[[], pl.LazyFrame]) -> None:
+        self._scan: Callable[[], pl.LazyFrame] | None = scan
+        self._rows = pl.LazyFrame()
+        self._lock = Lock()  # slices are read on several threads
+
+    def rows(self) -> pl.LazyFrame:
+        """Return the rows; the first call decodes them."""
+        with self._lock:
+            if self._scan is not None:
+                self._rows = self._scan().collect().lazy()
+                self._scan = None
+            return self._rows
 
 
 def slice_piece(table: Table, start: int, rows: int, nbytes: int) -> Piece:
