@@ -47,6 +47,8 @@ def test_spaces_are_told_to_be_left_out(text: str, hint: str) -> None:
         ("2H", "write '2h'; units are us, ms, s, m, h, d"),
         ("1M", "units are us, ms, s, m, h, d"),
         ("1mo", "units are us, ms, s, m, h, d"),
+        ("5", "write '5s', or the number 5 for seconds; units are us, ms, s, m, h, d"),
+        ("0.5", "write '0.5s', or the number 0.5 for seconds; units are us, ms, s, m, h, d"),
         ("-1d", "write '1d'; units are us, ms, s, m, h, d"),
     ],
 )

@@ -114,6 +114,8 @@ def not_a_duration(text: str, calendar: Sequence[str] = ()) -> PlanError:
     write '1mo'; units are us, ms, s, m, h, d, and of the calendar mo
     >>> print(not_a_duration("2 Hours").hint)
     write '2h'; units are us, ms, s, m, h, d
+    >>> print(not_a_duration("5").hint)
+    write '5s', or the number 5 for seconds; units are us, ms, s, m, h, d
     """
     units = [*_SECONDS, *(unit for unit in calendar if unit not in _SECONDS)]
     named = f"units are {', '.join(_SECONDS)}"
@@ -121,7 +123,9 @@ def not_a_duration(text: str, calendar: Sequence[str] = ()) -> PlanError:
         named += f", and of the calendar {', '.join(units[len(_SECONDS) :])}"
     together = "".join(text.split())
     meant = _respelled(together, units)
-    if meant is None or meant == text:
+    if re.fullmatch(r"\d+(\.\d+)?", together, re.ASCII):
+        hint = f"write '{together}s', or the number {together} for seconds; {named}"
+    elif meant is None or meant == text:
         hint = named
     elif meant == together:
         hint = f"write {meant!r}, without spaces"

@@ -19,13 +19,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     --------
     >>> did_you_mean("pirce", ["price", "item"])
     "did you mean 'price'?"
+    >>> did_you_mean("A", ["a", "b"])
+    "did you mean 'a'?"
     >>> did_you_mean("price", ["item;price"])
     "the only column is 'item;price': if ';' is between the fields of a CSV file, from_file(..., delimiter=';')"
     """
     names = list(known)
     if len(names) == 1 and (hint := delimiter_hint(names[0], name)) is not None:
         return hint
-    close = get_close_matches(name, names, 1)
+    close = [other for other in names if other.lower() == name.lower()] or get_close_matches(name, names, 1)
     return f"did you mean {close[0]!r}?" if close else None
 
 

@@ -737,3 +737,12 @@ def test_the_first_rows_with_a_position_give_the_schema() -> None:
 
     with pytest.raises(SchemaError):
         collect(Source.from_fn(fn, resumable=True))
+
+
+def test_a_function_that_is_not_async_is_told_to_be():
+    def frames():
+        yield pl.DataFrame({"x": [1]})
+
+    with pytest.raises(PlanError, match="from_fn needs an async function") as caught:
+        Source.from_fn(frames)
+    assert caught.value.hint == "write it as an `async def` function"

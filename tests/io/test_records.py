@@ -515,3 +515,9 @@ def test_first_values_that_show_no_type_ask_for_a_schema(first, later):
     with pytest.raises(SchemaError, match="'x' do not make a column") as caught:
         received([{"x": first}, {"x": first}, {"x": later}], None)
     assert str(caught.value.hint).startswith("pass schema=")
+
+
+def test_values_of_several_types_say_what_to_do():
+    with pytest.raises(SchemaError, match="'x' do not make a column") as caught:
+        received([{"x": 1}, {"x": "a"}], pl.Schema({"x": pl.Int64}))
+    assert str(caught.value.hint).startswith("convert the values before sending them")

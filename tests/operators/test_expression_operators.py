@@ -205,3 +205,13 @@ def test_mistakes_are_found_where_they_are_written(case: str) -> None:
     with pytest.raises(PlanError) as raised:
         build()
     assert said in str(raised.value)
+
+
+def test_a_function_as_predicate_is_named_and_sent_to_map() -> None:
+    def cheap(row: Any) -> bool:
+        return bool(row)
+
+    with pytest.raises(PlanError, match=r"filter\(\) takes boolean expressions") as caught:
+        Filter.of(cheap)
+    assert str(caught.value.found).endswith(".cheap")
+    assert str(caught.value.hint).startswith(".map(fn) calls a function of a batch")

@@ -266,8 +266,9 @@ def test_a_column_without_a_type_may_pass() -> None:
 
 @pytest.mark.parametrize("step", [FlatMap(lambda frame: []), FilterMap(lambda frame: None)])
 def test_no_frame_for_a_batch_without_rows_teaches_nothing(step: FunctionStep) -> None:
-    with pytest.raises(PlanError, match="returned no frame for a batch without rows"):
+    with pytest.raises(PlanError, match="returned no frame for a batch without rows") as error:
         step.output_schema(FRAME.schema)
+    assert "a function without `return` returns None" in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,9 @@ class FunctionSource(SourceSpec):
                 "from_fn needs an async function",
                 expected="async def fn() that returns a frame or None, or yields frames",
                 found=getattr(self.fn, "__qualname__", repr(self.fn)),
-                hint="pass the function itself, not what it returns; for frames in memory use Source.from_frame",
+                hint="write it as an `async def` function"
+                if inspect.isfunction(self.fn)
+                else "pass the function itself, not what it returns; for frames in memory use Source.from_frame",
             )
 
     @property

@@ -141,7 +141,7 @@ class _Column:
         except SchemaError as error:
             if len(numbers.keys() - {NoneType}) == 1:
                 raise
-            raise _no_column(self._name, values, str(self._dtype), error) from error
+            raise _no_column(self._name, values, str(self._dtype), _MIXED) from error
         return pl.concat(parts).gather(np.argsort(np.concatenate(places)))
 
     def _of_one_type(self, values: list[Any]) -> pl.Series:
@@ -157,6 +157,7 @@ class _Column:
         return conform(_guessed({self._name: array}), schema).polars().to_series()
 
 
+_MIXED = "convert the values before sending them, or pass a type that holds all of them in schema=..."
 _UNTYPED = "pass schema=... to the source: the first records had no value that shows the column's type"
 
 

@@ -78,7 +78,7 @@ def learn(call: Callable[[Batch], Iterable[Any]], schema: pl.Schema) -> pl.Schem
     if frame is None:
         raise PlanError(
             "the function returned no frame for a batch without rows, from which its schema is learnt",
-            hint=HINT,
+            hint=f"{HINT}; a function without `return` returns None",
         )
     found = schema_of(next(batches_of(from_form(frame))))
     arrow_schema(found)  # raises for types that rows cannot have between steps
