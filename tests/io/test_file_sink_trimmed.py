@@ -192,6 +192,20 @@ def test_rows_of_a_rare_partition_do_not_keep_the_memory_of_the_others(tmp_path,
     assert kept[0] < 4 << 20
 
 
+def test_slices_of_rows_that_need_their_memory_go_to_partitions_as_they_are(tmp_path, monkeypatch) -> None:
+    def forbidden(rows: pl.DataFrame) -> None:
+        raise AssertionError("a slice was looked at again")
+
+    monkeypatch.setattr(folder_writer, "trimmed", forbidden)
+    rows = ROWS.select("x", "long", odd=pl.col("x") % 2)[:30_000]
+    rows.write_parquet(tmp_path / "in.parquet")
+    source = Source.from_file(tmp_path / "in.parquet", batch_rows=10_000)
+    sink = Sink.to_file(tmp_path / "out", format="parquet", partition_by=["odd"])
+    Pipeline.builder().source(source).sink(sink).build().run_sync()
+    found = pl.scan_parquet(tmp_path / "out", hive_partitioning=True).select(rows.columns).sort("x").collect()
+    assert found.equals(rows)
+
+
 def test_what_waits_counts_as_the_memory_that_it_keeps(tmp_path, monkeypatch) -> None:
     sizes: list[int] = []
     monkeypatch.setattr(FrameQueue, "put", lambda queue, frame, nbytes, interrupted: sizes.append(nbytes))

@@ -9,7 +9,6 @@ from arrowstream.operators.base import Expressions, Operator
 from arrowstream.operators.with_event_time import Watermarks
 from arrowstream.plan.composites.merge import Merge
 from arrowstream.plan.composites.multi_input import MultiInput
-from arrowstream.plan.composites.split import Split
 from arrowstream.plan.graph import Composite, Graph
 
 Times = frozenset[str]
@@ -79,15 +78,13 @@ def _after_composite(operator: Composite, times: Times | None) -> Times | None:
     match operator:
         case Merge():
             return _common([times, *(event_times(child.graph) for child in operator.children)])
-        case Split():
-            ways = [child.graph for child in operator.children if child.graph.has_output]
-            return _common([event_times(graph, times) for graph in ways])
         case MultiInput():
             return operator.operator.names_after(
                 times, *(event_times(child.graph) for child in operator.children)
             )
-        case _:
-            return times
+        case _:  # the children get the rows
+            ways = [child.graph for child in operator.children if child.graph.has_output]
+            return _common([event_times(graph, times) for graph in ways])
 
 
 def _common(ways: Iterable[Times | None]) -> Times | None:
