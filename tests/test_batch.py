@@ -110,7 +110,7 @@ def test_a_slice_of_decimals_keeps_its_values(copied: bool, monkeypatch: pytest.
         }
     )
     if copied:  # as before Polars 2
-        monkeypatch.setattr(module, "_EXPORTS_SLICES_WRONGLY", True)
+        monkeypatch.setattr(module, "EXPORTS_SLICES_WRONGLY", True)
     record = Batch(frame).arrow()
     for at in range(3):
         assert Batch(record.slice(at, 1)).polars().rows() == [(values[at], [values[at]])]

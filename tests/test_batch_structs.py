@@ -40,7 +40,7 @@ def test_every_slice_of_nullable_structs_comes_back():
 def test_nested_columns_come_by_way_of_the_stream_format_where_polars_exports_slices_wrongly(
     monkeypatch, wrongly
 ):
-    monkeypatch.setattr(batch, "_EXPORTS_SLICES_WRONGLY", wrongly)
+    monkeypatch.setattr(batch, "EXPORTS_SLICES_WRONGLY", wrongly)
     is_sound(to_record(ROWS), ROWS)
     plain = ROWS.select("s", "e")
     is_sound(to_record(plain), plain)

@@ -252,7 +252,7 @@ def to_record(frame: pl.DataFrame) -> pa.RecordBatch:
     """Convert a frame into exactly one RecordBatch, in the oldest-compatible Arrow types."""
     # Two threads that export the same frame, as branches of a fan-out may, would wait for each other for ever.
     frame = frame.clone()
-    table = _through_stream(frame) if _EXPORTS_SLICES_WRONGLY and _is_nested(frame) else _exported(frame)
+    table = _through_stream(frame) if EXPORTS_SLICES_WRONGLY and _is_nested(frame) else _exported(frame)
     batches = table.to_batches()
     if len(batches) == 1:
         return batches[0]
@@ -262,7 +262,7 @@ def to_record(frame: pl.DataFrame) -> pa.RecordBatch:
     )
 
 
-_EXPORTS_SLICES_WRONGLY = pl.__version__.startswith("1.")
+EXPORTS_SLICES_WRONGLY = pl.__version__.startswith("1.")
 """Polars 1.35 exports slices of nullable structs and arrays with children that are too short, and gathered empty
 lists with values that begin after their end. Some of these crash the process when pyarrow reads them."""
 
@@ -284,7 +284,7 @@ def _through_stream(frame: pl.DataFrame) -> pa.Table:
 def to_frame(record: pa.RecordBatch | pa.Table) -> pl.DataFrame:
     """Convert a RecordBatch or a table into a DataFrame, sharing memory where the layouts are the same."""
     # A copy has no offset: Polars 1.35 misreads slices of decimals, Polars 2 refuses some of fixed-size lists.
-    if not (_EXPORTS_SLICES_WRONGLY and any("decimal" in str(field.type) for field in record.schema)):
+    if not (EXPORTS_SLICES_WRONGLY and any("decimal" in str(field.type) for field in record.schema)):
         with suppress(pl.exceptions.ComputeError):
             return with_names(cast(pl.DataFrame, pl.from_arrow(record)), record.schema.names)
     out = io.BytesIO()

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from arrowstream import Pipeline, Sink, Source
+from arrowstream.core.batch import EXPORTS_SLICES_WRONGLY
 from arrowstream.io.files import folder_writer
 from arrowstream.io.files.folder_writer import FolderWriter
 from arrowstream.io.files.output import row_buffer
@@ -95,6 +96,8 @@ def test_bytes_and_texts_inside_of_others_keep_only_their_memory(kind: str) -> N
     for few in (rows[::4], rows[1:].filter(pl.col("x") % 4 == 1)):
         kept, unused = trimmed(few)
         assert kept.equals(few) and kept.schema == few.schema and unused == 0
+        if EXPORTS_SLICES_WRONGLY and rows["a"].dtype.is_nested():
+            continue  # these cannot be looked into
         assert 3 * sum(size for _, size in content(kept["a"])) < sum(size for _, size in content(rows["a"]))
     assert is_trimmed(rows)
     for few in (rows.clear(), rows[:0], rows[:1]):
@@ -155,7 +158,7 @@ def test_few_rows_that_a_filter_in_the_read_has_left_keep_none_of_the_others(tmp
     few = pl.concat(batches)
     assert few.equals(rows.filter(pl.col("x") % 100 == 3))
     needed = int(few["long"].str.len_bytes().sum())
-    for name in ("a", "b", "long"):
+    for name in ("b", "long") if EXPORTS_SLICES_WRONGLY else ("a", "b", "long"):
         assert sum(size for frame in batches for _, size in content(frame[name])) <= 2 * needed
 
 
