@@ -66,16 +66,14 @@ def _parse_predicate(value: Any) -> pl.Expr:
         return value
     if isinstance(value, str):
         return pl.col(value)
+    found = f"{type(value).__name__} {value!r}"
+    hint = "a mask of booleans fits the rows of one batch only: put it into a column"
     if callable(value):
-        raise PlanError(
-            "filter() takes boolean expressions",
-            expected='expressions such as pl.col("x") > 0, or names of boolean columns',
-            found=f"the function {getattr(value, '__qualname__', repr(value))}",
-            hint=".map(fn) calls a function of a batch, which may return fewer rows",
-        )
+        found = f"the function {getattr(value, '__qualname__', repr(value))}"
+        hint = ".map(fn) calls a function of a batch, which may return fewer rows"
     raise PlanError(
         "filter() takes boolean expressions",
         expected='expressions such as pl.col("x") > 0, or names of boolean columns',
-        found=f"{type(value).__name__} {value!r}",
-        hint="a mask of booleans fits the rows of one batch only: put it into a column",
+        found=found,
+        hint=hint,
     )

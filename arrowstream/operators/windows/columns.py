@@ -6,8 +6,22 @@ import polars as pl
 
 from arrowstream.core.rows.arrow_schema import arrow_schema
 from arrowstream.errors import SchemaError
+from arrowstream.expressions.lineage import Lineage, Names
 from arrowstream.operators.aggregation.reserved_names import END, START
 from arrowstream.operators.windows.event_time import EventTimeColumn
+
+
+class GivesWindows(Lineage):
+    """A step whose rows have the event time of their windows."""
+
+    __slots__ = ()
+
+    @property
+    def time_column(self) -> str:
+        return START
+
+    def names_after(self, names: Names) -> Names:
+        return frozenset({START, END})
 
 
 def window_schema(bound: pl.DataType, keys: pl.Schema, results: pl.Schema) -> pl.Schema:

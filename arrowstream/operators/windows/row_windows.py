@@ -14,9 +14,9 @@ from arrowstream.core.duration import seconds_text
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
 from arrowstream.expressions.lineage import Names
-from arrowstream.operators.aggregation.reserved_names import END, START, check_names
+from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.windows.columns import time_bounds, window_schema
+from arrowstream.operators.windows.columns import GivesWindows, time_bounds, window_schema
 from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.panes import PANE
@@ -28,7 +28,7 @@ _FORMAT = SnapshotFormat("row windows", 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RowWindows(Operator):
+class RowWindows(GivesWindows, Operator):
     """Each row with the bounds of each of its windows; holds no row.
 
     Parameters
@@ -55,12 +55,8 @@ class RowWindows(Operator):
         self.spacing.grid(time)
         return window_schema(time.dtype, pl.Schema(), schema)
 
-    @property
-    def time_column(self) -> str:
-        return START
-
     def names_after(self, names: Names) -> Names:
-        return names | {START, END}
+        return names | GivesWindows.names_after(self, names)
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         return _RowWindows(self, EventTimeColumn.of("window", self.on, schema), schema)

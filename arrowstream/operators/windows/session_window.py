@@ -13,15 +13,14 @@ from arrowstream.core.batch import Batch, Element, Watermark
 from arrowstream.core.duration import seconds_text
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.step_context import StepContext
-from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.mergeable import ROW, numbered
 from arrowstream.operators.aggregation.once import aggregation_of
-from arrowstream.operators.aggregation.reserved_names import END, START, check_names
+from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.windows.columns import time_bounds, window_schema
+from arrowstream.operators.windows.columns import GivesWindows, time_bounds, window_schema
 from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.run_store import PaneStatistics
@@ -37,7 +36,7 @@ _PASSES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class SessionWindow(Operator):
+class SessionWindow(GivesWindows, Operator):
     """Aggregates over the rows of every session; see `arrowstream.operators.window`.
 
     Parameters
@@ -72,13 +71,6 @@ class SessionWindow(Operator):
         time, keys = EventTimeColumn.of("window", self.on, schema), key_schema("window", self.by, schema)
         time.ticks(self.gap_us)
         return window_schema(time.dtype, keys, aggregation_of(self, schema).output)
-
-    @property
-    def time_column(self) -> str:
-        return START
-
-    def names_after(self, names: Names) -> Names:
-        return frozenset({START, END})
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         time, memory = EventTimeColumn.of("window", self.on, schema), self.limit.memory(context)

@@ -14,16 +14,15 @@ from arrowstream.core.duration import seconds_text
 from arrowstream.core.notes import ReaderNote
 from arrowstream.core.rows.grouping import Grouping
 from arrowstream.core.step_context import StepContext
-from arrowstream.expressions.lineage import Names
 from arrowstream.expressions.text import columns_text, expression_text
 from arrowstream.operators.aggregation.aggregation import Aggregation
 from arrowstream.operators.aggregation.made_groups import made_groups
 from arrowstream.operators.aggregation.mergeable import numbered
 from arrowstream.operators.aggregation.once import aggregation_of
-from arrowstream.operators.aggregation.reserved_names import END, START, check_names
+from arrowstream.operators.aggregation.reserved_names import check_names
 from arrowstream.operators.arguments import key_schema
 from arrowstream.operators.base import Operator, Process
-from arrowstream.operators.windows.columns import time_bounds, window_schema
+from arrowstream.operators.windows.columns import GivesWindows, time_bounds, window_schema
 from arrowstream.operators.windows.event_time import EventTimeColumn
 from arrowstream.operators.windows.late_rows import LateRows
 from arrowstream.operators.windows.pane_store import PaneStore, PartialAggregates
@@ -42,7 +41,7 @@ _FORMAT = SnapshotFormat("time window", 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class TimeWindow(Operator):
+class TimeWindow(GivesWindows, Operator):
     """Aggregates over tumbling or hopping windows of event time; see `arrowstream.operators.window`.
 
     Parameters
@@ -77,13 +76,6 @@ class TimeWindow(Operator):
         self.spacing.grid(time)
         aggregation = aggregation_of(self, schema)
         return window_schema(time.dtype, keys, aggregation.output)
-
-    @property
-    def time_column(self) -> str:
-        return START
-
-    def names_after(self, names: Names) -> Names:
-        return frozenset({START, END})
 
     def start(self, schema: pl.Schema, context: StepContext) -> Process:
         time, memory = EventTimeColumn.of("window", self.on, schema), self.limit.memory(context)

@@ -100,18 +100,15 @@ def _memory(texts: pl.Series) -> tuple[int, int]:
 
 
 def _copy(texts: pl.Series) -> pl.Series:
-    if texts.dtype.is_nested():
-        return owned(texts.alias("").to_frame()).to_series().alias(texts.name)
-    arrays = _arrays(texts)
-    if all(_sizes(array).max(initial=0) <= _INSIDE for array in arrays):
+    arrays = [] if texts.dtype.is_nested() else _arrays(texts)
+    if arrays and all(_sizes(array).max(initial=0) <= _INSIDE for array in arrays):
         # Their views are enough: nothing is copied.
         views = [
             pa.Array.from_buffers(array.type, len(array), array.buffers()[:2], array.null_count, array.offset)
             for array in arrays
         ]
         return pl.concat([pl.Series(texts.name, array) for array in views], rechunk=False)
-    # Arrow's older type for texts has them one after the other.
-    return pl.Series(texts.name, texts.alias("").to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return owned(texts.to_frame()).to_series()
 
 
 def _arrays(texts: pl.Series) -> list[pa.Array]:
